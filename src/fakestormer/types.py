@@ -1,0 +1,335 @@
+"""The values that flow between the rooms of the system; imports nothing of ours.
+
+Every value is a frozen dataclass that refuses wrong shapes and dtypes when it is built, and says
+both shapes. Shapes are written with one letter per axis; a letter keeps its size within a value:
+
+    B clips in a batch    T frames of a clip     K landmarks        C clips of a track
+    H, W height, width    S side of a square crop (pixels)          G patches along one side
+
+Pixel coordinates are (x, y), x to the right, y down; the centre of the top-left pixel is (0, 0).
+Boxes are (x0, y0, x1, y1). Times are seconds from the start of the video. Masks are float32 in
+[0, 1]. Frames are 8-bit RGB, channels first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+_value = dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+
+
+def _check(value: object, **specs: tuple[str, torch.dtype]) -> None:
+    """Refuse a value whose fields do not have the shape and dtype in `specs`.
+
+    A spec is ("T 3 H W", torch.uint8). Letters bind to the first size they meet; digits are
+    literal. Raises ValueError naming the field, the shape expected and the shape found.
+    """
+    sizes: dict[str, int] = {}
+    for field, (spec, dtype) in specs.items():
+        tensor = getattr(value, field)
+        where = f"{type(value).__name__}.{field}"
+        axes = spec.split()
+        bound = ", ".join(f"{a}={sizes[a]}" if a in sizes else a for a in axes)
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{where}: expected a tensor ({bound}), got {type(tensor).__name__}")
+        found = tuple(tensor.shape)
+        fits = len(found) == len(axes)
+        if fits:
+            for axis, size in zip(axes, found, strict=True):
+                wanted = int(axis) if axis.isdigit() else sizes.setdefault(axis, size)
+                fits = fits and wanted == size
+        if not fits:
+            raise ValueError(f"{where}: expected shape ({bound}), got {found}")
+        if tensor.dtype != dtype:
+            raise ValueError(f"{where}: expected dtype {dtype}, got {tensor.dtype}")
+
+
+def _describe(value: Any) -> str:
+    """`Clip(frames=uint8[4, 3, 256, 256], ...)`: shapes, never pixels."""
+    parts = []
+    for field in dataclasses.fields(value):
+        content = getattr(value, field.name)
+        if isinstance(content, Tensor):
+            dtype = str(content.dtype).removeprefix("torch.")
+            parts.append(f"{field.name}={dtype}{list(content.shape)}")
+        else:
+            parts.append(f"{field.name}={content!r}")
+    return f"{type(value).__name__}({', '.join(parts)})"
+
+
+@_value
+class Frames:
+    """Decoded frames, upright (rotation metadata applied), in presentation order.
+
+    frames: uint8 (T, 3, H, W), RGB. indices: int64 (T,), position of each frame in the video,
+    counted from 0. pts_seconds: float64 (T,), exact presentation times.
+    """
+
+    frames: Tensor
+    indices: Tensor
+    pts_seconds: Tensor
+
+    __repr__ = _describe
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            frames=("T 3 H W", torch.uint8),
+            indices=("T", torch.int64),
+            pts_seconds=("T", torch.float64),
+        )
+
+
+@_value
+class FaceTrack:
+    """One face through consecutive frames of one video, in source pixels.
+
+    number: counts the tracks of a video from 0, in order of appearance.
+    indices: int64 (T,), frame positions in the video, consecutive.
+    boxes: float32 (T, 4), the face box: bounding box of the landmarks, forehead included.
+    landmarks: float32 (T, K, 2), K = 81 (68 iBUG points + 13 along the forehead) or 68.
+    confidence: float32 (T,), in [0, 1].
+    """
+
+    number: int
+    indices: Tensor
+    pts_seconds: Tensor
+    boxes: Tensor
+    landmarks: Tensor
+    confidence: Tensor
+
+    __repr__ = _describe
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            indices=("T", torch.int64),
+            pts_seconds=("T", torch.float64),
+            boxes=("T 4", torch.float32),
+            landmarks=("T K 2", torch.float32),
+            confidence=("T", torch.float32),
+        )
+        if len(self) and not bool((self.indices.diff() == 1).all()):
+            raise ValueError("FaceTrack.indices: expected consecutive frames, found a gap")
+
+    def __len__(self) -> int:
+        return int(self.indices.shape[0])
+
+
+@_value
+class Clip:
+    """Face crops of frames of one track, as stored: square, aspect kept, landmarks mapped along.
+
+    frames: uint8 (T, 3, S, S). landmarks: float32 (T, K, 2), crop pixels.
+    indices: int64 (T,), frame positions in the video. source: who this is, for messages
+    and replay, e.g. "video.mp4#0@120" (file, track number, first frame).
+    """
+
+    frames: Tensor
+    landmarks: Tensor
+    indices: Tensor
+    pts_seconds: Tensor
+    source: str
+
+    __repr__ = _describe
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            frames=("T 3 S S", torch.uint8),
+            landmarks=("T K 2", torch.float32),
+            indices=("T", torch.int64),
+            pts_seconds=("T", torch.float64),
+        )
+
+    def __len__(self) -> int:
+        return int(self.indices.shape[0])
+
+
+@_value
+class SelfBlended:
+    """A batch of pairs: real clips and their self-blended pseudo-fakes (paper 3.1).
+
+    real, fake: uint8 (B, T, 3, H, W), network input size, same geometry and colour jitter.
+    mask: float32 (B, T, H, W), the soft blending mask M in [0, 1], without the blend ratio r.
+    """
+
+    real: Tensor
+    fake: Tensor
+    mask: Tensor
+
+    __repr__ = _describe
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            real=("B T 3 H W", torch.uint8),
+            fake=("B T 3 H W", torch.uint8),
+            mask=("B T H W", torch.float32),
+        )
+
+
+@_value
+class Targets:
+    """What the three heads should say (eqs. 3, 5, 9, 14), for a batch of real and fake clips.
+
+    boundary: float32 (B, T, G, G), patch vulnerability after cutout, B~; zero for real clips.
+    derivative: float32 (B, T, G, G), normalised change of B~ over time, D^.
+    soft_labels: float32 (B, T), p(t), the largest value of B~(t). label: float32 (B,), 1 = fake.
+    kept: bool (B, G, G), the patches that cutout left visible.
+    """
+
+    boundary: Tensor
+    derivative: Tensor
+    soft_labels: Tensor
+    label: Tensor
+    kept: Tensor
+
+    __repr__ = _describe
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            boundary=("B T G G", torch.float32),
+            derivative=("B T G G", torch.float32),
+            soft_labels=("B T", torch.float32),
+            label=("B", torch.float32),
+            kept=("B G G", torch.bool),
+        )
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same targets on another device."""
+        return Targets(
+            **{f.name: getattr(self, f.name).to(device) for f in dataclasses.fields(self)}
+        )
+
+
+@_value
+class Outputs:
+    """What the network says about a batch of clips (eqs. 7, 10, 12).
+
+    logit: (B,), f, positive = fake. derivative: (B, T, G, G), h, the regressed D~ (not squashed).
+    frame_logits: (B, T), g, one logit per frame. Any floating dtype, all three the same.
+    """
+
+    logit: Tensor
+    derivative: Tensor
+    frame_logits: Tensor
+
+    __repr__ = _describe
+
+    def __post_init__(self) -> None:
+        dtype = self.logit.dtype
+        _check(
+            self,
+            logit=("B", dtype),
+            frame_logits=("B T", dtype),
+            derivative=("B T G G", dtype),
+        )
+
+
+@_value
+class Losses:
+    """Scalars: total = lambda_c classification + lambda_h temporal + lambda_g spatial (eq. 13).
+
+    The three parts are stored unweighted.
+    """
+
+    total: Tensor
+    classification: Tensor
+    temporal: Tensor
+    spatial: Tensor
+
+    __repr__ = _describe
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            tensor = getattr(self, field.name)
+            if tensor.ndim:
+                raise ValueError(
+                    f"Losses.{field.name}: expected a scalar, got {tuple(tensor.shape)}"
+                )
+
+
+@_value
+class Prediction:
+    """The network's answer for one face track: C clips of T frames.
+
+    probability: of "fake", the track's score. clip_probabilities: float32 (C,).
+    frame_scores: float32 (C, T), sigmoid of g. derivative: float32 (C, T, G, G), D~.
+    indices: int64 (C, T) and pts_seconds: float64 (C, T), of every frame used.
+    """
+
+    probability: float
+    clip_probabilities: Tensor
+    frame_scores: Tensor
+    derivative: Tensor
+    indices: Tensor
+    pts_seconds: Tensor
+
+    __repr__ = _describe
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            clip_probabilities=("C", torch.float32),
+            frame_scores=("C T", torch.float32),
+            derivative=("C T G G", torch.float32),
+            indices=("C T", torch.int64),
+            pts_seconds=("C T", torch.float64),
+        )
+        if not 0.0 <= self.probability <= 1.0:
+            raise ValueError(f"Prediction.probability: expected [0, 1], got {self.probability}")
+
+
+Verdict = Literal["likely fake", "no manipulation found", "inconclusive"]
+
+
+@_value
+class FaceReport:
+    """What is said about one face of a video.
+
+    crops: uint8 (C, T, 3, H, W), exactly what the network saw. boxes: float32 (C, T, 4), the
+    square that each crop shows, source pixels. warnings: full sentences.
+    """
+
+    number: int
+    verdict: Verdict
+    prediction: Prediction
+    crops: Tensor
+    boxes: Tensor
+    warnings: tuple[str, ...] = ()
+
+    __repr__ = _describe
+
+    def __post_init__(self) -> None:
+        _check(self, crops=("C T 3 H W", torch.uint8), boxes=("C T 4", torch.float32))
+
+
+@_value
+class Report:
+    """The answer for one video file.
+
+    probability: of the face the verdict rests on (`face_number`); None when nothing could be
+    scored, in which case verdict is "inconclusive". sha256: of the input file. video: facts
+    about the file (container, codec, size, rate), model: name, weights hash, recipe, versions;
+    settings: how clips were sampled. The three are JSON-able and printed as they are.
+    """
+
+    path: str
+    sha256: str
+    probability: float | None
+    verdict: Verdict
+    face_number: int | None
+    faces: tuple[FaceReport, ...]
+    warnings: tuple[str, ...]
+    video: dict[str, Any]
+    model: dict[str, Any]
+    settings: dict[str, Any]
+
+    __repr__ = _describe

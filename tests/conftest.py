@@ -1,0 +1,37 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """GPU tests run only when asked for, by marker or by name; then they fail without a GPU."""
+    asked = "gpu" in (config.option.markexpr or "") or any("gpu" in arg for arg in config.args)
+    if asked:
+        return
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu:
+        config.hook.pytest_deselected(items=gpu)
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Small tensors: threads cost more than they bring, and results do not depend on them."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the development data (real/, full/, reference/, ...); skips where it is absent."""
+    folder = Path(os.environ.get("FAKESTORMER_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "clips.csv").is_file():
+        pytest.skip(f"no development data at {folder}; set FAKESTORMER_DATA to its folder")
+    return folder
