@@ -1,0 +1,1 @@
+"""Tensors in, Outputs out: knows no files but weights, and no video."""

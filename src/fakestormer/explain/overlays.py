@@ -1,0 +1,102 @@
+"""Heat maps of h over the frames: where the network sees change between frames.
+
+h regresses D^, the *standardised* change of the patch vulnerability over time (eqs. 5, 12): 0 is
+the average change of a blended clip, 1 is one standard deviation above it, and "no change" lies
+below 0. So only positive values speak for a manipulation, and only they are drawn:
+
+    value          <= 0          0 .. scale                    >= scale
+    drawn as       nothing       inferno, ever more opaque     bright yellow
+
+`display_scale` gives the one scale that all frames of a face share. The first frame of a clip has
+no predecessor, D(0) = 0 by definition: nothing is drawn there, whatever the head says.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+Pixels = NDArray[np.uint8]
+
+SCALE_PERCENTILE = 99.9
+"""Of D~(1..T-1) over all clips of a face: single patches do not set the scale."""
+
+SCALE_FLOOR = 1.0
+"""Smallest scale, in standard deviations: the noise of a calm clip stays faint."""
+
+STRONGEST_OPACITY = 0.8
+"""The frame stays visible even under the strongest change."""
+
+
+def display_scale(derivative_ctgg: Tensor) -> float:
+    """The value of D~ drawn brightest, one for all clips (C, T, G, G) of a face.
+
+    The 99.9th percentile over the patches of frames 1..T-1, at least `SCALE_FLOOR`. Values that
+    are not finite do not count.
+    """
+    changes = derivative_ctgg[:, 1:].detach().float().cpu().numpy().reshape(-1)
+    changes = changes[np.isfinite(changes)]
+    if not changes.size:
+        return SCALE_FLOOR
+    return max(SCALE_FLOOR, float(np.percentile(changes, SCALE_PERCENTILE)))
+
+
+def colour_table() -> Pixels:
+    """RGBA (256, 4) from 0 to the scale: inferno, opacity rising linearly from none."""
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    rgb = cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)[:, 0, ::-1]
+    alpha = np.rint(np.linspace(0.0, 255.0 * STRONGEST_OPACITY, 256)).astype(np.uint8)
+    return np.concatenate([rgb, alpha[:, None]], axis=1)
+
+
+def heat_layer(derivative_tgg: Tensor, *, scale: float, size: int) -> Pixels:
+    """The heat map alone, RGBA uint8 (T, size, size, 4), to be laid over the frames.
+
+    D~ is upsampled bilinearly as a signed value, then cut to [0, scale] and coloured. Raises
+    ValueError when scale is not positive.
+    """
+    if not scale > 0.0:
+        raise ValueError(f"heat_layer: expected a scale above 0, got {scale}")
+    change_tgg = torch.nan_to_num(derivative_tgg.detach().float().cpu(), nan=0.0)
+    upsampled = F.interpolate(
+        rearrange(change_tgg, "t g h -> t 1 g h"), (size, size), mode="bilinear"
+    )
+    levels = (upsampled[:, 0] / scale).clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
+    levels[:1] = 0
+    layer: Pixels = colour_table()[levels.numpy()]
+    return layer
+
+
+def heat_map(derivative_tgg: Tensor, frames_t3hw: Tensor, *, scale: float) -> Tensor:
+    """The frames of a clip with D~ drawn over them: uint8 (T, 3, H, W).
+
+    derivative_tgg: (T, G, G), D~. frames_t3hw: uint8 (T, 3, H, W), square. scale: from
+    `display_scale`, the same for all clips that are to be compared.
+    """
+    count, channels, height, width = frames_t3hw.shape
+    if channels != 3 or height != width or len(derivative_tgg) != count:
+        raise ValueError(
+            f"heat_map: expected square frames (T, 3, S, S) and as many maps (T, G, G), "
+            f"got {tuple(frames_t3hw.shape)} and {tuple(derivative_tgg.shape)}"
+        )
+    layer = torch.from_numpy(heat_layer(derivative_tgg, scale=scale, size=width))
+    layer_t4hw = rearrange(layer, "t h w c -> t c h w").float()
+    alpha = layer_t4hw[:, 3:] / 255.0
+    blended = (1.0 - alpha) * frames_t3hw.detach().cpu().float() + alpha * layer_t4hw[:, :3]
+    return blended.round().to(torch.uint8)
+
+
+def strongest_place(change_gg: Tensor) -> str:
+    """Where in the picture the largest value lies, in words: "upper left", "centre", ..."""
+    side = change_gg.shape[-1]
+    row, column = divmod(int(change_gg.detach().reshape(-1).argmax()), side)
+    vertical = ("upper", "middle", "lower")[3 * row // side]
+    horizontal = ("left", "centre", "right")[3 * column // side]
+    if vertical == "middle":
+        return horizontal
+    return f"{vertical} {horizontal}"

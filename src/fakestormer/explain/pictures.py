@@ -1,0 +1,120 @@
+"""The pictures of a report as data URLs, small enough that the page stays below its limit.
+
+A frame and its heat map are two pictures, laid over each other by the page: the heat map can then
+be taken off, faded, or shown beside the frame.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from einops import rearrange
+from torch import Tensor
+
+from fakestormer.explain import overlays
+from fakestormer.explain.overlays import Pixels
+from fakestormer.types import FaceReport
+
+PAGE_BUDGET, PAGE_PER_FRAME = 4_700_000, 900
+"""Characters of a page below 5 MB, and of what the page says about a frame besides its picture."""
+
+QUALITIES = ((224, 85), (224, 70), (160, 70), (128, 60), (96, 50))
+"""(side in pixels, WebP quality), tried in this order until the pictures fit."""
+
+LAYER_SIDE, LAYER_QUALITY = 112, 80
+THUMBNAIL_SIDE = 96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A frame and, but for a clip's first frame, the heat map to lay over it."""
+
+    frame: str
+    layer: str | None
+
+
+ClipPictures = tuple[Picture, ...]
+Album = dict[tuple[int, int], ClipPictures]
+"""By place of the face in the report and of the clip in the face; clips left out are absent."""
+
+
+def room_for_pictures(faces: tuple[FaceReport, ...]) -> int:
+    """Characters that the pictures of a page may take together."""
+    frames = sum(face.crops.shape[0] * face.crops.shape[1] for face in faces)
+    return max(0, PAGE_BUDGET - PAGE_PER_FRAME * frames)
+
+
+def album(faces: tuple[FaceReport, ...], *, budget: int) -> Album:
+    """All pictures of a report, at the best quality that fits into `budget` characters.
+
+    When the smallest pictures are still too many, each face keeps those of its highest-scoring
+    clips only: half of them, a quarter, ...
+    """
+    most = max((len(face.crops) for face in faces), default=0)
+    steps = [(side, quality, most) for side, quality in QUALITIES]
+    while steps and steps[-1][2] > 0:
+        side, quality, clips = steps[-1]
+        steps.append((side, quality, clips // 2))
+    for side, quality, clips in steps:
+        found: Album = {}
+        size = 0
+        for place, clip_pictures in _pictures(faces, side=side, quality=quality, clips=clips):
+            found[place] = clip_pictures
+            size += sum(len(p.frame) + len(p.layer or "") for p in clip_pictures)
+            if size > budget:
+                break
+        if size <= budget:
+            return found
+    return {}
+
+
+def thumbnail(face: FaceReport) -> str | None:
+    """The first frame of the face's highest-scoring clip, small."""
+    if not len(face.crops):
+        return None
+    strongest = int(face.prediction.clip_probabilities.argmax())
+    return _frame_url(face.crops[strongest, 0], side=THUMBNAIL_SIDE, quality=80)
+
+
+def _pictures(
+    faces: tuple[FaceReport, ...], *, side: int, quality: int, clips: int
+) -> Iterator[tuple[tuple[int, int], ClipPictures]]:
+    for f, face in enumerate(faces):
+        scale = overlays.display_scale(face.prediction.derivative)
+        ranked = face.prediction.clip_probabilities.argsort(descending=True, stable=True)
+        for c in sorted(ranked[:clips].tolist()):
+            layers = overlays.heat_layer(
+                face.prediction.derivative[c], scale=scale, size=min(LAYER_SIDE, side)
+            )
+            yield (
+                (f, c),
+                tuple(
+                    Picture(
+                        frame=_frame_url(frame, side=side, quality=quality),
+                        layer=_url(layer, quality=LAYER_QUALITY) if t else None,
+                    )
+                    for t, (frame, layer) in enumerate(zip(face.crops[c], layers, strict=True))
+                ),
+            )
+
+
+def _frame_url(frame_3hw: Tensor, *, side: int, quality: int) -> str:
+    rgb: Pixels = rearrange(frame_3hw.cpu(), "c h w -> h w c").contiguous().numpy()
+    longer = max(rgb.shape[:2])
+    if longer > side:
+        height, width = (max(1, round(n * side / longer)) for n in rgb.shape[:2])
+        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    return _url(rgb, quality=quality)
+
+
+def _url(rgb_or_rgba: Pixels, *, quality: int) -> str:
+    order = cv2.COLOR_RGBA2BGRA if rgb_or_rgba.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    done, encoded = cv2.imencode(
+        ".webp", cv2.cvtColor(rgb_or_rgba, order), [cv2.IMWRITE_WEBP_QUALITY, quality]
+    )
+    assert done, "OpenCV was built without WebP"
+    return "data:image/webp;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")

@@ -1,0 +1,78 @@
+"""The JSON that `detect --json` writes: {"results": [{"path", "probability", "verdict", ...}]}."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fakestormer.types import FaceReport, Report
+
+
+def _numbers(tensor: Tensor, digits: int = 6) -> Any:
+    """Nested lists of numbers, rounded: what lies below is noise of the arithmetic."""
+    if tensor.ndim:
+        return [_numbers(part, digits) for part in tensor]
+    return round(float(tensor), digits) if tensor.is_floating_point() else int(tensor)
+
+
+def result_of(report: Report) -> dict[str, Any]:
+    """One entry of "results" for a video that was scored."""
+    return {
+        "path": report.path,
+        "sha256": report.sha256,
+        "probability": None if report.probability is None else round(report.probability, 6),
+        "verdict": report.verdict,
+        "face": report.face_number,
+        "faces": [_face(face) for face in report.faces],
+        "warnings": list(report.warnings),
+        "video": report.video,
+        "model": report.model,
+        "settings": report.settings,
+    }
+
+
+def _face(face: FaceReport) -> dict[str, Any]:
+    prediction = face.prediction
+    return {
+        "number": face.number,
+        "probability": round(prediction.probability, 6),
+        "verdict": face.verdict,
+        "warnings": list(face.warnings),
+        "clips": [
+            {
+                "probability": round(float(prediction.clip_probabilities[c]), 6),
+                "frames": _numbers(prediction.indices[c]),
+                "seconds": _numbers(prediction.pts_seconds[c]),
+                "frame_scores": _numbers(prediction.frame_scores[c]),
+                "boxes": _numbers(face.boxes[c], digits=2),
+            }
+            for c in range(len(prediction.clip_probabilities))
+        ],
+    }
+
+
+def failure_of(path: str, sentence: str) -> dict[str, Any]:
+    """One entry of "results" for a video that could not be scored: nothing is claimed."""
+    return {
+        "path": path,
+        "probability": None,
+        "verdict": "inconclusive",
+        "face": None,
+        "faces": [],
+        "error": sentence,
+    }
+
+
+def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Write all results so far under a temporary name and rename: never a half-written file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(
+        json.dumps({"results": list(results)}, indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )
+    temporary.replace(path)

@@ -1,0 +1,175 @@
+"""Divided space-time attention with spatial and temporal tokens (paper 3.2.1, 6.10).
+
+Legend of shapes, one letter per axis:
+
+    b clips    t frames T    n patch positions N = G * G    d channels D    h attention heads
+    r rows: independent token sequences    l tokens of one sequence
+    s spatial tokens per clip: T (tokens "separate") or 1 ("averaged")
+    p temporal tokens per clip: N (tokens "separate") or 1 ("averaged")
+
+The tokens of a clip are a (T+1) x (N+1) matrix, held as three tensors. The corner exists in the
+paper to complete the matrix; it takes part in no attention, so here it does not exist:
+
+                     position 0     positions 1..N
+    frames 1..T      z_s  b s d     z_btnd              <- spatial attention: along each row
+    extra row        (corner)       z_t  b p d
+                                      ^ temporal attention: along each column
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+def drop_rows(y: Tensor, probability: float, *, training: bool) -> Tensor:
+    """Stochastic depth: zero whole entries of y along its first axis.
+
+    y: (r, ...). Every row is dropped with `probability` on its own; what stays is divided by the
+    probability to stay, so that the expectation does not change. Identity outside training.
+    """
+    if not training or probability == 0.0:
+        return y
+    keep = 1.0 - probability
+    scale = torch.full((y.shape[0], *([1] * (y.ndim - 1))), keep, dtype=y.dtype, device=y.device)
+    return y * torch.bernoulli(scale).div_(keep)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention within rows; qkv has a bias."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x_rld: Tensor) -> Tensor:
+        """(r, l, d) -> (r, l, d); no row sees another."""
+        q, k, v = self._qkv(x_rld)
+        y: Tensor = self.proj(
+            rearrange(F.scaled_dot_product_attention(q, k, v), "r h l c -> r l (h c)")
+        )
+        return y
+
+    def first_token_weights(self, x_rld: Tensor) -> Tensor:
+        """What each row's first token attends to: (r, h, l), sums to 1 along l."""
+        q, k, _ = self._qkv(x_rld)
+        scores_rhl = torch.einsum("r h c, r h l c -> r h l", q[:, :, 0], k) * q.shape[-1] ** -0.5
+        return torch.softmax(scores_rhl, dim=-1)
+
+    def _qkv(self, x_rld: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # chunk, not indexing: its gradient is one concatenation instead of three padded tensors.
+        q, k, v = (
+            rearrange(part, "r l (h c) -> r h l c", h=self.heads)
+            for part in self.qkv(x_rld).chunk(3, dim=-1)
+        )
+        return q, k, v
+
+
+class MLP(nn.Module):
+    """Linear, GELU, linear; every token on its own."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return y
+
+
+class DividedBlock(nn.Module):
+    """Temporal attention, then spatial attention, then MLP; pre-norm, each with a residual.
+
+    Temporal attention runs along the time line of each position and ends in a linear layer that
+    starts at zero, so that the untrained block is the image model's. A temporal token attends only
+    with its own position, a spatial token only with its own frame; the two never meet.
+
+    Stochastic depth drops whole branches: of one (clip, position) in temporal attention, one
+    (clip, frame) in spatial attention, one clip in the MLP. The release drops before the linear
+    layer, whose bias then survives; here the whole branch goes.
+
+    average: which tokens leave the block as their mean over the clip ("averaged" tokens: mean
+    after attention and before the MLP, like the release; "neither" is the paper).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        mlp_hidden: int,
+        drop_path: float,
+        norm_eps: float,
+        average: Literal["neither", "temporal", "both"],
+    ) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.average = average
+        self.temporal_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.temporal_attention = Attention(width, heads)
+        self.temporal_linear = nn.Linear(width, width)
+        self.spatial_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.spatial_attention = Attention(width, heads)
+        self.mlp_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.mlp = MLP(width, mlp_hidden)
+
+    def forward(self, z_btnd: Tensor, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(b, t, n, d), (b, s, d), (b, p, d) -> the same; s and p become 1 where averaged."""
+        z_btnd, z_t = self._attend_over_time(z_btnd, z_t)
+        z_btnd, z_s = self._attend_over_space(z_btnd, z_s)
+        clips = torch.ones(len(z_btnd), dtype=z_btnd.dtype, device=z_btnd.device)
+        keep_b = drop_rows(clips, self.drop_path, training=self.training)
+        return self._mlp(z_btnd, keep_b), self._mlp(z_s, keep_b), self._mlp(z_t, keep_b)
+
+    def spatial_attention_map(self, z_btnd: Tensor, z_s: Tensor, z_t: Tensor) -> Tensor:
+        """Attention of the spatial tokens in this block: (b, t, h, 1 + n), own token first.
+
+        The arguments are what `forward` gets. Each (b, t, h) sums to 1 over its last axis.
+        """
+        z_btnd, _ = self._attend_over_time(z_btnd, z_t)
+        weights_rhl = self.spatial_attention.first_token_weights(self._frames(z_btnd, z_s))
+        return rearrange(weights_rhl, "(b t) h l -> b t h l", t=z_btnd.shape[1])
+
+    def _attend_over_time(self, z_btnd: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
+        b, t, n, d = z_btnd.shape
+        token_bn1d = z_t.expand(b, n, d).unsqueeze(2)
+        lines = torch.cat([rearrange(z_btnd, "b t n d -> b n t d"), token_bn1d], dim=2)
+        y_rld = self.temporal_attention(
+            self.temporal_norm(rearrange(lines, "b n l d -> (b n) l d"))
+        )
+        y_rld = drop_rows(self.temporal_linear(y_rld), self.drop_path, training=self.training)
+        y_bnld = rearrange(y_rld, "(b n) l d -> b n l d", n=n)
+        y_patches, y_token = torch.split(y_bnld, [t, 1], dim=2)
+        z_btnd = z_btnd + rearrange(y_patches, "b n t d -> b t n d")
+        z_t = z_t + y_token.squeeze(2)
+        return z_btnd, z_t if self.average == "neither" else z_t.mean(dim=1, keepdim=True)
+
+    def _attend_over_space(self, z_btnd: Tensor, z_s: Tensor) -> tuple[Tensor, Tensor]:
+        y_rld = self.spatial_attention(self._frames(z_btnd, z_s))
+        y_rld = drop_rows(y_rld, self.drop_path, training=self.training)
+        y_btld = rearrange(y_rld, "(b t) l d -> b t l d", t=z_btnd.shape[1])
+        y_token, y_patches = torch.split(y_btld, [1, z_btnd.shape[2]], dim=2)
+        z_s = z_s + y_token.squeeze(2)
+        z_s = z_s.mean(dim=1, keepdim=True) if self.average == "both" else z_s
+        return z_btnd + y_patches, z_s
+
+    def _frames(self, z_btnd: Tensor, z_s: Tensor) -> Tensor:
+        """The rows of spatial attention, normalised: (b t, 1 + n, d), spatial token first."""
+        b, t, _, d = z_btnd.shape
+        x_btld = torch.cat([z_s.expand(b, t, d).unsqueeze(2), z_btnd], dim=2)
+        x_rld: Tensor = self.spatial_norm(rearrange(x_btld, "b t l d -> (b t) l d"))
+        return x_rld
+
+    def _mlp(self, x: Tensor, keep_b: Tensor) -> Tensor:
+        """x: (b, ..., d). keep_b: (b,), stochastic depth: one draw for all tokens of a clip."""
+        y: Tensor = self.mlp(self.mlp_norm(x))
+        if self.training and self.drop_path:
+            y = y * keep_b.view(-1, *([1] * (x.ndim - 1)))
+        return x + y

@@ -1,0 +1,152 @@
+"""Revisited TimeSformer (paper 3.2.1, 6.10, eq. 4): normalised frames -> three kinds of tokens.
+
+Legend: b clips, t frames T, c colours, n patch positions N = G * G (row by row), d channels D.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from fakestormer.model.attention import DividedBlock
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """What the heads see (eq. 4), each kind after a LayerNorm of its own.
+
+    patches: Z (b, t, n, d). spatial: z_s (b, t, d). temporal: z_t (b, n, d).
+    spatial_attention: only when asked for: (b, t, heads, G, G), what each frame's spatial token
+    attends to in the last block; the sum over (G, G) is 1 less what the token gives itself.
+    """
+
+    patches: Tensor
+    spatial: Tensor
+    temporal: Tensor
+    spatial_attention: Tensor | None = None
+
+
+class PatchStem(nn.Module):
+    """ViT's stem: one linear map per patch, written as a convolution."""
+
+    def __init__(self, width: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, frames_rchw: Tensor) -> Tensor:
+        """(r, 3, H, W) -> (r, d, G, G); r frames, each on its own."""
+        y: Tensor = self.proj(frames_rchw)
+        return y
+
+
+class ConvStem(nn.Module):
+    """3x3 convolutions of stride 2 down to the patch grid, then a 1x1 to D channels.
+
+    Learns edges from little data, where a ViT's 16 x 16 linear map does not. Channels double at
+    each step up to D. GroupNorm: statistics of one frame, so that no clip or frame depends on
+    another.
+    """
+
+    def __init__(self, width: int, patch_size: int) -> None:
+        super().__init__()
+        steps = patch_size.bit_length() - 1
+        channels = [3] + [max(16, width >> (steps - 1 - i)) for i in range(steps)]
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(channels):
+            layers += [
+                nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1, bias=False),
+                nn.GroupNorm(1, after),
+                nn.GELU(),
+            ]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels[-1], width, kernel_size=1))
+
+    def forward(self, frames_rchw: Tensor) -> Tensor:
+        """(r, 3, H, W) -> (r, d, G, G); r frames, each on its own."""
+        y: Tensor = self.layers(frames_rchw)
+        return y
+
+
+class TokenEmbedding(nn.Module):
+    """Patches -> tokens that know their place in space and time.
+
+    position (1 + N, D): slot 0 is the image model's class token's, slot 1 + p patch position p's.
+    time (T + 1, D): slot t is frame t's, slot T stands for "no frame in particular".
+
+        patch (t, p)       patch           + position[1 + p] + time[t]
+        spatial token t    spatial_token   + position[0]     + time[t]
+        temporal token p   temporal_token  + position[1 + p] + time[T]
+
+    Averaged tokens stand for the whole clip and carry only what does not vary: the spatial one
+    position[0], the temporal one time[T].
+    """
+
+    def __init__(
+        self, *, grid: int, frames: int, width: int, tokens: Literal["separate", "averaged"]
+    ) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.position = nn.Parameter(torch.zeros(1 + grid * grid, width))
+        self.time = nn.Parameter(torch.zeros(frames + 1, width))
+        self.spatial_token = nn.Parameter(torch.zeros(width))
+        self.temporal_token = nn.Parameter(torch.zeros(width))
+
+    def forward(self, patches_btnd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(b, t, n, d) -> patch tokens (b, t, n, d), spatial (b, s, d), temporal (b, p, d)."""
+        b = len(patches_btnd)
+        place_nd, time_td = self.position[1:], self.time[:-1]
+        z_btnd = patches_btnd + (place_nd + time_td[:, None])
+        z_s_sd = (self.spatial_token + self.position[0])[None]
+        z_t_pd = (self.temporal_token + self.time[-1])[None]
+        if self.tokens == "separate":
+            z_s_sd = z_s_sd + time_td
+            z_t_pd = z_t_pd + place_nd
+        return z_btnd, z_s_sd.expand(b, -1, -1), z_t_pd.expand(b, -1, -1)
+
+
+class Backbone(nn.Module):
+    """Phi of eq. 4."""
+
+    def __init__(
+        self,
+        *,
+        stem: PatchStem | ConvStem,
+        embedding: TokenEmbedding,
+        blocks: Iterable[DividedBlock],
+        width: int,
+        norm_eps: float,
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        self.embedding = embedding
+        self.blocks = nn.ModuleList(blocks)
+        self.patch_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.spatial_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.temporal_norm = nn.LayerNorm(width, eps=norm_eps)
+
+    def forward(self, frames_btchw: Tensor, *, with_attention: bool = False) -> Features:
+        """Frames (b, t, 3, H, W), normalised and floating -> Features."""
+        b, t = frames_btchw.shape[:2]
+        patches_rdyx = self.stem(rearrange(frames_btchw, "b t c h w -> (b t) c h w"))
+        grid = patches_rdyx.shape[-1]
+        z, z_s, z_t = self.embedding(rearrange(patches_rdyx, "(b t) d y x -> b t (y x) d", t=t))
+        attention = None
+        for number, block in enumerate(self.blocks, start=1):
+            assert isinstance(block, DividedBlock)
+            if with_attention and number == len(self.blocks):
+                weights_bthl = block.spatial_attention_map(z, z_s, z_t)
+                attention = rearrange(
+                    weights_bthl[..., 1:], "b t h (y x) -> b t h y x", y=grid, x=grid
+                )
+            z, z_s, z_t = block(z, z_s, z_t)
+        return Features(
+            patches=self.patch_norm(z),
+            spatial=self.spatial_norm(z_s).expand(b, t, -1),
+            temporal=self.temporal_norm(z_t).expand(b, grid * grid, -1),
+            spatial_attention=attention,
+        )

@@ -1,0 +1,73 @@
+"""The shape of the network, as one typed value, and three sizes of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class ModelConfig(BaseModel):
+    """Everything `build` needs (paper 3.2, 6.10). Sizes in pixels, frames or channels.
+
+    tokens: "separate" keeps one spatial token per frame and one temporal token per position
+    (paper); "averaged" keeps one of each per clip between blocks, the mean (the release).
+    temporal_init: "copy_spatial" starts each temporal attention from the spatial attention of its
+    block, as TimeSformer does; "default" from random weights.
+    stem: "patch" is ViT's one linear layer per patch; "conv" is a small stack of convolutions,
+    which learns faster from scratch on little data and has no counterpart in MAE weights.
+    drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_size: int = Field(default=224, gt=0)
+    patch_size: int = Field(default=16, gt=0)
+    frames: int = Field(default=4, ge=2)
+    width: int = Field(default=768, gt=0)
+    depth: int = Field(default=12, gt=0)
+    heads: int = Field(default=12, gt=0)
+    mlp_ratio: float = Field(default=4.0, gt=0)
+    drop_path: float = Field(default=0.3, ge=0, lt=1)
+    head_dropout: float = Field(default=0.2, ge=0, lt=1)
+    tokens: Literal["separate", "averaged"] = "separate"
+    temporal_init: Literal["default", "copy_spatial"] = "default"
+    stem: Literal["patch", "conv"] = "patch"
+    norm_eps: float = Field(default=1e-6, gt=0)
+
+    @property
+    def grid(self) -> int:
+        """G, patches along one side of a frame."""
+        return self.image_size // self.patch_size
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelConfig:
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
+            )
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.width % 8:
+            raise ValueError(f"width {self.width} is not a multiple of 8")
+        if self.stem == "conv" and (self.patch_size < 4 or self.patch_size.bit_count() != 1):
+            raise ValueError(
+                f"stem 'conv' halves the frame until patches are left: patch_size must be a power "
+                f"of two from 4 on, not {self.patch_size}"
+            )
+        return self
+
+
+def base() -> ModelConfig:
+    """The paper's network: ViT-B/16 at 224 px."""
+    return ModelConfig()
+
+
+def small() -> ModelConfig:
+    """ViT-S/16 at 224 px: a third of the work of `base` per token."""
+    return ModelConfig(width=384, heads=6, drop_path=0.1)
+
+
+def tiny() -> ModelConfig:
+    """For training from scratch on a CPU within minutes: 128 px, 8 x 8 patches, conv stem."""
+    return ModelConfig(image_size=128, width=192, depth=6, heads=3, drop_path=0.05, stem="conv")

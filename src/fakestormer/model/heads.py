@@ -1,0 +1,74 @@
+"""The three heads (paper 3.2.2 - 3.2.4).
+
+Legend: b clips, t frames T, n positions N = G * G, d channels D, G grid side.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+class ClassificationHead(nn.Module):
+    """f, eq. 12: temporal tokens -> one logit of "fake" per clip."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(width, 1)
+
+    def forward(self, z_t_bnd: Tensor) -> Tensor:
+        """(b, n, d) -> (b,), mean over positions first."""
+        logit_b1: Tensor = self.linear(self.dropout(z_t_bnd.mean(dim=1)))
+        return logit_b1.squeeze(1)
+
+
+class TemporalHead(nn.Module):
+    """h, eqs. 6 and 7: patch tokens -> the derivative D~, by convolutions along time only.
+
+    The last convolution is bare: D^ is standardised and has both signs, which a BatchNorm and GELU
+    after it (as the text of the paper could be read) could not reach.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = _along_time(width, width)
+        self.norm1 = nn.BatchNorm3d(width, momentum=0.05)
+        self.conv2 = _along_time(width, width // 4)
+        self.norm2 = nn.BatchNorm3d(width // 4, momentum=0.05)
+        self.conv3 = _along_time(width // 4, 1)
+
+    def forward(self, volume_bdtyx: Tensor) -> Tensor:
+        """F (b, d, t, G, G) of `patch_volume` -> D~ (b, t, G, G), not squashed."""
+        x = F.gelu(self.norm1(self.conv1(volume_bdtyx)))
+        x = F.gelu(self.norm2(self.conv2(x)))
+        derivative_b1tyx: Tensor = self.conv3(x)
+        return derivative_b1tyx.squeeze(1)
+
+
+class SpatialHead(nn.Module):
+    """g, eq. 10: spatial tokens -> one logit of p(t) per frame, the same weights for all frames.
+
+    The release's last layer sees all frames at once, which ties it to one T; this one does not.
+    """
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(width, width // 4)
+        self.dropout = nn.Dropout(dropout)
+        self.linear2 = nn.Linear(width // 4, 1)
+
+    def forward(self, z_s_btd: Tensor) -> Tensor:
+        """(b, t, d) -> (b, t)."""
+        logits_bt1: Tensor = self.linear2(self.dropout(F.gelu(self.linear1(z_s_btd))))
+        return logits_bt1.squeeze(2)
+
+
+def patch_volume(z_btnd: Tensor, grid: int) -> Tensor:
+    """Eq. 6: patch tokens (b, t, n, d), positions row by row, -> the volume F (b, d, t, G, G)."""
+    return rearrange(z_btnd, "b t (y x) d -> b d t y x", y=grid, x=grid)
+
+
+def _along_time(channels_in: int, channels_out: int) -> nn.Conv3d:
+    return nn.Conv3d(channels_in, channels_out, kernel_size=(3, 1, 1), padding=(1, 0, 0))

@@ -1,0 +1,283 @@
+"""Weights to and from files: our own safetensors, and MAE's ViT as published in three layouts.
+
+Legend of shapes: n positions N = G * G, m new positions, d channels D, t frames T.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fakestormer.errors import InputError
+from fakestormer.model.fakestormer import FakeSTormer, copy_spatial_to_temporal
+from fakestormer.model.layouts import (
+    POSITION,
+    TIME,
+    comes_from_image_model,
+    from_transformers,
+    is_ignored,
+    is_transformers,
+    our_names,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainedReport:
+    """What `load_pretrained` found.
+
+    layout: "original", "timm" or "transformers". loaded: our parameters that now hold pre-trained
+    values, the ones to freeze in the warm-up. new: our parameters with no counterpart in an image
+    model. missing: ours that the file should have had. unexpected: keys of the file that we do not
+    know. mismatched: keys of the file of another shape, "key: file (..), network (..)". ignored:
+    keys left out on purpose (MAE's decoder, classifiers). resized: ours that were interpolated.
+    """
+
+    layout: str
+    loaded: frozenset[str]
+    new: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    ignored: tuple[str, ...]
+    resized: tuple[str, ...]
+
+
+def save_weights(network: FakeSTormer, path: str | Path) -> None:
+    """Write all weights and BatchNorm statistics as safetensors; an older file stays until done."""
+    path = Path(path)
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(state, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_weights(
+    network: FakeSTormer, path: str | Path, *, resize_embeddings: bool = False
+) -> None:
+    """Fill the network with weights that `save_weights` wrote.
+
+    Strict: every missing, unexpected and misshapen key is named in one InputError (a ValueError),
+    and then nothing is loaded. With `resize_embeddings` the position and time embeddings of a
+    network with another image size or another T are interpolated to fit.
+    """
+    state = _read_safetensors(Path(path))
+    if resize_embeddings:
+        state |= _resized(state, network)
+    own = network.state_dict()
+    problems = [f"missing {name}" for name in own if name not in state]
+    problems += [f"unexpected {name}" for name in state if name not in own]
+    problems += [
+        f"misshapen {_shapes(name, state[name], own[name])}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if problems:
+        raise InputError(
+            f"{path}: these weights are not of this network ({'; '.join(problems)}); build the "
+            f"network from the configuration that is stored beside the weights"
+        )
+    network.load_state_dict(state)
+
+
+def load_pretrained(
+    network: FakeSTormer, path: str | Path, *, strict: bool = True
+) -> PretrainedReport:
+    """Start from an MAE ViT encoder: .pth of the authors, or timm's or transformers' safetensors.
+
+    The layout is recognised by its keys. MAE's final norm goes to patch and spatial tokens, its
+    class token becomes the spatial token; position embeddings are interpolated to our grid. With
+    temporal_init "copy_spatial" the temporal attentions start from the loaded spatial ones (they
+    count as new: they train in the warm-up). Only tensors are read from .pth files, no objects.
+    With `strict`, missing, unexpected and mismatched keys raise one InputError that names them
+    all, and nothing is loaded; without, what fits is loaded and the report names the rest.
+    """
+    path = Path(path)
+    if network.config.stem != "patch":
+        raise InputError(
+            f"{path}: a stem of convolutions has no counterpart in a ViT; use stem='patch'"
+        )
+    vit = _read_vit(path)
+    own = network.state_dict()
+    found: dict[str, Tensor] = {}
+    origin: dict[str, str] = {}
+    unexpected = list(vit.not_tensors)
+    for key, tensor in vit.tensors.items():
+        known = [name for name in our_names(key) if name in own]
+        if not known:
+            unexpected.append(key)
+        for name in known:
+            found[name], origin[name] = tensor, key
+    resized = _resized(found, network)
+    found |= resized
+    mismatched = [name for name in found if found[name].shape != own[name].shape]
+    report = PretrainedReport(
+        layout=vit.layout,
+        loaded=frozenset(found) - frozenset(mismatched),
+        new=tuple(n for n, _ in network.named_parameters() if not comes_from_image_model(n)),
+        missing=tuple(n for n in own if comes_from_image_model(n) and n not in found),
+        unexpected=tuple(unexpected),
+        mismatched=tuple(_shapes(origin[name], found[name], own[name]) for name in mismatched),
+        ignored=vit.ignored,
+        resized=tuple(resized),
+    )
+    problems = [
+        *(f"missing {name}" for name in report.missing),
+        *(f"unexpected {key}" for key in report.unexpected),
+        *(f"misshapen {text}" for text in report.mismatched),
+    ]
+    if strict and problems:
+        raise InputError(
+            f"{path}: does not fit this network ({'; '.join(problems)}); the paper starts from "
+            f"MAE ViT-B/16, which fits the base network"
+        )
+    network.load_state_dict({name: found[name] for name in report.loaded}, strict=False)
+    if network.config.temporal_init == "copy_spatial":
+        copy_spatial_to_temporal(network)
+    return report
+
+
+def resize_positions(position: Tensor, grid: int) -> Tensor:
+    """Position embedding (1 + n, d) -> (1 + grid * grid, d); slot 0 is kept.
+
+    Linear between the centres of patches, which lie at (i + 1/2) / G of the frame, and on along
+    the outermost slope beyond the outermost centres: ramps over the frame stay what they are.
+    """
+    if not _is_square(len(position) - 1):
+        raise ValueError(f"position embedding: {len(position) - 1} positions are no square grid")
+    old = math.isqrt(len(position) - 1)
+    if old == grid:
+        return position
+    centres = (torch.arange(grid, dtype=torch.float64) + 0.5) * old / grid - 0.5
+    weights = _linear_weights(old, centres)
+    table = position[1:].double().reshape(old, old, -1)
+    resized = torch.einsum("ab, cd, bde -> ace", weights, weights, table).reshape(grid * grid, -1)
+    return torch.cat([position[:1], resized.to(position.dtype)])
+
+
+def resize_time(time: Tensor, frames: int) -> Tensor:
+    """Time embedding (t + 1, d) -> (frames + 1, d); the last slot, "no frame", is kept.
+
+    Linear in time; the first and the last frame keep their embeddings.
+    """
+    old = len(time) - 1
+    if old == frames:
+        return time
+    weights = _linear_weights(old, torch.linspace(0, old - 1, frames, dtype=torch.float64))
+    return torch.cat([(weights @ time[:-1].double()).to(time.dtype), time[-1:]])
+
+
+def _linear_weights(old: int, at: Tensor) -> Tensor:
+    """(len(at), old): linear interpolation of values at 0..old-1, extrapolating outside."""
+    if old == 1:
+        return torch.ones(len(at), 1, dtype=at.dtype)
+    below = at.floor().clamp(0, old - 2)
+    share = at - below
+    weights = torch.zeros(len(at), old, dtype=at.dtype)
+    rows = torch.arange(len(at))
+    weights[rows, below.long()] = 1 - share
+    weights[rows, below.long() + 1] = share
+    return weights
+
+
+@dataclass(frozen=True, slots=True)
+class _ViT:
+    """A checkpoint with timm's key names; class token (D,), position embedding (1 + N, D)."""
+
+    layout: str
+    tensors: dict[str, Tensor]
+    ignored: tuple[str, ...]
+    not_tensors: tuple[str, ...]
+
+
+def _read_vit(path: Path) -> _ViT:
+    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
+    wrapped = isinstance(state.get("model"), dict)
+    entries: dict[str, Any] = state["model"] if wrapped else state
+    ignored = tuple(sorted(key for key in entries if is_ignored(key)))
+    tensors = {
+        key: entry
+        for key, entry in entries.items()
+        if isinstance(entry, Tensor) and key not in ignored
+    }
+    not_tensors = tuple(sorted(entries.keys() - tensors.keys() - set(ignored)))
+    layout = "original" if wrapped else "timm"
+    if is_transformers(tensors):
+        layout, tensors = "transformers", from_transformers(tensors)
+    if "patch_embed.proj.weight" not in tensors:
+        raise InputError(
+            f"{path}: no ViT in a layout known here (original MAE, timm, transformers); its keys "
+            f"begin with {', '.join(sorted(map(str, entries))[:3]) or 'nothing at all'}"
+        )
+    # Published with leading axes of size 1.
+    for key, ndim in (("cls_token", 1), ("pos_embed", 2)):
+        while key in tensors and tensors[key].ndim > ndim and len(tensors[key]) == 1:
+            tensors[key] = tensors[key][0]
+    return _ViT(layout, tensors, ignored, not_tensors)
+
+
+def _resized(state: Mapping[str, Tensor], network: FakeSTormer) -> dict[str, Tensor]:
+    """The position and time embeddings of `state` that need another length, interpolated."""
+    resized = {}
+    config = network.config
+    position = state.get(POSITION)
+    if (
+        position is not None
+        and len(position) != 1 + config.grid**2
+        and _is_square(len(position) - 1)
+    ):
+        resized[POSITION] = resize_positions(position, config.grid)
+    if TIME in state and len(state[TIME]) != config.frames + 1:
+        resized[TIME] = resize_time(state[TIME], config.frames)
+    return resized
+
+
+def _is_square(count: int) -> bool:
+    return count > 0 and math.isqrt(count) ** 2 == count
+
+
+def _shapes(key: str, file: Tensor, network: Tensor) -> str:
+    return f"{key}: file {tuple(file.shape)}, network {tuple(network.shape)}"
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    _check_there(path)
+    try:
+        return dict(load_file(path))
+    except SafetensorError as error:
+        raise InputError(
+            f"{path}: not a readable safetensors file ({error}); fetch or save it again"
+        ) from error
+
+
+def _read_pth(path: Path) -> dict[str, Any]:
+    _check_there(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(
+            f"{path}: not a checkpoint of tensors only ({str(error).splitlines()[0]}); convert it "
+            f"to safetensors where you trust it"
+        ) from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path}: expected a dictionary of tensors, found {type(state).__name__}")
+    return state
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")

@@ -1,0 +1,66 @@
+"""What the three heads are trained on (paper eqs. 8, 11, 12, 13)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+
+from fakestormer.types import Losses, Outputs, Targets
+
+
+class LossConfig(BaseModel):
+    """Weights of eq. 13 and what the release does differently.
+
+    mse_factor: in front of the mean squared error of eq. 8: 1 is the paper, 0.5 the release.
+    temperature: f's logit is divided by it in the loss, nowhere else: 1 the paper, 2 the release.
+    ignore_cut_patches: patches that cutout removed count in neither prediction nor target of
+    eq. 8 (the release). They add nothing to the sum but stay in the denominator, T * N.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lambda_c: float = Field(default=0.8, ge=0)
+    lambda_h: float = Field(default=100.0, ge=0)
+    lambda_g: float = Field(default=0.2, ge=0)
+    mse_factor: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
+    ignore_cut_patches: bool = True
+
+
+def fakestormer_loss(outputs: Outputs, targets: Targets, config: LossConfig) -> Losses:
+    """Eq. 13: lambda_c L_c + lambda_h L_h + lambda_g L_g, in float32.
+
+    L_c (eq. 12): binary cross-entropy of f's logit / temperature with the label.
+    L_h (eq. 8): mse_factor * sum((D^ - D~)^2) / (B T N). The denominator is constant: it counts
+    all patches, those that cutout removed too, so that a clip with much cut out weighs less
+    instead of weighing its few remaining patches more.
+    L_g (eq. 11): binary cross-entropy of g's logits with the soft labels p(t).
+    All are means over the batch. Raises ValueError when outputs and targets differ in shape.
+    """
+    for name, output, target in (
+        ("f and label", outputs.logit, targets.label),
+        ("h and derivative", outputs.derivative, targets.derivative),
+        ("g and soft_labels", outputs.frame_logits, targets.soft_labels),
+    ):
+        if output.shape != target.shape:
+            raise ValueError(
+                f"fakestormer_loss: {name} differ in shape, {tuple(output.shape)} and "
+                f"{tuple(target.shape)}; synthesis and network need the same T, size and patch"
+            )
+    classification = F.binary_cross_entropy_with_logits(
+        outputs.logit.float() / config.temperature, targets.label
+    )
+    squared_btyx = (outputs.derivative.float() - targets.derivative).square()
+    if config.ignore_cut_patches:
+        squared_btyx = torch.where(targets.kept[:, None], squared_btyx, 0.0)
+    temporal = config.mse_factor * squared_btyx.mean()
+    spatial = F.binary_cross_entropy_with_logits(outputs.frame_logits.float(), targets.soft_labels)
+    return Losses(
+        total=config.lambda_c * classification
+        + config.lambda_h * temporal
+        + config.lambda_g * spatial,
+        classification=classification,
+        temporal=temporal,
+        spatial=spatial,
+    )

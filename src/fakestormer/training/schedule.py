@@ -1,0 +1,93 @@
+"""Learning rates over a run, and what trains while the backbone is frozen (method: training)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Literal
+
+from torch import nn
+
+ScheduleName = Literal["paper", "release"]
+
+_RELEASE_FIRST_RATE = 1e-7
+
+
+def paper(step: float, total: float, peak: float) -> float:
+    """Constant for the first quarter, then linear to 0.
+
+    # peak 1, total 8 -> [1, 1, 1, 0.833, 0.667, 0.5, 0.333, 0.167], and 0 at step 8
+    step counts from 0, in optimizer steps or epochs, in the unit of total.
+    """
+    _check(step, total)
+    return peak * min(1.0, (total - step) / (0.75 * total))
+
+
+def release(step: float, total: float, peak: float) -> float:
+    """Linear from 1e-7 to peak over the first quarter, then linear to 0.
+
+    # peak 1, total 8 -> [1e-7, 0.5, 1, 0.833, 0.667, 0.5, 0.333, 0.167], and 0 at step 8
+    """
+    _check(step, total)
+    progress = step / (0.25 * total)
+    if progress < 1:
+        return _RELEASE_FIRST_RATE + progress * (peak - _RELEASE_FIRST_RATE)
+    return paper(step, total, peak)
+
+
+SCHEDULES: dict[ScheduleName, Callable[[float, float, float], float]] = {
+    "paper": paper,
+    "release": release,
+}
+
+
+def learning_rate(name: ScheduleName, step: float, total: float, peak: float) -> float:
+    """The rate for the optimizer step number `step` of `total`, counted from 0."""
+    return SCHEDULES[name](step, total, peak)
+
+
+def frozen_names(epoch: int, frozen_epochs: int, pretrained: Collection[str]) -> frozenset[str]:
+    """Names of the parameters that do not train in this epoch, counted from 0.
+
+    The pre-trained ones, for the first `frozen_epochs` epochs. Everything else (temporal layers,
+    tokens, heads) trains from the first step: behind a zero-initialised temporal layer a wholly
+    frozen backbone would let no information reach the temporal tokens, and f could not learn.
+    """
+    return frozenset(pretrained) if epoch < frozen_epochs else frozenset()
+
+
+def freeze(network: nn.Module, names: Collection[str]) -> None:
+    """Let exactly the parameters in `names` not train; the others train. Sets requires_grad.
+
+    Frozen parameters drop their gradient, so that no optimizer moves them on. Raises ValueError
+    for a name that the network does not have. DistributedDataParallel looks at requires_grad once,
+    when it wraps: there use `drop_gradients`.
+    """
+    for name, parameter in _named_parameters(network, names).items():
+        parameter.requires_grad_(name not in names)
+        if name in names:
+            parameter.grad = None
+
+
+def drop_gradients(network: nn.Module, names: Collection[str]) -> None:
+    """Forget the gradients of the parameters in `names`: optimizers and SAM then skip them.
+
+    To be called after every backward. Freezes like `freeze` with no change to requires_grad, so it
+    works on a network that DistributedDataParallel has wrapped (pass the network inside); the
+    gradients are still computed. Raises ValueError for a name that the network does not have.
+    """
+    parameters = _named_parameters(network, names)
+    for name in names:
+        parameters[name].grad = None
+
+
+def _named_parameters(network: nn.Module, names: Collection[str]) -> dict[str, nn.Parameter]:
+    parameters = dict(network.named_parameters())
+    unknown = sorted(set(names) - parameters.keys())
+    if unknown:
+        raise ValueError(f"the network has no parameters named {', '.join(unknown)}")
+    return parameters
+
+
+def _check(step: float, total: float) -> None:
+    if total <= 0 or not 0 <= step <= total:
+        raise ValueError(f"schedule: step {step} does not lie within 0..{total}")

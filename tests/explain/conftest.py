@@ -1,0 +1,163 @@
+"""Made-up reports: drawn faces, drawn scores; no real people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fakestormer.types import FaceReport, Prediction, Report, Verdict
+
+SHA256 = "3f5a" * 16
+WEIGHTS_SHA256 = "9b0c" * 16
+FakeFace = Callable[..., FaceReport]
+FakeReport = Callable[..., Report]
+
+
+def drawn_face(rng: np.random.Generator, *, size: int, shift: float) -> Tensor:
+    """A cartoon head in front of a soft background: uint8 (3, S, S)."""
+    y, x = np.mgrid[0:size, 0:size] / size
+    picture = np.stack([90 + 60 * x, 110 + 40 * y, 140 - 30 * x], axis=-1)
+    centre = (round(size * (0.5 + 0.02 * shift)), round(size * 0.52))
+
+    def oval(at: tuple[int, int], axes: tuple[float, float], colour: tuple[int, int, int]) -> None:
+        lengths = (max(1, round(size * axes[0])), max(1, round(size * axes[1])))
+        cv2.ellipse(picture, at, lengths, 0, 0, 360, colour, -1, cv2.LINE_8)
+
+    oval((centre[0], centre[1] - size // 10), (0.34, 0.42), (70, 50, 40))
+    oval(centre, (0.3, 0.4), (214, 170, 142))
+    for side in (-1, 1):
+        eye = (centre[0] + round(side * 0.12 * size), centre[1] - round(0.08 * size))
+        oval(eye, (0.05, 0.03), (245, 245, 240))
+        oval(eye, (0.02, 0.025), (60, 80, 90))
+    oval((centre[0], centre[1] + round(0.07 * size)), (0.03, 0.07), (196, 148, 122))
+    oval((centre[0], centre[1] + round(0.2 * size)), (0.1, 0.03), (170, 80, 80))
+    noise = rng.normal(0.0, 3.0, (size, size, 1))
+    picture = cv2.GaussianBlur(picture, (0, 0), size / 160) + noise
+    return torch.from_numpy(picture.clip(0, 255).astype(np.uint8)).permute(2, 0, 1).contiguous()
+
+
+@pytest.fixture(scope="session")
+def fake_face() -> FakeFace:
+    def build(
+        number: int = 0,
+        *,
+        scores: Sequence[float] = (0.12, 0.93, 0.41),
+        verdict: Verdict = "likely fake",
+        frames: int = 4,
+        size: int = 64,
+        noise: bool = False,
+        grid: int = 14,
+        first_second: float = 0.0,
+        seconds_apart: float = 1.6,
+        warnings: tuple[str, ...] = (),
+    ) -> FaceReport:
+        rng = np.random.default_rng(number)
+        clips = len(scores)
+        starts = first_second + seconds_apart * np.arange(clips)
+        seconds = torch.from_numpy(starts[:, None] + np.arange(frames) / 25.0)
+        crops = torch.zeros((clips, frames, 3, size, size), dtype=torch.uint8)
+        for c in range(clips):
+            for t in range(frames):
+                if noise:
+                    drawn = rng.integers(0, 256, (3, size, size), dtype=np.uint8)
+                    crops[c, t] = torch.from_numpy(drawn)
+                else:
+                    crops[c, t] = drawn_face(rng, size=size, shift=float(np.sin(c + 0.3 * t)))
+        y, x = np.mgrid[0:grid, 0:grid] / (grid - 1)
+        ring = np.exp(-((np.hypot(x - 0.5, (y - 0.52) / 1.3) - 0.32) ** 2) / 0.004)
+        side = np.exp(-((x - 0.25) ** 2 + (y - 0.7) ** 2) / 0.03)
+        change = (
+            np.stack(
+                [
+                    score * 3.0 * (0.5 * ring + side)
+                    - 0.5
+                    + rng.normal(0, 0.1, (frames, grid, grid))
+                    for score in scores
+                ]
+            ).astype(np.float32)
+            if clips
+            else np.zeros((0, frames, grid, grid), dtype=np.float32)
+        )
+        probabilities = torch.tensor(scores, dtype=torch.float32)
+        wobble = torch.from_numpy(rng.normal(0, 0.05, (clips, frames)).astype(np.float32))
+        prediction = Prediction(
+            probability=float(probabilities.mean()) if clips else 0.0,
+            clip_probabilities=probabilities,
+            frame_scores=(probabilities[:, None] + wobble).clamp(0.0, 1.0),
+            derivative=torch.from_numpy(change),
+            indices=(seconds * 25).round().long(),
+            pts_seconds=seconds,
+        )
+        left = 200.0 + 400.0 * number
+        box = torch.tensor([left, 120.0, left + 260.0, 380.0])
+        return FaceReport(
+            number=number,
+            verdict=verdict,
+            prediction=prediction,
+            crops=crops,
+            boxes=(
+                box + 6.0 * torch.linspace(-1, 1, clips)[:, None, None].expand(clips, frames, 1)
+            ).float(),
+            warnings=warnings,
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def fake_report(fake_face: FakeFace) -> FakeReport:
+    def build(
+        faces: tuple[FaceReport, ...] | None = None,
+        *,
+        path: str = "/home/somebody/private/interview.mp4",
+        verdict: Verdict = "likely fake",
+        probability: float | None = 0.871,
+        face_number: int | None = 0,
+        warnings: tuple[str, ...] = (),
+        video: dict[str, Any] | None = None,
+        model: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
+        sha256: str = SHA256,
+    ) -> Report:
+        return Report(
+            path=path,
+            sha256=sha256,
+            probability=probability,
+            verdict=verdict,
+            face_number=face_number,
+            faces=(fake_face(),) if faces is None else faces,
+            warnings=warnings,
+            video=video
+            if video is not None
+            else {
+                "path": path,
+                "container": "mp4",
+                "codec": "h264",
+                "width": 1280,
+                "height": 720,
+                "rotation": 0,
+                "frames_per_second": 25.0,
+                "duration_seconds": 12.4,
+                "frame_count": 310,
+                "pixel_format": "yuv420p",
+                "bit_rate": None,
+            },
+            model=model
+            if model is not None
+            else {
+                "name": "vit-b/16, recipe paper",
+                "weights_sha256": WEIGHTS_SHA256,
+                "versions": {"fakestormer": "0.1.0", "torch": "2.13.0"},
+            },
+            settings=settings
+            if settings is not None
+            else {"sampling": "windows", "frames": 32, "enlarge": 1.25, "threshold": 0.5},
+        )
+
+    return build
