@@ -1,0 +1,115 @@
+"""Changes of colour and detail, on 8-bit RGB frames (F, 3, H, W); each returns new frames.
+
+On the CPU OpenCV does the per-pixel work, elsewhere torch; colours agree exactly, sharpening and
+upscaling to one 8-bit step.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fakestormer.synthesis.params import Colour, Downscale, Sharpen
+
+
+def change_colour(frames_fchw: Tensor, colour: Colour) -> Tensor:
+    """RGB shift, then hue, saturation and value shift, then contrast and brightness.
+
+    Each stage is clipped to 0..255. HSV shifts act in whole 8-bit steps, as 8-bit arithmetic has
+    it in this line of work: a shift below half a step changes nothing.
+    """
+    steps = np.rint(colour.hsv_shift)
+    levels = np.tile(np.arange(256, dtype=np.float64), (3, 1))
+    levels = np.clip(levels + np.array(colour.rgb_shift)[:, None], 0, 255)
+    if np.any(steps):
+        frames_fchw = _shift_hsv(_look_up(frames_fchw, levels), steps)
+        levels = np.tile(np.arange(256, dtype=np.float64), (3, 1))
+    levels = np.clip(levels * (1.0 + colour.contrast) + 255.0 * colour.brightness, 0, 255)
+    return _look_up(frames_fchw, levels)
+
+
+def change_detail(frames_fchw: Tensor, detail: Downscale | Sharpen) -> Tensor:
+    """Lose detail (nearest down, linear up) or exaggerate it (sharpen)."""
+    if isinstance(detail, Sharpen):
+        return _sharpen(frames_fchw, detail)
+    height, width = frames_fchw.shape[-2:]
+    down = (max(1, height // detail.factor), max(1, width // detail.factor))
+    few = F.interpolate(frames_fchw.float(), size=down, mode="nearest")
+    up = F.interpolate(few, size=(height, width), mode="bilinear", align_corners=False)
+    return up.round_().to(torch.uint8)
+
+
+def compress_jpeg(frames_fchw: Tensor, quality: int) -> Tensor:
+    """Frames after JPEG compression (quality 1..100); encoded on the CPU wherever they are."""
+    pictures = rearrange(frames_fchw.cpu().numpy(), "f c h w -> f h w c")
+    decoded = []
+    for rgb_hwc in pictures:
+        bgr = cv2.cvtColor(np.ascontiguousarray(rgb_hwc), cv2.COLOR_RGB2BGR)
+        done, code = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        bgr_again = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        assert done, "OpenCV writes any 8-bit picture as JPEG"
+        assert bgr_again is not None, "OpenCV reads the JPEG it wrote"
+        decoded.append(cv2.cvtColor(bgr_again, cv2.COLOR_BGR2RGB))
+    compressed = rearrange(torch.from_numpy(np.stack(decoded)), "f h w c -> f c h w")
+    return compressed.contiguous().to(frames_fchw.device)
+
+
+def _look_up(frames_fchw: Tensor, levels_c256: NDArray[np.float64]) -> Tensor:
+    """Replace every value v of channel c by round(levels[c, v])."""
+    table_c256 = np.rint(levels_c256).astype(np.uint8)
+    if frames_fchw.device.type != "cpu":
+        table = torch.from_numpy(table_c256).to(frames_fchw.device)
+        channel = torch.arange(3, device=frames_fchw.device)[:, None, None]
+        return table[channel, frames_fchw.long()]
+    changed = np.empty(tuple(frames_fchw.shape), dtype=np.uint8)
+    for new_chw, old_chw in zip(changed, frames_fchw.contiguous().numpy(), strict=True):
+        for c in range(3):
+            cv2.LUT(old_chw[c], table_c256[c], dst=new_chw[c])
+    return torch.from_numpy(changed)
+
+
+def _shift_hsv(frames_fchw: Tensor, steps: NDArray[np.float64]) -> Tensor:
+    """Shift hue (of 180), saturation and value (of 255); hue wraps around, the others clip."""
+    rgb = frames_fchw.double() / 255.0
+    value, brightest = rgb.max(dim=1)
+    chroma = value - rgb.amin(dim=1)
+    r, g, b = rgb.unbind(dim=1)
+    sector = torch.stack((g - b, b - r, r - g), dim=1).gather(1, brightest[:, None])[:, 0]
+    hue = torch.where(chroma > 0, sector / chroma.clamp_min(1e-9) + 2.0 * brightest, chroma) / 6.0
+    saturation = torch.where(value > 0, chroma / value.clamp_min(1e-9), chroma)
+    hue = (hue + steps[0] / 180.0).remainder(1.0)
+    saturation = (saturation + steps[1] / 255.0).clamp(0.0, 1.0)
+    value = (value + steps[2] / 255.0).clamp(0.0, 1.0)
+    # back: channel c is value - value saturation max(0, min(k, 4 - k, 1)), k = (n_c + 6 hue) mod 6
+    turned = []
+    for n in (5.0, 3.0, 1.0):
+        k = (n + 6.0 * hue).remainder(6.0)
+        turned.append(value - value * saturation * torch.minimum(k, 4.0 - k).clamp(0.0, 1.0))
+    return (torch.stack(turned, dim=1) * 255.0).round().clamp(0, 255).to(torch.uint8)
+
+
+def _sharpen(frames_fchw: Tensor, detail: Sharpen) -> Tensor:
+    alpha, centre = detail.alpha, 8.0 + detail.lightness
+    kernel = np.full((3, 3), -alpha, dtype=np.float32)
+    kernel[1, 1] = 1.0 - alpha + alpha * centre
+    if frames_fchw.device.type != "cpu":
+        planes = rearrange(frames_fchw.float(), "f c h w -> (f c) 1 h w")
+        planes = F.pad(planes, (1, 1, 1, 1), mode="reflect")
+        height, width = frames_fchw.shape[-2:]
+        total = torch.zeros_like(planes[..., :height, :width])
+        for y in range(3):
+            for x in range(3):
+                shifted = planes[..., y : y + height, x : x + width]
+                total.add_(shifted, alpha=float(kernel[y, x]))
+        total = rearrange(total, "(f c) 1 h w -> f c h w", c=3)
+        return total.round_().clamp_(0, 255).to(torch.uint8)
+    sharp = np.empty(tuple(frames_fchw.shape), dtype=np.uint8)
+    for new_chw, old_chw in zip(sharp, frames_fchw.contiguous().numpy(), strict=True):
+        for c in range(3):
+            cv2.filter2D(old_chw[c], -1, kernel, dst=new_chw[c], borderType=cv2.BORDER_REFLECT_101)
+    return torch.from_numpy(sharp)

@@ -1,0 +1,134 @@
+"""Every number of the self-blended videos, named (paper 3.1; sections 1 and 2 of our method notes).
+
+Pixel numbers are those of a face crop stored at 256 px, whatever size it is really stored at:
+rendering scales them by S / 256.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+REFERENCE_SIZE = 256
+"""Side in pixels of the face crop that all pixel numbers refer to."""
+
+HullType = Literal["full", "components", "extended", "facehull"]
+Normalisation = Literal["standard", "minmax", "gaussian3d"]
+Pooling = Literal["max", "linear"]
+Mode = Literal["csp", "frame-wise"]
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Range = tuple[float, float]
+OddRange = tuple[int, int]
+
+
+class JitterConfig(BaseModel):
+    """Colour jitter: how often and how much, each draw uniform in +-limit.
+
+    rgb_limit and hsv_limit are in 8-bit steps. The HSV default is this line of work's own and is
+    so small (0.3 of 255) that it rounds to no change at all; raise it to make it matter.
+    contrast_limit also bounds brightness, a fraction of full scale.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rgb_probability: Probability = 0.3
+    rgb_limit: float = Field(default=20.0, ge=0.0)
+    hsv_probability: Probability = 0.3
+    hsv_limit: float = Field(default=0.3, ge=0.0)
+    contrast_probability: Probability = 0.3
+    contrast_limit: float = Field(default=0.3, ge=0.0, lt=1.0)
+
+
+class SynthesisConfig(BaseModel):
+    """How pseudo-fake clips and their targets are made; the defaults are the recipe's.
+
+    mode: "csp" draws the blending parameters once per clip (consistent synthesised parameters),
+    "frame-wise" once per frame (Table 6). Ranges are inclusive (lowest, highest).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Mode = "csp"
+
+    # Landmarks (eq. 1)
+    interpolate_landmarks: bool = True
+    tau: float = Field(default=0.35, gt=0.0)
+    d_bar: float = Field(default=0.2, gt=0.0)
+    without_forehead_probability: Probability = 0.25
+
+    # The mask and its deformation
+    hulls: tuple[HullType, ...] = Field(
+        default=("full", "components", "extended", "facehull"), min_length=1
+    )
+    translate_x: float = Field(default=0.03, ge=0.0)
+    translate_y: float = Field(default=0.015, ge=0.0)
+    least_scale: float = Field(default=0.95, gt=0.0, le=1.0)
+    elastic_amplitude: float = Field(default=50.0, ge=0.0)
+    elastic_sigma: float = Field(default=7.0, gt=0.0)
+    mask_stretch: Range = (0.8, 1.25)
+    erosion_kernel: OddRange = (5, 25)
+    feather_kernel: OddRange = (5, 25)
+    feather_sigma: Range = (5.0, 45.0)
+
+    # Colour and detail of one side
+    copy_changed_probability: Probability = 0.5
+    change: JitterConfig = JitterConfig(
+        rgb_probability=0.3, hsv_probability=1.0, contrast_probability=1.0, contrast_limit=0.1
+    )
+    downscale_probability: Probability = 0.5
+    downscale_factors: tuple[Literal[2, 4], ...] = Field(default=(2, 4), min_length=1)
+    sharpen_alpha: Range = (0.2, 0.5)
+    sharpen_lightness: Range = (0.5, 1.0)
+
+    # The blend
+    blend_ratios: tuple[Probability, ...] = Field(
+        default=(0.25, 0.5, 0.75, 1.0, 1.0, 1.0), min_length=1
+    )
+
+    # Video level: the same for the real clip and its pseudo-fake, and for all frames
+    flip_probability: Probability = 0.5
+    margin: tuple[int, int] = (5, 24)
+    jitter: JitterConfig = JitterConfig()
+    jpeg_probability: Probability = 0.5
+    jpeg_quality: tuple[int, int] = (40, 100)
+
+    # Vulnerability-driven cutout
+    cutout_probability: Probability = 0.5
+    cutout_threshold: Range = (0.5, 1.0)
+    cutout_redraws: int = Field(default=3, ge=0)
+    cutout_least_label: float = Field(default=0.01, ge=0.0, lt=1.0)
+    cutout_weaker_patch: bool = False
+
+    # Targets
+    pooling: Pooling = "max"
+    normalisation: Normalisation = "standard"
+    gaussian_sigma: float = Field(default=1.0, gt=0.0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for name in (
+            "mask_stretch", "erosion_kernel", "feather_kernel", "feather_sigma", "sharpen_alpha",
+            "sharpen_lightness", "margin", "jpeg_quality", "cutout_threshold",
+        ):  # fmt: skip
+            low, high = getattr(self, name)
+            if not 0 <= low <= high:
+                raise ValueError(
+                    f"synthesis.{name}: expected 0 <= lowest <= highest, got {low, high}"
+                )
+        for name in ("erosion_kernel", "feather_kernel"):
+            low, high = getattr(self, name)
+            if low % 2 == 0 or high % 2 == 0:
+                raise ValueError(f"synthesis.{name}: kernels are odd, got {low, high}")
+        if self.mask_stretch[0] == 0 or self.feather_sigma[0] == 0:
+            raise ValueError("synthesis.mask_stretch and feather_sigma must be above 0")
+        if self.jpeg_quality[0] < 1 or self.jpeg_quality[1] > 100:
+            raise ValueError(f"synthesis.jpeg_quality: 1..100, got {self.jpeg_quality}")
+        if 2 * self.margin[1] >= REFERENCE_SIZE:
+            raise ValueError(
+                f"synthesis.margin: {self.margin[1]} px a side leave nothing of 256 px"
+            )
+        if self.cutout_threshold[1] > 1.0:
+            raise ValueError("synthesis.cutout_threshold: the boundary never exceeds 1")
+        return self

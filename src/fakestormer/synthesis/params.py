@@ -1,0 +1,220 @@
+"""All the randomness of a pseudo-fake clip as one value, drawn once, JSON-able, replayed exactly.
+
+CSP, the consistent synthesised parameters of paper 3.1, is one `SBVParams` used for all T frames;
+the frame-wise ablation of Table 6 is T of them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from fakestormer.synthesis.config import HullType, JitterConfig, Range, SynthesisConfig
+
+Triple = tuple[float, float, float]
+
+
+class Colour(BaseModel):
+    """One colour change. rgb_shift, hsv_shift: 8-bit steps (hue of 180). brightness: added
+    fraction of full scale. contrast: frames are multiplied by 1 + contrast."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rgb_shift: Triple = (0.0, 0.0, 0.0)
+    hsv_shift: Triple = (0.0, 0.0, 0.0)
+    brightness: float = 0.0
+    contrast: float = 0.0
+
+
+class Downscale(BaseModel):
+    """Detail is lost: every `factor`-th pixel is kept, then linear upscaling."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["downscale"] = "downscale"
+    factor: Literal[2, 4]
+
+
+class Sharpen(BaseModel):
+    """Detail is exaggerated: x <- (1 - alpha) x + alpha ((8 + lightness) x - its 8 neighbours)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["sharpen"] = "sharpen"
+    alpha: float
+    lightness: float
+
+
+class SBVParams(BaseModel):
+    """theta^(sbi) of Algorithm 1: everything random about blending a frame with itself.
+
+    Pixel numbers (elastic, kernels, sigmas) refer to a 256 px crop. translate: fraction of the
+    side, (x, y). elastic_seed: of the PCG64 stream that makes the displacement noise.
+    mask_stretch: factors of the mask's (width, height). ratio: r in X~ = r M X' + (1 - r M) X.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hull: HullType
+    forehead: bool
+    changed_side: Literal["copy", "background"]
+    colour: Colour
+    detail: Annotated[Downscale | Sharpen, Field(discriminator="kind")]
+    translate: tuple[float, float]
+    scale: float = Field(gt=0.0)
+    elastic_seed: int = Field(ge=0)
+    elastic_amplitude: float
+    elastic_sigma: float = Field(gt=0.0)
+    mask_stretch: tuple[float, float]
+    erosion_kernel: int = Field(ge=1)
+    feather_kernel: int = Field(ge=1)
+    feather_sigma: float = Field(gt=0.0)
+    ratio: float = Field(ge=0.0, le=1.0)
+
+
+class Interpolation(BaseModel):
+    """tau and d-bar of eq. 1, pixels of a 256 px crop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tau: float = Field(gt=0.0)
+    d_bar: float = Field(gt=0.0)
+
+
+class Cutout(BaseModel):
+    """Thresholds in the order in which they are tried, rising to 1.0, which hides nothing.
+
+    The first that leaves some soft label of at least `least_label` is used. weaker_patch: None, or
+    a number in [0, 1) that picks one more patch to hide among the weaker ones (`release`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    thresholds: tuple[float, ...] = Field(min_length=1)
+    least_label: float
+    weaker_patch: float | None = None
+
+
+class ClipParams(BaseModel):
+    """What one pair of a real clip and its pseudo-fake needs; nothing else is random.
+
+    frames: one value (CSP) or T values (frame-wise). Flip, margin (pixels of a 256 px crop, cut
+    off every side), jitter, JPEG and cutout belong to the video: they are shared by all frames and
+    by both clips, in the frame-wise mode too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frames: tuple[SBVParams, ...] = Field(min_length=1)
+    interpolation: Interpolation | None
+    flip: bool
+    margin: int = Field(ge=0)
+    jitter: Colour
+    jpeg_quality: int | None
+    cutout: Cutout | None
+
+
+def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: int) -> ClipParams:
+    """Draw everything random about one clip of `clip_length` frames; `rng` is the only state."""
+    if clip_length < 1:
+        raise ValueError(f"sample: a clip has at least 1 frame, got {clip_length}")
+    count = 1 if config.mode == "csp" else clip_length
+    interpolation = None
+    if config.interpolate_landmarks:
+        interpolation = Interpolation(tau=config.tau, d_bar=config.d_bar)
+    return ClipParams(
+        frames=tuple(_sample_blending(rng, config) for _ in range(count)),
+        interpolation=interpolation,
+        flip=_happens(rng, config.flip_probability),
+        margin=int(rng.integers(config.margin[0], config.margin[1] + 1)),
+        jitter=_sample_colour(rng, config.jitter),
+        jpeg_quality=(
+            int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
+            if _happens(rng, config.jpeg_probability)
+            else None
+        ),
+        cutout=(_sample_cutout(rng, config) if _happens(rng, config.cutout_probability) else None),
+    )
+
+
+def _sample_blending(rng: np.random.Generator, config: SynthesisConfig) -> SBVParams:
+    detail: Downscale | Sharpen
+    if _happens(rng, config.downscale_probability):
+        detail = Downscale(factor=config.downscale_factors[_index(rng, config.downscale_factors)])
+    else:
+        detail = Sharpen(
+            alpha=_uniform(rng, config.sharpen_alpha),
+            lightness=_uniform(rng, config.sharpen_lightness),
+        )
+    return SBVParams(
+        hull=config.hulls[_index(rng, config.hulls)],
+        forehead=not _happens(rng, config.without_forehead_probability),
+        changed_side="copy" if _happens(rng, config.copy_changed_probability) else "background",
+        colour=_sample_colour(rng, config.change),
+        detail=detail,
+        translate=(_within(rng, config.translate_x), _within(rng, config.translate_y)),
+        scale=_uniform(rng, (config.least_scale, 1.0 / config.least_scale)),
+        # 53 bits, so that any JSON reader keeps the seed exactly
+        elastic_seed=int(rng.integers(2**53)),
+        elastic_amplitude=config.elastic_amplitude,
+        elastic_sigma=config.elastic_sigma,
+        mask_stretch=(_uniform(rng, config.mask_stretch), _uniform(rng, config.mask_stretch)),
+        erosion_kernel=_odd(rng, config.erosion_kernel),
+        feather_kernel=_odd(rng, config.feather_kernel),
+        feather_sigma=_uniform(rng, config.feather_sigma),
+        ratio=config.blend_ratios[_index(rng, config.blend_ratios)],
+    )
+
+
+def _sample_colour(rng: np.random.Generator, config: JitterConfig) -> Colour:
+    none = (0.0, 0.0, 0.0)
+    rgb = hsv = none
+    brightness = contrast = 0.0
+    if _happens(rng, config.rgb_probability):
+        rgb = _triple(rng, config.rgb_limit)
+    if _happens(rng, config.hsv_probability):
+        hsv = _triple(rng, config.hsv_limit)
+    if _happens(rng, config.contrast_probability):
+        brightness = _within(rng, config.contrast_limit)
+        contrast = _within(rng, config.contrast_limit)
+    return Colour(rgb_shift=rgb, hsv_shift=hsv, brightness=brightness, contrast=contrast)
+
+
+def _sample_cutout(rng: np.random.Generator, config: SynthesisConfig) -> Cutout:
+    low, high = config.cutout_threshold
+    thresholds = [high - (high - low) * float(rng.random())]  # U(low, high], as the paper has it
+    for _ in range(config.cutout_redraws):
+        thresholds.append(_uniform(rng, (thresholds[-1], 1.0)))
+    if thresholds[-1] < 1.0:
+        thresholds.append(1.0)
+    return Cutout(
+        thresholds=tuple(thresholds),
+        least_label=config.cutout_least_label,
+        weaker_patch=float(rng.random()) if config.cutout_weaker_patch else None,
+    )
+
+
+def _happens(rng: np.random.Generator, probability: float) -> bool:
+    return bool(rng.random() < probability)
+
+
+def _uniform(rng: np.random.Generator, bounds: Range) -> float:
+    return float(rng.uniform(bounds[0], bounds[1]))
+
+
+def _within(rng: np.random.Generator, limit: float) -> float:
+    return float(rng.uniform(-limit, limit))
+
+
+def _triple(rng: np.random.Generator, limit: float) -> Triple:
+    return _within(rng, limit), _within(rng, limit), _within(rng, limit)
+
+
+def _odd(rng: np.random.Generator, bounds: tuple[int, int]) -> int:
+    return bounds[0] + 2 * int(rng.integers((bounds[1] - bounds[0]) // 2 + 1))
+
+
+def _index(rng: np.random.Generator, choices: tuple[object, ...]) -> int:
+    return int(rng.integers(len(choices)))

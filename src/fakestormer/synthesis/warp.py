@@ -1,0 +1,75 @@
+"""Where the copy and its mask move: the affine map and the elastic deformation.
+
+Everything here is per clip: one displacement field and one sampling grid serve all frames.
+Positions are crop pixels (x, y), the centre of the top-left pixel at (0, 0).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from fakestormer.synthesis.config import REFERENCE_SIZE
+from fakestormer.synthesis.params import SBVParams
+
+_FIELD_SIZE = REFERENCE_SIZE // 2
+"""The displacements are so smooth (sigma 7) that every second pixel describes them to 0.02 px."""
+
+
+def elastic_noise(seed: int) -> Tensor:
+    """Uniform noise in (-1, 1), float32 (2, 256, 256), from the raw PCG64 stream of `seed`.
+
+    The raw stream of a numpy bit generator is guaranteed never to change, unlike the
+    distributions drawn from it: the same seed is the same noise for good, on every machine.
+    """
+    count = 2 * REFERENCE_SIZE**2
+    raw = np.random.PCG64(seed).random_raw(count // 4)
+    bits = raw.astype("<u8", copy=False).view("<u2")
+    noise = torch.from_numpy((bits.astype(np.float32) + 0.5) / 32768.0 - 1.0)
+    return rearrange(noise, "(xy h w) -> xy h w", xy=2, h=REFERENCE_SIZE)
+
+
+def elastic_field(params: SBVParams, *, height: int, width: int, device: torch.device) -> Tensor:
+    """Displacements amplitude * Gaussian_sigma(noise), float32 (2, height, width), (x, y).
+
+    In pixels of the 256 px crop, at the pixel centres of a height x width picture of it.
+    """
+    noise = elastic_noise(params.elastic_seed).to(device)
+    at = (torch.arange(_FIELD_SIZE, dtype=torch.float64) + 0.5) * 2.0 - 0.5
+    offsets = at[:, None] - torch.arange(REFERENCE_SIZE, dtype=torch.float64)[None]
+    weights = torch.exp(-offsets.square() / (2.0 * params.elastic_sigma**2))
+    # cut off at 4 sigma: farther weights are nothing but denormal numbers, slow to multiply
+    weights = weights * (offsets.abs() <= 4.0 * params.elastic_sigma)
+    smooth = (weights / weights.sum(dim=1, keepdim=True)).float().to(device)
+    field = params.elastic_amplitude * (smooth @ noise @ smooth.T)
+    return F.interpolate(field[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+
+
+def pixel_grid(*, height: int, width: int, size: int, device: torch.device) -> Tensor:
+    """Crop positions of the pixel centres of a height x width picture; float32 (2, h, w)."""
+    y = (torch.arange(height, dtype=torch.float32, device=device) + 0.5) * (size / height) - 0.5
+    x = (torch.arange(width, dtype=torch.float32, device=device) + 0.5) * (size / width) - 0.5
+    return torch.stack((x[None].expand(height, width), y[:, None].expand(height, width)))
+
+
+def undo_affine(at_2hw: Tensor, params: SBVParams, *, size: int) -> Tensor:
+    """Where the moved copy takes its pixels from: p = c + (p' - c - t) / scale, c the centre."""
+    centre = (size - 1) / 2
+    origin = at_2hw.new_tensor([centre + size * shift for shift in params.translate])
+    return (at_2hw - origin[:, None, None]) / params.scale + centre
+
+
+def take(x_fchw: Tensor, at_2hw: Tensor, *, outside: str) -> Tensor:
+    """Bilinear samples of float32 (F, C, S, S) at crop positions (2, h, w) -> (F, C, h, w).
+
+    outside: "border" repeats the edge pixels, "zeros" is 0. All frames share the positions.
+    """
+    grid = rearrange((2.0 * at_2hw + 1.0) / x_fchw.shape[-1] - 1.0, "xy h w -> 1 h w xy")
+    together = rearrange(x_fchw, "f c h w -> 1 (f c) h w")
+    taken = F.grid_sample(
+        together, grid, mode="bilinear", padding_mode=outside, align_corners=False
+    )
+    return rearrange(taken, "1 (f c) h w -> f c h w", f=x_fchw.shape[0])

@@ -1,0 +1,119 @@
+"""Sampling: everything random in one value that JSON keeps exactly."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fakestormer.synthesis.config import JitterConfig, SynthesisConfig
+from fakestormer.synthesis.params import ClipParams, Downscale, SBVParams, Sharpen, sample
+
+
+def _many(count: int, config: SynthesisConfig | None = None) -> list[ClipParams]:
+    rng = np.random.default_rng(5)
+    return [sample(rng, config or SynthesisConfig(), clip_length=4) for _ in range(count)]
+
+
+def test_json_round_trip_is_exact() -> None:
+    for mode in ("csp", "frame-wise"):
+        for params in _many(30, SynthesisConfig(mode=mode, cutout_weaker_patch=True)):
+            assert ClipParams.model_validate_json(params.model_dump_json()) == params
+    blending = params.frames[0]
+    assert SBVParams.model_validate_json(blending.model_dump_json()) == blending
+
+
+def test_same_seed_same_params() -> None:
+    assert _many(3) == _many(3)
+
+
+def test_global_random_state_is_not_used() -> None:
+    numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
+    torch_before = torch.get_rng_state()
+    first = _many(2)
+    np.random.seed(1)  # noqa: NPY002
+    torch.manual_seed(1)
+    assert _many(2) == first
+    np.random.set_state(("MT19937", numpy_before, 624, 0.0, 0))  # noqa: NPY002
+    torch.set_rng_state(torch_before)
+
+
+def test_csp_draws_once_frame_wise_draws_each_frame() -> None:
+    assert all(len(p.frames) == 1 for p in _many(3))
+    for params in _many(3, SynthesisConfig(mode="frame-wise")):
+        assert len(params.frames) == 4
+        assert len({frame.elastic_seed for frame in params.frames}) == 4
+
+
+def test_ranges() -> None:
+    many = _many(600)
+    blending = [p.frames[0] for p in many]
+    assert {b.hull for b in blending} == {"full", "components", "extended", "facehull"}
+    assert {b.ratio for b in blending} == {0.25, 0.5, 0.75, 1.0}
+    assert {b.erosion_kernel for b in blending} == set(range(5, 26, 2))
+    assert {b.feather_kernel for b in blending} == set(range(5, 26, 2))
+    assert {p.margin for p in many} == set(range(5, 25))
+    assert all(abs(b.translate[0]) <= 0.03 and abs(b.translate[1]) <= 0.015 for b in blending)
+    assert all(0.95 <= b.scale <= 1 / 0.95 for b in blending)
+    assert all(5 <= b.feather_sigma <= 45 for b in blending)
+    assert all(0.8 <= s <= 1.25 for b in blending for s in b.mask_stretch)
+    assert all(abs(b.colour.brightness) <= 0.1 for b in blending)
+    assert {b.detail.factor for b in blending if isinstance(b.detail, Downscale)} == {2, 4}
+    assert all(0.2 <= b.detail.alpha <= 0.5 for b in blending if isinstance(b.detail, Sharpen))
+    qualities = [p.jpeg_quality for p in many if p.jpeg_quality is not None]
+    assert min(qualities) >= 40
+    assert max(qualities) <= 100
+
+
+def test_probabilities() -> None:
+    """600 draws: a share stays within 4 standard deviations, sqrt(p (1 - p) / 600) <= 0.021."""
+    many = _many(600)
+    shares = Counter[str]()
+    for p in many:
+        b = p.frames[0]
+        shares["flip"] += p.flip
+        shares["cutout"] += p.cutout is not None
+        shares["jpeg"] += p.jpeg_quality is not None
+        shares["copy"] += b.changed_side == "copy"
+        shares["forehead"] += b.forehead
+        shares["rgb"] += any(p.jitter.rgb_shift)
+        shares["full ratio"] += b.ratio == 1.0
+    expected = {"flip": 0.5, "cutout": 0.5, "jpeg": 0.5, "copy": 0.5, "forehead": 0.75}
+    expected |= {"rgb": 0.3, "full ratio": 0.5}
+    for name, probability in expected.items():
+        assert abs(shares[name] / 600 - probability) < 0.085, name
+
+
+def test_cutout_thresholds_rise_to_one() -> None:
+    for params in _many(60):
+        if params.cutout is not None:
+            thresholds = params.cutout.thresholds
+            assert 0.5 < thresholds[0] <= 1.0
+            assert thresholds[-1] == 1.0
+            assert list(thresholds) == sorted(thresholds)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mask_stretch": (1.25, 0.8)},
+        {"erosion_kernel": (4, 25)},
+        {"jpeg_quality": (0, 100)},
+        {"margin": (5, 128)},
+        {"cutout_threshold": (0.5, 1.5)},
+        {"hulls": ()},
+        {"flip_probability": 1.5},
+        {"unknown": 1},
+    ],
+)
+def test_config_refuses(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        SynthesisConfig.model_validate(wrong)
+
+
+def test_config_round_trip() -> None:
+    config = SynthesisConfig(mode="frame-wise", jitter=JitterConfig(rgb_limit=3.0))
+    assert SynthesisConfig.model_validate_json(config.model_dump_json()) == config
