@@ -1,0 +1,172 @@
+"""THE crop: how a face is cut out of a frame, for training, evaluation and detection alike.
+
+A square around the face box's centre, 1.25 times its longer side (paper), aspect kept, resampled
+once. Parts outside the frame repeat its border pixels. Landmarks take the same path.
+
+Detectors' boxes tremble, and a trembling crop looks like change over time; so the squares are
+smoothed along the whole track, at every use of the track (method.md section 5).
+
+A square is (cx, cy, side) in source pixels, pixel centres at whole numbers: it covers
+cx - side/2 ... cx + side/2, and pixel u of a crop with S pixels shows
+x = cx - side/2 + (u + 1/2) side/S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from fakestormer.types import Clip, FaceTrack, Frames
+
+
+class CropConfig(BaseModel):
+    """How faces are cut out; stored with prepared data and with weights.
+
+    enlarge: the square's side over the face box's longer side. stored_size: S, pixels.
+    smooth_frames: sigma in frames of the Gaussian that smooths the squares along a track; 0 takes
+    each frame's own box, as in the paper.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enlarge: float = Field(1.25, ge=1.0, le=4.0)
+    stored_size: int = Field(256, ge=16, le=2048)
+    smooth_frames: float = Field(2.0, ge=0.0, le=100.0)
+
+
+def crop_squares(track: FaceTrack, config: CropConfig) -> Tensor:
+    """The square of every frame of a track: float32 (T, 3), (cx, cy, side) in source pixels."""
+    boxes = track.boxes.double()
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    side = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1, keepdim=True) * config.enlarge
+    squares = smooth_path(torch.cat([centre, side], dim=1), config.smooth_frames)
+    # A box of a few pixels must still be something that can be cut out.
+    squares[:, 2].clamp_(min=2.0)
+    return squares.float()
+
+
+def smooth_path(path_td: Tensor, sigma: float) -> Tensor:
+    """Gaussian smoothing along the first axis that does not bend at the ends.
+
+    path_td: float64 (T, D). At each frame a straight line is fitted to its neighbours with Gaussian
+    weights (sigma in frames, cut at 3 sigma) and read off there. In the middle this *is* the
+    Gaussian filter; near an end, where neighbours lie on one side only, a plain average would pull
+    towards the middle of the track, the line does not. Below sigma = 0.1 nothing is smoothed.
+    Returns a new (T, D) tensor.
+    """
+    if sigma < 0.1 or len(path_td) < 3:
+        return path_td.clone()
+    reach = max(1, round(3 * sigma))
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    inside = torch.ones(len(path_td), 1, dtype=torch.float64)
+    moments = torch.stack([weights, weights * offsets, weights * offsets**2])
+    s0, s1, s2 = (_slide(inside, kernel) for kernel in moments)
+    y0, y1 = (_slide(path_td.double(), kernel) for kernel in moments[:2])
+    # T >= 3 leaves at least two frames in every window, so the line is determined.
+    return (s2 * y0 - s1 * y1) / (s0 * s2 - s1 * s1)
+
+
+def _slide(path_td: Tensor, kernel: Tensor) -> Tensor:
+    """sum_k kernel[k] path[t + k - reach], zero outside the path: (T, D)."""
+    reach = len(kernel) // 2
+    padded = torch.nn.functional.pad(path_td.T[:, None], (reach, reach))
+    return torch.nn.functional.conv1d(padded, kernel[None, None])[:, 0].T
+
+
+def crop(
+    rgb_hwc: NDArray[np.uint8], square: Tensor | Sequence[float], size: int
+) -> NDArray[np.uint8]:
+    """Cut `square` out of a frame: uint8 (H, W, 3) -> uint8 (size, size, 3).
+
+    Bilinear; when shrinking, the source is blurred first so that fine detail does not alias.
+    """
+    cx, cy, side = (float(value) for value in square)
+    if not side > 0:
+        raise ValueError(f"crop: expected a square with a side above 0, got {side}")
+    scale = side / size
+    sigma = max(0.0, (scale - 1.0) / 2.0)
+    # Work on the part of the frame that can be seen, with room for the blur and the border.
+    margin = int(np.ceil(4 * sigma)) + 2
+    height, width = rgb_hwc.shape[:2]
+    left, right = (_within(cx + end * (side / 2 + margin), width) for end in (-1, 1))
+    top, bottom = (_within(cy + end * (side / 2 + margin), height) for end in (-1, 1))
+    part = rgb_hwc[top : bottom + 1, left : right + 1]
+    if sigma > 0.25:
+        part = np.asarray(cv2.GaussianBlur(part, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
+    to_source = np.array(
+        [
+            [scale, 0.0, cx - side / 2 + scale / 2 - left],
+            [0.0, scale, cy - side / 2 + scale / 2 - top],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(
+        part, to_source, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(warped, np.uint8)
+
+
+def _within(position: float, length: int) -> int:
+    return min(max(round(position), 0), length - 1)
+
+
+def map_landmarks(points_k2: Tensor, square: Tensor | Sequence[float], size: int) -> Tensor:
+    """Source pixels -> crop pixels, exactly as `crop` moves the picture: (..., K, 2) f32."""
+    cx, cy, side = (float(value) for value in square)
+    corner = torch.tensor([cx - side / 2, cy - side / 2], dtype=torch.float64)
+    return ((points_k2.double() - corner) * (size / side) - 0.5).float()
+
+
+def crop_clip(
+    frames: Frames,
+    track: FaceTrack,
+    positions: Tensor | NDArray[np.int64] | Sequence[int],
+    squares: Tensor,
+    config: CropConfig,
+    source: str,
+) -> Clip:
+    """Crops of one clip.
+
+    frames: any frames that hold those needed, found by their index. positions: (T,), positions in
+    the track (repeats allowed). squares: float32 (len(track), 3), of `crop_squares`. Raises
+    ValueError naming the frame when one is not among `frames`.
+    """
+    slots = {int(index): slot for slot, index in enumerate(frames.indices)}
+    crops: dict[int, NDArray[np.uint8]] = {}
+    chosen = [int(position) for position in positions]
+    for position in chosen:
+        index = int(track.indices[position])
+        if index not in slots:
+            raise ValueError(f"{source}: frame {index} of the video is not among the frames given")
+        if position not in crops:
+            rgb_hwc = frames.frames[slots[index]].permute(1, 2, 0).contiguous().numpy()
+            crops[position] = crop(rgb_hwc, squares[position], config.stored_size)
+    return assemble_clip(crops, track, chosen, squares, config, source)
+
+
+def assemble_clip(
+    crops: dict[int, NDArray[np.uint8]],
+    track: FaceTrack,
+    positions: Sequence[int],
+    squares: Tensor,
+    config: CropConfig,
+    source: str,
+) -> Clip:
+    """A clip from crops already cut, uint8 (S, S, 3) by position in the track."""
+    size = config.stored_size
+    frames_thwc = np.stack([crops[position] for position in positions])
+    landmarks = [map_landmarks(track.landmarks[p], squares[p], size) for p in positions]
+    return Clip(
+        frames=torch.from_numpy(frames_thwc).permute(0, 3, 1, 2).contiguous(),
+        landmarks=torch.stack(landmarks),
+        indices=track.indices[list(positions)],
+        pts_seconds=track.pts_seconds[list(positions)],
+        source=source,
+    )

@@ -1,0 +1,195 @@
+"""Any video file -> upright 8-bit RGB frames with their index and exact time (PyAV).
+
+Index: position in presentation order among the frames that decode, from 0. Time: seconds from the
+first frame, from the stream's own presentation times (pts), so that variable frame rate is exact.
+Where a pts is missing or does not increase, the time is the previous frame's plus one average
+frame, so that times always increase.
+
+What cannot be decoded is left out and not counted; a truncated file simply ends early.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from fakestormer.errors import InputError
+from fakestormer.types import Frames
+from fakestormer.video.colour import RGB, ToRGB
+from fakestormer.video.container import average_rate, decoded, nothing_decodes, open_video
+from fakestormer.video.seek import UnforeseenError, sought_frames
+
+Frame = tuple[int, float, RGB]
+
+# What an MPEG-1 header says instead of a rate: 0x3FFFF units of 400 bit/s.
+_MPEG_VARIABLE_RATE = 104_857_200
+# Up to here decoding from the start costs less than reading a whole long file's packets.
+_SEQUENTIAL_BELOW = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo:
+    """What a file says about its video stream.
+
+    width, height: upright, after rotation. rotation: clockwise degrees (0, 90, 180, 270) that were
+    applied. frames_per_second: average. duration_seconds: 0 where nothing tells it. frame_count:
+    the container's claim, None where it makes none. bit_rate: of the video stream, else the file.
+    """
+
+    path: str
+    container: str
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    frames_per_second: float
+    duration_seconds: float
+    frame_count: int | None
+    pixel_format: str
+    bit_rate: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same facts as plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Facts about a video; decodes one frame, so a result means that the video opens.
+
+    Raises InputError with one sentence when there is no video to decode.
+    """
+    with open_video(path) as (container, stream):
+        first = next(decoded(container, stream), None)
+        if first is None:
+            raise nothing_decodes(path)
+        upright = ToRGB(first, str(path))
+        rate = average_rate(stream)
+        seconds = 0.0
+        if stream.duration is not None and stream.time_base is not None:
+            seconds = float(stream.duration * stream.time_base)
+        elif container.duration is not None:
+            seconds = container.duration / 1_000_000
+        elif stream.frames:
+            seconds = float(stream.frames / rate)
+        return VideoInfo(
+            path=str(path),
+            container=container.format.name,
+            codec=stream.codec_context.name,
+            width=upright.width,
+            height=upright.height,
+            rotation=upright.orientation.clockwise_degrees,
+            frames_per_second=float(rate),
+            duration_seconds=max(0.0, seconds),
+            frame_count=stream.frames or None,
+            pixel_format=first.format.name,
+            bit_rate=_bit_rate(stream, container),
+        )
+
+
+def stream_frames(
+    path: str | Path, *, start_index: int = 0, stop_index: int | None = None
+) -> Iterator[Frame]:
+    """Decode from the beginning: (index, pts_seconds, rgb uint8 (H, W, 3)) of each frame.
+
+    Yields the frames start_index <= index < stop_index; earlier ones are decoded but not
+    converted. Holds one frame at a time. A file that is damaged in the middle gives the frames that
+    decode. Raises InputError when the file cannot be opened or no frame at all decodes.
+    """
+    with open_video(path) as (container, stream):
+        upright: ToRGB | None = None
+        timed = _timed(decoded(container, stream), stream)
+        for index, (seconds, frame) in enumerate(timed):
+            if stop_index is not None and index >= stop_index:
+                return
+            upright = upright or ToRGB(frame, str(path))
+            if index >= start_index:
+                yield index, seconds, upright(frame)
+        if upright is None:
+            raise nothing_decodes(path)
+
+
+def stream_frames_at(path: str | Path, indices: Iterable[int]) -> Iterator[Frame]:
+    """The frames with these indices, ascending, each once, as `stream_frames` would give them.
+
+    Raises InputError when the video ends before one of them; ValueError for a negative index.
+    """
+    wanted = sorted(set(indices))
+    if wanted and wanted[0] < 0:
+        raise ValueError(f"stream_frames_at: frame indices count from 0, got {wanted[0]}")
+    given = 0
+    if wanted and wanted[-1] >= _SEQUENTIAL_BELOW:
+        try:
+            for frame in sought_frames(path, wanted):
+                yield frame
+                given += 1
+        except UnforeseenError:
+            pass
+    left = wanted[given:]
+    if not left:
+        return
+    chosen = set(left)
+    count = 0
+    for frame in stream_frames(path, start_index=left[0], stop_index=left[-1] + 1):
+        count = frame[0] + 1
+        if frame[0] in chosen:
+            yield frame
+    if count <= left[-1]:
+        raise InputError(
+            f"{path}: ends before frame {left[-1]}; it has changed or is truncated: prepare or "
+            "copy it again"
+        )
+
+
+def frames_at(path: str | Path, indices: Iterable[int]) -> Frames:
+    """Exactly the frames with these indices, in this order (repeats allowed), as one value.
+
+    The pixels and times are those of `stream_frames`; how they are reached is in seek.py. Holds
+    all of them in memory: 2.8 MB each at 720p. Raises InputError when the video has no such frame.
+    """
+    wanted = [int(index) for index in indices]
+    if not wanted:
+        raise ValueError("frames_at: give at least one index")
+    found = {index: (seconds, rgb) for index, seconds, rgb in stream_frames_at(path, wanted)}
+    frames_thwc = np.stack([found[index][1] for index in wanted])
+    return Frames(
+        frames=torch.from_numpy(frames_thwc).permute(0, 3, 1, 2).contiguous(),
+        indices=torch.tensor(wanted, dtype=torch.int64),
+        pts_seconds=torch.tensor([found[index][0] for index in wanted], dtype=torch.float64),
+    )
+
+
+def _bit_rate(stream: VideoStream, container: InputContainer) -> int | None:
+    claimed = stream.bit_rate
+    if claimed == _MPEG_VARIABLE_RATE:
+        claimed = None
+    return claimed or container.bit_rate or None
+
+
+def _timed(
+    frames: Iterator[av.VideoFrame], stream: VideoStream
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Each frame with its time in seconds from the first one; times always increase."""
+    step = float(1 / average_rate(stream))
+    zero: int | None = None
+    last: float | None = None
+    for frame in frames:
+        seconds: float | None = None
+        if frame.pts is not None and frame.time_base is not None:
+            # A video whose first frames have no pts still starts at 0.
+            zero = frame.pts if zero is None else zero
+            seconds = float((frame.pts - zero) * frame.time_base)
+        if last is None:
+            seconds = 0.0
+        elif seconds is None or seconds <= last:
+            seconds = last + step
+        last = seconds
+        yield seconds, frame
