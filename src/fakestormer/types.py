@@ -20,8 +20,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-_value = dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-
 
 def _check(value: object, **specs: tuple[str, torch.dtype]) -> None:
     """Refuse a value whose fields do not have the shape and dtype in `specs`.
@@ -62,7 +60,7 @@ def _describe(value: Any) -> str:
     return f"{type(value).__name__}({', '.join(parts)})"
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frames:
     """Decoded frames, upright (rotation metadata applied), in presentation order.
 
@@ -85,7 +83,7 @@ class Frames:
         )
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FaceTrack:
     """One face through consecutive frames of one video, in source pixels.
 
@@ -121,7 +119,7 @@ class FaceTrack:
         return int(self.indices.shape[0])
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Clip:
     """Face crops of frames of one track, as stored: square, aspect kept, landmarks mapped along.
 
@@ -151,7 +149,7 @@ class Clip:
         return int(self.indices.shape[0])
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SelfBlended:
     """A batch of pairs: real clips and their self-blended pseudo-fakes (paper 3.1).
 
@@ -174,7 +172,7 @@ class SelfBlended:
         )
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Targets:
     """What the three heads should say (eqs. 3, 5, 9, 14), for a batch of real and fake clips.
 
@@ -209,7 +207,7 @@ class Targets:
         )
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outputs:
     """What the network says about a batch of clips (eqs. 7, 10, 12).
 
@@ -233,7 +231,7 @@ class Outputs:
         )
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Losses:
     """Scalars: total = lambda_c classification + lambda_h temporal + lambda_g spatial (eq. 13).
 
@@ -256,7 +254,7 @@ class Losses:
                 )
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prediction:
     """The network's answer for one face track: C clips of T frames.
 
@@ -290,7 +288,7 @@ class Prediction:
 Verdict = Literal["likely fake", "no manipulation found", "inconclusive"]
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FaceReport:
     """What is said about one face of a video.
 
@@ -311,7 +309,7 @@ class FaceReport:
         _check(self, crops=("C T 3 H W", torch.uint8), boxes=("C T 4", torch.float32))
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Report:
     """The answer for one video file.
 

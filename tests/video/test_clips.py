@@ -96,9 +96,7 @@ def test_training_cuts_of_a_short_track_keep_their_shape():
         cut_clips(10, 4, 4)
 
 
-def test_read_clips_crops_exactly_the_frames_asked_for(
-    tmp_path, make_video, numbered_frames, read_number
-):
+def test_read_clips_crops_exactly_the_frames_asked_for(tmp_path, make_video, numbered_frames):
     path = make_video(numbered_frames(100), tmp_path / "v.mp4", options={"g": "20", "bf": "2"})
     # The box is the whole 96 px high frame's middle; the track begins at frame 7.
     boxes = torch.tensor([[16.0, 0, 112, 96]]).repeat(90, 1)
@@ -125,13 +123,13 @@ def test_read_clips_crops_exactly_the_frames_asked_for(
     again = read_clips(path, track, torch.from_numpy(positions), config, squares=squares)
     assert torch.equal(again[1].frames, clips[1].frames)
 
+    longer = FaceTrack(
+        number=0,
+        indices=track.indices + 10,
+        pts_seconds=track.pts_seconds,
+        boxes=boxes,
+        landmarks=landmarks,
+        confidence=track.confidence,
+    )
     with pytest.raises(InputError, match=r"v\.mp4: ends before frame"):
-        longer = FaceTrack(
-            number=0,
-            indices=track.indices + 10,
-            pts_seconds=track.pts_seconds,
-            boxes=boxes,
-            landmarks=landmarks,
-            confidence=track.confidence,
-        )
         read_clips(path, longer, np.array([[86, 87, 88, 89]]), config)

@@ -177,11 +177,12 @@ def test_crop_clip_maps_frames_landmarks_and_times():
         (24.5, 24.5), abs=0.1
     )
     assert clip.frames[0].max() > clip.frames[1].max()
+    five = Frames(
+        frames=frames.frames[:5], indices=frames.indices[:5], pts_seconds=frames.pts_seconds[:5]
+    )
+    squares = crop_squares(track, config)
     with pytest.raises(ValueError, match=r"v\.mp4#0@11: frame 15"):
-        keep = Frames(
-            frames=frames.frames[:5], indices=frames.indices[:5], pts_seconds=frames.pts_seconds[:5]
-        )
-        crop_clip(keep, track, [5], crop_squares(track, config), config, "v.mp4#0@11")
+        crop_clip(five, track, [5], squares, config, "v.mp4#0@11")
 
 
 def test_a_square_without_size_is_refused():

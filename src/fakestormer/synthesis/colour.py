@@ -6,6 +6,8 @@ upscaling to one 8-bit step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import torch
@@ -39,24 +41,24 @@ def change_detail(frames_fchw: Tensor, detail: Downscale | Sharpen) -> Tensor:
         return _sharpen(frames_fchw, detail)
     height, width = frames_fchw.shape[-2:]
     down = (max(1, height // detail.factor), max(1, width // detail.factor))
-    few = F.interpolate(frames_fchw.float(), size=down, mode="nearest")
-    up = F.interpolate(few, size=(height, width), mode="bilinear", align_corners=False)
-    return up.round_().to(torch.uint8)
+    few = F.interpolate(frames_fchw, size=down, mode="nearest")
+    if frames_fchw.device.type != "cpu":
+        up = F.interpolate(few.float(), size=(height, width), mode="bilinear", align_corners=False)
+        return up.round_().to(torch.uint8)
+    return _each_plane(few, (height, width), lambda old, _: cv2.resize(old, (width, height)))
 
 
 def compress_jpeg(frames_fchw: Tensor, quality: int) -> Tensor:
     """Frames after JPEG compression (quality 1..100); encoded on the CPU wherever they are."""
-    pictures = rearrange(frames_fchw.cpu().numpy(), "f c h w -> f h w c")
-    decoded = []
-    for rgb_hwc in pictures:
-        bgr = cv2.cvtColor(np.ascontiguousarray(rgb_hwc), cv2.COLOR_RGB2BGR)
+    compressed = torch.empty(frames_fchw.shape, dtype=torch.uint8)
+    for new_chw, rgb_chw in zip(compressed.numpy(), frames_fchw.cpu().numpy(), strict=True):
+        bgr = cv2.merge([np.ascontiguousarray(plane) for plane in rgb_chw[::-1]])
         done, code = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        bgr_again = cv2.imdecode(code, cv2.IMREAD_COLOR)
         assert done, "OpenCV writes any 8-bit picture as JPEG"
+        bgr_again = cv2.imdecode(code, cv2.IMREAD_COLOR)
         assert bgr_again is not None, "OpenCV reads the JPEG it wrote"
-        decoded.append(cv2.cvtColor(bgr_again, cv2.COLOR_BGR2RGB))
-    compressed = rearrange(torch.from_numpy(np.stack(decoded)), "f h w c -> f c h w")
-    return compressed.contiguous().to(frames_fchw.device)
+        new_chw[:] = cv2.split(bgr_again)[::-1]
+    return compressed.to(frames_fchw.device)
 
 
 def _look_up(frames_fchw: Tensor, levels_c256: NDArray[np.float64]) -> Tensor:
@@ -66,11 +68,7 @@ def _look_up(frames_fchw: Tensor, levels_c256: NDArray[np.float64]) -> Tensor:
         table = torch.from_numpy(table_c256).to(frames_fchw.device)
         channel = torch.arange(3, device=frames_fchw.device)[:, None, None]
         return table[channel, frames_fchw.long()]
-    changed = np.empty(tuple(frames_fchw.shape), dtype=np.uint8)
-    for new_chw, old_chw in zip(changed, frames_fchw.contiguous().numpy(), strict=True):
-        for c in range(3):
-            cv2.LUT(old_chw[c], table_c256[c], dst=new_chw[c])
-    return torch.from_numpy(changed)
+    return _each_plane(frames_fchw, None, lambda old, c: cv2.LUT(old, table_c256[c]))
 
 
 def _shift_hsv(frames_fchw: Tensor, steps: NDArray[np.float64]) -> Tensor:
@@ -108,8 +106,21 @@ def _sharpen(frames_fchw: Tensor, detail: Sharpen) -> Tensor:
                 total.add_(shifted, alpha=float(kernel[y, x]))
         total = rearrange(total, "(f c) 1 h w -> f c h w", c=3)
         return total.round_().clamp_(0, 255).to(torch.uint8)
-    sharp = np.empty(tuple(frames_fchw.shape), dtype=np.uint8)
-    for new_chw, old_chw in zip(sharp, frames_fchw.contiguous().numpy(), strict=True):
-        for c in range(3):
-            cv2.filter2D(old_chw[c], -1, kernel, dst=new_chw[c], borderType=cv2.BORDER_REFLECT_101)
-    return torch.from_numpy(sharp)
+    return _each_plane(
+        frames_fchw,
+        None,
+        lambda old, _: cv2.filter2D(old, -1, kernel, borderType=cv2.BORDER_REFLECT_101),
+    )
+
+
+def _each_plane(
+    frames_fchw: Tensor,
+    size: tuple[int, int] | None,
+    change: Callable[[NDArray[np.uint8], int], object],
+) -> Tensor:
+    """`change(plane, channel)` of every colour plane; size: (H, W) of the result, if another."""
+    changed = np.empty((*frames_fchw.shape[:2], *(size or frames_fchw.shape[-2:])), dtype=np.uint8)
+    for new_chw, old_chw in zip(changed, frames_fchw.contiguous().numpy(), strict=True):
+        for c, old_hw in enumerate(old_chw):
+            new_chw[c] = change(old_hw, c)
+    return torch.from_numpy(changed)

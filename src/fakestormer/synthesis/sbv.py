@@ -127,7 +127,7 @@ def _render_clip(
     real, fake, mask = (torch.cat(parts) for parts in zip(*blended, strict=True))
     margin = params.margin * size_scale(stored)
     pair = cut_margin(torch.cat((real, fake)), margin=margin, size=size)
-    pair = change_colour(pair, params.jitter)
+    pair = change_colour(pair.round_().to(torch.uint8), params.jitter)
     if params.jpeg_quality is not None:
         pair = compress_jpeg(pair, params.jpeg_quality)
     return pair[:length], pair[length:], cut_margin(mask, margin=margin, size=size)
@@ -136,17 +136,18 @@ def _render_clip(
 def _blend(
     frames_fchw: Tensor, landmarks_fk2: Tensor, params: SBVParams
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(background, pseudo-fake, mask) of frames that share their parameters; 8-bit frames."""
+    """(background, pseudo-fake, mask) of frames that share their parameters.
+
+    The two are floating, as resampling wants them, but hold whole 8-bit steps: stored frames of a
+    real clip do, and finer steps would tell a pseudo-fake.
+    """
     size, device = frames_fchw.shape[-1], frames_fchw.device
-    changed = change_detail(change_colour(frames_fchw, params.colour), params.detail)
-    copy, background = frames_fchw, changed
+    changed = change_detail(change_colour(frames_fchw, params.colour), params.detail).float()
+    copy, background = frames_fchw.float(), changed
     if params.changed_side == "copy":
-        copy, background = changed, frames_fchw
-    at = undo_affine(
-        pixel_grid(height=size, width=size, size=size, device=device), params, size=size
-    )
-    copy_moved = take(copy.float(), at, outside="border")
+        copy, background = background, copy
+    here = pixel_grid(height=size, width=size, size=size, device=device)
+    moved = take(copy, undo_affine(here, params, size=size), outside="border")
     mask = soft_mask(landmarks_fk2, params, size=size, device=device)
     weight = rearrange(params.ratio * mask, "f h w -> f 1 h w")
-    fake = torch.lerp(background.float(), copy_moved, weight).round_().clamp_(0, 255)
-    return background, fake.to(torch.uint8), mask
+    return background, torch.lerp(background, moved, weight, out=moved).round_(), mask

@@ -15,8 +15,8 @@ from torch import Tensor
 from fakestormer.synthesis.config import REFERENCE_SIZE
 from fakestormer.synthesis.params import SBVParams
 
-_FIELD_SIZE = REFERENCE_SIZE // 2
-"""The displacements are so smooth (sigma 7) that every second pixel describes them to 0.02 px."""
+_FIELD_STEP = 2
+"""The displacements are so smooth (sigma 7) that every second pixel describes them to 0.05 px."""
 
 
 def elastic_noise(seed: int) -> Tensor:
@@ -38,7 +38,8 @@ def elastic_field(params: SBVParams, *, height: int, width: int, device: torch.d
     In pixels of the 256 px crop, at the pixel centres of a height x width picture of it.
     """
     noise = elastic_noise(params.elastic_seed).to(device)
-    at = (torch.arange(_FIELD_SIZE, dtype=torch.float64) + 0.5) * 2.0 - 0.5
+    steps = torch.arange(REFERENCE_SIZE // _FIELD_STEP, dtype=torch.float64)
+    at = (steps + 0.5) * _FIELD_STEP - 0.5
     offsets = at[:, None] - torch.arange(REFERENCE_SIZE, dtype=torch.float64)[None]
     weights = torch.exp(-offsets.square() / (2.0 * params.elastic_sigma**2))
     # cut off at 4 sigma: farther weights are nothing but denormal numbers, slow to multiply

@@ -131,12 +131,10 @@ def _follow(
     """Look where the face was; a jump or a low confidence is a loss."""
     assert track.last is not None
     found = backend.landmarks(rgb_hwc, track.last.region)
-    # After a loss the last place says little: only landmarks right after the last ones can jump.
-    reach = 0.0 if track.missed else config.min_overlap
     if (
         found is None
         or found.confidence < config.min_confidence
-        or _overlap(found.box_xyxy, _box(track)) < reach
+        or _overlap(found.box_xyxy, _box(track)) < config.min_overlap
     ):
         track.missed.append(seconds)
     else:

@@ -1,0 +1,299 @@
+"""A track store's training tracks -> batches of pairs, the same for any number of workers.
+
+    plan:   (seed, epoch) -> every track cut into clips at an offset drawn anew, shuffled
+    item:   (seed, epoch, position) -> the clip's frames and its synthesis draws
+    batch:  B pairs -> frames u8 (2B, T, 3, H, W), the B real clips first, + Targets
+
+All randomness comes from generators keyed by these numbers, so a batch depends neither on the
+processes that load it nor on the batches before it, and a run can be resumed at any step.
+Synthesis runs where the clips are read (workers, B = 1) or, for a whole batch, on the training
+device; both give the same pairs up to the device's rounding.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from fakestormer.data.manifest import Row
+from fakestormer.data.store import read_clip
+from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.synthesis.pairs import make_pairs
+from fakestormer.synthesis.params import ClipParams, sample
+from fakestormer.types import Clip, Targets
+from fakestormer.video.clips import cut_clips
+
+SynthesisOn = Literal["workers", "device"]
+Key = tuple[int, int]  # (epoch, position within the epoch's shuffled clips)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClipBatch:
+    """Real clips and the draws that will make their pseudo-fakes.
+
+    frames: uint8 (B, T, 3, S, S), stored crops. landmarks: float32 (B, T, K, 2), crop px.
+    params: B values. sources: B names, "video.mp4#0@120".
+    """
+
+    frames: Tensor
+    landmarks: Tensor
+    params: tuple[ClipParams, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PairBatch:
+    """Network input with its targets: frames uint8 (2B, T, 3, H, W), the B real clips first.
+
+    sources: the B names; clip i and clip B + i come from sources[i].
+    """
+
+    frames: Tensor
+    targets: Targets
+    sources: tuple[str, ...]
+
+    def to(self, device: torch.device) -> PairBatch:
+        return PairBatch(
+            frames=self.frames.to(device), targets=self.targets.to(device), sources=self.sources
+        )
+
+
+def synthesise(
+    batch: ClipBatch,
+    config: SynthesisConfig,
+    *,
+    size: int,
+    patch_size: int,
+    device: torch.device | None = None,
+) -> PairBatch:
+    """The pairs of a batch, made on `device` (default: where the clips are)."""
+    frames, targets = make_pairs(
+        batch.frames.to(device),
+        batch.landmarks.to(device),
+        batch.params,
+        config,
+        size=size,
+        patch_size=patch_size,
+    )
+    return PairBatch(frames=frames, targets=targets, sources=batch.sources)
+
+
+class ClipPlan:
+    """Which clips each epoch shows, in which order; a pure function of (seed, epoch).
+
+    lengths: frames of each track. pairs: clips per batch, over all processes. clips_per_track:
+    at most so many of a track's clips per epoch, drawn at random; None takes all. An epoch's last,
+    incomplete batch is left out (another one each epoch; evaluation never does that).
+    Raises ValueError when a track is shorter than a clip or an epoch is smaller than a batch.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        *,
+        clip_length: int,
+        pairs: int,
+        clips_per_track: int | None,
+        seed: int,
+        epochs: int,
+    ) -> None:
+        if min(lengths, default=0) < clip_length:
+            raise ValueError(
+                f"every track needs at least {clip_length} frames to give a clip, found "
+                f"{min(lengths, default=0)}; leave shorter tracks out"
+            )
+        self.lengths, self.clip_length, self.pairs = tuple(lengths), clip_length, pairs
+        self.clips_per_track, self.seed, self.epochs = clips_per_track, seed, epochs
+        fewest = min(len(self.clips(epoch)) for epoch in range(epochs))
+        if fewest < pairs:
+            raise ValueError(
+                f"an epoch has {fewest} clips, fewer than one batch of {pairs} pairs; lower the "
+                "batch size, or prepare more videos"
+            )
+
+    def clips(self, epoch: int) -> np.ndarray:
+        """int64 (C, 1 + T): the track's number and the positions in it, shuffled.
+
+        # one track of 9 frames, T = 4, offset drawn as 1 -> [[0, 5, 6, 7, 8], [0, 1, 2, 3, 4]]
+        """
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(0, epoch)))
+        rows = []
+        for track, length in enumerate(self.lengths):
+            offset = int(rng.integers(min(self.clip_length, length - self.clip_length + 1)))
+            positions_ct = np.asarray(cut_clips(length, self.clip_length, offset))
+            cap = self.clips_per_track
+            if cap is not None and len(positions_ct) > cap:
+                positions_ct = positions_ct[rng.permutation(len(positions_ct))[:cap]]
+            rows.append(np.insert(positions_ct, 0, track, axis=1))
+        return rng.permutation(np.concatenate(rows))
+
+    @cached_property
+    def steps_per_epoch(self) -> tuple[int, ...]:
+        """Batches of each epoch; they differ a little, because the offsets do."""
+        return tuple(len(self.clips(epoch)) // self.pairs for epoch in range(self.epochs))
+
+    @property
+    def steps(self) -> int:
+        """Batches of the whole run."""
+        return sum(self.steps_per_epoch)
+
+    def place(self, step: int) -> tuple[int, int]:
+        """(epoch, batch within it) of a step counted from 0; (epochs, 0) at the end of the run."""
+        for epoch, steps in enumerate(self.steps_per_epoch):
+            if step < steps:
+                return epoch, step
+            step -= steps
+        return self.epochs, 0
+
+    def keys(self, step: int, *, rank: int = 0, world_size: int = 1) -> list[Key]:
+        """The clips of one step that one process of several loads."""
+        epoch, batch = self.place(step)
+        first = batch * self.pairs
+        return [(epoch, first + pair) for pair in range(rank, self.pairs, world_size)]
+
+
+class TrainingClips(Dataset[ClipBatch]):
+    """Reads the clip of a key and draws its synthesis; batches of one, joined by `collate`."""
+
+    def __init__(
+        self, store: Path, rows: Sequence[Row], plan: ClipPlan, config: SynthesisConfig
+    ) -> None:
+        self.store, self.rows, self.plan, self.config = store, tuple(rows), plan, config
+        self._epoch: tuple[int, np.ndarray] | None = None  # the last epoch's clips, to not redraw
+
+    def __getitem__(self, key: Key) -> ClipBatch:
+        epoch, position = key
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, self.plan.clips(epoch))
+        track, *positions = self._epoch[1][position].tolist()
+        row = self.rows[track]
+        clip = read_clip(self.store / row.file, positions, video=row.video, number=row.track)
+        rng = np.random.default_rng(
+            np.random.SeedSequence(self.plan.seed, spawn_key=(1, epoch, position))
+        )
+        return one_clip(clip, sample(rng, self.config, clip_length=len(clip)))
+
+
+def one_clip(clip: Clip, params: ClipParams) -> ClipBatch:
+    """A batch of one."""
+    return ClipBatch(
+        frames=clip.frames[None],
+        landmarks=clip.landmarks[None],
+        params=(params,),
+        sources=(clip.source,),
+    )
+
+
+def join_clips(batches: Sequence[ClipBatch]) -> ClipBatch:
+    """Several batches as one, in order."""
+    return ClipBatch(
+        frames=torch.cat([batch.frames for batch in batches]),
+        landmarks=torch.cat([batch.landmarks for batch in batches]),
+        params=tuple(params for batch in batches for params in batch.params),
+        sources=tuple(source for batch in batches for source in batch.sources),
+    )
+
+
+def join_pairs(batches: Sequence[PairBatch]) -> PairBatch:
+    """Several batches as one: all their real clips, then all their fakes, each in order."""
+    order = _real_then_fake([len(batch.sources) for batch in batches])
+    parts = [batch.targets for batch in batches]
+    return PairBatch(
+        frames=torch.cat([batch.frames for batch in batches])[order],
+        targets=Targets(
+            boundary=torch.cat([part.boundary for part in parts])[order],
+            derivative=torch.cat([part.derivative for part in parts])[order],
+            soft_labels=torch.cat([part.soft_labels for part in parts])[order],
+            label=torch.cat([part.label for part in parts])[order],
+            kept=torch.cat([part.kept for part in parts])[order],
+        ),
+        sources=tuple(source for batch in batches for source in batch.sources),
+    )
+
+
+def _real_then_fake(sizes: Sequence[int]) -> Tensor:
+    """[1, 2] -> [0, 2, 3, 1, 4, 5]: from (R F)(R R F F) to (R R R F F F)."""
+    real: list[int] = []
+    fake: list[int] = []
+    start = 0
+    for size in sizes:
+        real += range(start, start + size)
+        fake += range(start + size, start + 2 * size)
+        start += 2 * size
+    return torch.tensor(real + fake)
+
+
+@dataclass(frozen=True, slots=True)
+class _MakePairs:
+    """Synthesis inside a worker: one clip, one pair at a time."""
+
+    config: SynthesisConfig
+    size: int
+    patch_size: int
+
+    def __call__(self, items: list[ClipBatch]) -> PairBatch:
+        pairs = [
+            synthesise(item, self.config, size=self.size, patch_size=self.patch_size)
+            for item in items
+        ]
+        return join_pairs(pairs)
+
+
+def training_batches(
+    clips: TrainingClips,
+    *,
+    size: int,
+    patch_size: int,
+    first_step: int = 0,
+    workers: int = 0,
+    synthesis_on: SynthesisOn = "workers",
+    device: torch.device | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[PairBatch]:
+    """The batches of the whole run from `first_step` on, across epochs, on `device`.
+
+    workers: loading processes, 0 = this one. rank, world_size: this process of several takes every
+    world_size-th pair of each batch. Raises ValueError when the pairs cannot be shared evenly.
+    """
+    plan = clips.plan
+    if plan.pairs % world_size:
+        raise ValueError(
+            f"{plan.pairs} pairs in a batch cannot be shared by {world_size} processes; choose a "
+            f"batch size that is a multiple of {2 * world_size}"
+        )
+    device = device or torch.device("cpu")
+    keys = [
+        plan.keys(step, rank=rank, world_size=world_size) for step in range(first_step, plan.steps)
+    ]
+    in_workers = synthesis_on == "workers"
+    make = _MakePairs(clips.config, size, patch_size)
+    loader: DataLoader[ClipBatch] = DataLoader(
+        clips,
+        batch_sampler=keys,
+        collate_fn=make if in_workers else join_clips,
+        num_workers=workers,
+        worker_init_fn=_start_worker,
+    )
+    for batch in loader:
+        if in_workers:
+            yield batch.to(device)
+        else:
+            yield synthesise(batch, clips.config, size=size, patch_size=patch_size, device=device)
+
+
+def _start_worker(_: int) -> None:
+    """One thread per worker; what Ctrl-C means is decided by the process that trains."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,118 @@
+"""The track store's files: one prepared face track is one ZIP of lossless frames.
+
+    tracks/<video>.<track number>.zip
+        track.npz        indices, pts_seconds, boxes, confidence, squares, landmarks
+        00000.png ...    face crops, S x S, RGB
+
+The members are stored, not compressed again, so that T frames of a track are read without touching
+the others, and any tool opens the file. A file appears under its name only when it is complete.
+PNG level 1 was the best of those measured on 256 px face crops, one core: encoding costs 3.5 ms a
+frame (WebP lossless 60 ms for half the bytes) and 138 random 4-frame clips are read per second
+(FFV1 59 for half the bytes).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from fakestormer.errors import InputError
+from fakestormer.types import Clip, FaceTrack
+
+PNG_LEVEL = 1
+
+
+def encode_frame(rgb_hwc: np.ndarray) -> bytes:
+    """One crop, uint8 (S, S, 3) RGB, as PNG."""
+    fine, png = cv2.imencode(
+        ".png", cv2.cvtColor(rgb_hwc, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL]
+    )
+    assert fine, f"PNG encoder refused a crop of shape {rgb_hwc.shape}"
+    return bytes(png)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `path` so that it holds either all of `content` or what it held before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_track(
+    path: Path,
+    track: FaceTrack,
+    *,
+    pngs: Sequence[bytes],
+    squares_t3: Tensor,
+    landmarks_tk2: Tensor,
+) -> None:
+    """Write one track file.
+
+    pngs: the T encoded crops. squares_t3: float32 (T, 3), centre x, centre y and side of each crop,
+    source px. landmarks_tk2: float32 (T, K, 2), crop px. `track` gives the rest, in source px.
+    """
+    assert len(pngs) == len(track) == len(squares_t3) == len(landmarks_tk2)
+    arrays = io.BytesIO()
+    np.savez(
+        arrays,
+        indices=track.indices.numpy(),
+        pts_seconds=track.pts_seconds.numpy(),
+        boxes=track.boxes.numpy(),
+        confidence=track.confidence.numpy(),
+        squares=squares_t3.numpy(),
+        landmarks=landmarks_tk2.numpy(),
+    )
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as members:
+        members.writestr("track.npz", arrays.getvalue())
+        for position, png in enumerate(pngs):
+            members.writestr(f"{position:05d}.png", png)
+    write_atomically(path, archive.getvalue())
+
+
+def read_clip(path: Path, positions: Iterable[int], *, video: str, number: int) -> Clip:
+    """The frames at `positions` of one stored track.
+
+    video, number: which track this is, for `Clip.source`. Raises InputError when the file is
+    missing or damaged, or holds no frame at one of the positions.
+    """
+    positions = [int(position) for position in positions]
+    try:
+        with zipfile.ZipFile(path) as members:
+            with np.load(io.BytesIO(members.read("track.npz"))) as arrays:
+                indices = arrays["indices"][positions]
+                pts_seconds = arrays["pts_seconds"][positions]
+                landmarks = arrays["landmarks"][positions]
+            pngs = [members.read(f"{position:05d}.png") for position in positions]
+    except (OSError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: cannot read frames {positions} of this prepared track ({error}); delete the "
+            "file and its journal entry and run prepare again"
+        ) from error
+    frames_thwc = np.stack([_decode_frame(png, path) for png in pngs])
+    return Clip(
+        frames=torch.from_numpy(np.ascontiguousarray(frames_thwc.transpose(0, 3, 1, 2))),
+        landmarks=torch.from_numpy(landmarks.astype(np.float32)),
+        indices=torch.from_numpy(indices.astype(np.int64)),
+        pts_seconds=torch.from_numpy(pts_seconds.astype(np.float64)),
+        source=f"{video}#{number}@{indices[0]}",
+    )
+
+
+def _decode_frame(png: bytes, path: Path) -> np.ndarray:
+    bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise InputError(f"{path}: a frame of this prepared track is damaged; run prepare again")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

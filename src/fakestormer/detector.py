@@ -1,0 +1,239 @@
+"""`Detector.load(...)`, `.detect(path) -> Report`: what users import.
+
+detector = Detector.load("runs/mine/model.safetensors")
+report = detector.detect("interview.mp4")
+print(report.verdict, report.probability)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fakestormer.errors import NoFaceError
+from fakestormer.model.fakestormer import FakeSTormer
+from fakestormer.prediction import REFERENCE_SIDE, PredictionConfig, predict_track, verdict
+from fakestormer.recipes import Recipe
+from fakestormer.training.checkpoint import load_model
+from fakestormer.types import Clip, FaceReport, FaceTrack, Report
+from fakestormer.video.clips import Sampling, read_clips
+from fakestormer.video.crop import crop_squares
+from fakestormer.video.decode import VideoInfo, probe, stream_frames
+from fakestormer.video.faces import FaceBackend, open_backend
+from fakestormer.video.tracking import find_tracks
+
+#: Below this face width (source pixels) blending traces are mostly gone; a warning says so.
+SMALL_FACE_PX = 64
+
+#: (stage, frames done so far, frames in all as far as the container says)
+Progress = Callable[[str, int, int | None], None]
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+class Detector:
+    """A trained network with everything that belongs to it: faces, crop, sampling, verdict."""
+
+    def __init__(
+        self,
+        network: FakeSTormer,
+        recipe: Recipe,
+        *,
+        name: str,
+        weights_sha256: str,
+        backend: FaceBackend | None = None,
+        prediction: PredictionConfig | None = None,
+    ) -> None:
+        self.network = network.eval()
+        self.recipe = recipe
+        self.prediction = prediction or recipe.prediction
+        self.name = name
+        self.weights_sha256 = weights_sha256
+        self._backend = backend
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        device: str = "cpu",
+        backend: FaceBackend | None = None,
+        prediction: PredictionConfig | None = None,
+    ) -> Detector:
+        """Load a trained model: a `.safetensors` file with its `.json` beside it, or their folder.
+
+        `prediction` replaces the recipe's own way of sampling and pooling. Raises InputError
+        (what is wrong, which file, what to do) when the two files are missing or do not fit.
+        """
+        path = Path(model)
+        if path.is_dir():
+            path = path / "model.safetensors"
+        network, document = load_model(path)
+        return cls(
+            network.to(device),
+            Recipe.model_validate(document["recipe"]),
+            name=path.parent.name if path.name == "model.safetensors" else path.stem,
+            weights_sha256=sha256_of(path),
+            backend=backend,
+            prediction=prediction,
+        )
+
+    def sampling(self, policy: Sampling) -> Detector:
+        """The same detector with another way to choose frames ("windows", "spread", ...)."""
+        return Detector(
+            self.network,
+            self.recipe,
+            name=self.name,
+            weights_sha256=self.weights_sha256,
+            backend=self._backend,
+            prediction=self.prediction.model_copy(update={"sampling": policy}),
+        )
+
+    @property
+    def backend(self) -> FaceBackend:
+        """The face backend; opened at first use, because it needs files of its own."""
+        if self._backend is None:
+            self._backend = open_backend()
+        return self._backend
+
+    def fingerprint(self) -> dict[str, str]:
+        """What has to be the same for the same answer: weights, recipe, versions, face models."""
+        return {
+            "name": self.name,
+            "weights_sha256": self.weights_sha256,
+            "recipe": self.recipe.name,
+            "face_backend": self.backend.name,
+            "fakestormer": version("fakestormer"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        }
+
+    def detect(self, path: str | Path, *, progress: Progress | None = None) -> Report:
+        """Follow and score every face of one video.
+
+        Raises InputError when the file cannot be read as a video, NoFaceError when no face can
+        be followed in it for at least two frames; both say so in one sentence.
+        """
+        file = Path(path)
+        info = probe(file)
+        seen = 0
+
+        def count(done: int) -> None:
+            nonlocal seen
+            seen = done
+            if progress is not None:
+                progress("faces", done, info.frame_count)
+
+        # The paper's sampling looks at the first frames only: do not decode what nobody reads.
+        stop = self.prediction.frames if self.prediction.sampling == "consecutive" else None
+        tracks = find_tracks(
+            stream_frames(file, stop_index=stop),
+            self.backend,
+            self.recipe.tracking,
+            progress=count,
+        )
+        if not tracks:
+            raise NoFaceError(_no_face(file, seen))
+        faces = []
+        for done, track in enumerate(tracks, start=1):
+            faces.append(self._score(file, track))
+            if progress is not None:
+                progress("scores", done, len(tracks))
+        decisive = self._decisive(faces, tracks)
+        probability = decisive.prediction.probability
+        return Report(
+            path=str(path),
+            sha256=sha256_of(file),
+            probability=probability,
+            verdict=verdict(probability, self.prediction),
+            face_number=decisive.number,
+            faces=tuple(faces),
+            warnings=_video_warnings(info, seen, stop),
+            video=info.as_json() | {"frames_decoded": seen},
+            model=dict(self.fingerprint()),
+            settings=self.prediction.model_dump(mode="json")
+            | {"clip_length": self.network.config.frames},
+        )
+
+    def _score(self, file: Path, track: FaceTrack) -> FaceReport:
+        squares_t3 = crop_squares(track, self.recipe.crop)
+
+        def read(positions_ct: np.ndarray) -> list[Clip]:
+            return read_clips(file, track, positions_ct, self.recipe.crop, squares=squares_t3)
+
+        prediction, crops = predict_track(self.network, len(track), read, self.prediction)
+        return FaceReport(
+            number=track.number,
+            verdict=verdict(prediction.probability, self.prediction),
+            prediction=prediction,
+            crops=crops,
+            boxes=self._shown_boxes(squares_t3, track, prediction.indices),
+            warnings=self._face_warnings(track),
+        )
+
+    def _shown_boxes(self, squares_t3: Tensor, track: FaceTrack, indices_ct: Tensor) -> Tensor:
+        """What the network saw of each frame, as boxes (C, T, 4) in source pixels."""
+        cx, cy, side = squares_t3[indices_ct - track.indices[0]].unbind(-1)
+        half = side / 2 * (1 - 2 * self.prediction.margin / REFERENCE_SIDE)
+        return torch.stack([cx - half, cy - half, cx + half, cy + half], dim=-1).float()
+
+    def _decisive(self, faces: list[FaceReport], tracks: list[FaceTrack]) -> FaceReport:
+        """The face the video's verdict rests on: the highest score among those seen for long.
+
+        One manipulated face makes a manipulated video, but a face that flits by is scored from
+        few frames and does not decide over faces that were seen throughout.
+        """
+        enough = self.prediction.largest_share * max(len(track) for track in tracks)
+        lasting = [face for face, track in zip(faces, tracks, strict=True) if len(track) >= enough]
+        return max(lasting, key=lambda face: face.prediction.probability)
+
+    def _face_warnings(self, track: FaceTrack) -> tuple[str, ...]:
+        warnings = []
+        width = float((track.boxes[:, 2] - track.boxes[:, 0]).median())
+        if width < SMALL_FACE_PX:
+            warnings.append(
+                f"The face is only {width:.0f} pixels wide; traces of blending need about "
+                f"{SMALL_FACE_PX} or more, so this score says little."
+            )
+        length = self.network.config.frames
+        if len(track) < length:
+            warnings.append(
+                f"The face was followed for {len(track)} frames, fewer than the {length} of one "
+                "clip; the last frame was repeated, so this score says little."
+            )
+        return tuple(warnings)
+
+
+def _no_face(file: Path, frames: int) -> str:
+    if frames == 1:
+        return (
+            f"{file}: has a single frame, and this method judges change over time; "
+            "give it a video of at least two frames."
+        )
+    return (
+        f"{file}: no face could be followed in its {frames} frames; "
+        "give it a video in which a face is seen from the front for a while."
+    )
+
+
+def _video_warnings(info: VideoInfo, seen: int, stop: int | None) -> tuple[str, ...]:
+    if stop is None and info.frame_count is not None and seen < 0.98 * info.frame_count:
+        return (
+            f"The container announces {info.frame_count} frames but {seen} could be decoded: "
+            "the file is truncated or damaged, and only the readable part was judged.",
+        )
+    return ()

@@ -1,0 +1,57 @@
+"""How a network is trained, as one typed value (paper 4.1; method: training)."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fakestormer.training.losses import LossConfig
+from fakestormer.training.schedule import ScheduleName
+
+
+class TrainingConfig(BaseModel):
+    """Defaults are the paper's recipe.
+
+    batch_size: clips, real and fake together. learning_rate: the schedule's peak. freeze_epochs:
+    epochs in which what came from pre-trained weights stands still. sam_rho: 0 trains without SAM.
+    clips_per_track: at most so many clips of a track per epoch, None takes all. gradient_clip: the
+    largest gradient norm, None leaves it alone. validation_*: the frozen validation set.
+    validate_every: epochs. checkpoint_every: steps, beside the checkpoint after each epoch.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(default=100, ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    schedule: ScheduleName = "paper"
+    freeze_epochs: int = Field(default=5, ge=0)
+    sam_rho: float = Field(default=0.05, ge=0)
+    optimizer: Literal["adam", "adamw"] = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    gradient_clip: float | None = Field(default=None, gt=0)
+    loss: LossConfig = LossConfig()
+    clips_per_track: int | None = Field(default=None, ge=1)
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    seed: int = Field(default=0, ge=0)
+    validation_clips: int = Field(default=4, ge=1, description="per held-out track")
+    validation_seed: int = Field(default=0, ge=0)
+    validate_every: int = Field(default=1, ge=1)
+    checkpoint_every: int | None = Field(default=None, ge=1)
+
+    @property
+    def pairs(self) -> int:
+        """Real clips, each with its pseudo-fake, in a batch."""
+        return self.batch_size // 2
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.batch_size % 2:
+            raise ValueError(
+                f"batch_size: real and fake clips come in pairs, got the odd {self.batch_size}"
+            )
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas: expected numbers from 0 to below 1, got {self.betas}")
+        return self

@@ -1,0 +1,104 @@
+"""What a run tells while it goes on: TensorBoard files and one line on the terminal."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One finished step, counted from 0: the losses of its batch before the step (eq. 13)."""
+
+    step: int
+    epoch: int
+    learning_rate: float
+    total: float
+    classification: float
+    temporal: float
+    spatial: float
+
+
+class RunLog:
+    """Writes under `folder` and draws on stderr; a silent one (other processes) does neither."""
+
+    def __init__(
+        self, folder: Path, *, first_step: int, steps: int, silent: bool, draw: bool
+    ) -> None:
+        self._writer = None if silent else SummaryWriter(str(folder), purge_step=first_step)
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[losses]}"),
+            TextColumn("val AUC {task.fields[auc]}"),
+            TextColumn("{task.fields[rate]} clips/s"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=silent or not draw,
+        )
+        self._task = self._bar.add_task(
+            "", total=steps, completed=first_step, epoch=0, losses="-", auc="-", rate="-"
+        )
+        self._recent: deque[tuple[float, int]] = deque(maxlen=20)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        self._recent.append((time.perf_counter(), 0))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+        if self._writer is not None:
+            self._writer.close()
+
+    def step(self, record: StepRecord, *, clips: int) -> None:
+        """A step is done; `clips`: real and fake clips it took, over all processes."""
+        self._recent.append((time.perf_counter(), clips))
+        seconds = self._recent[-1][0] - self._recent[0][0]
+        rate = sum(count for _, count in list(self._recent)[1:]) / max(seconds, 1e-9)
+        self._bar.update(
+            self._task,
+            completed=record.step + 1,
+            epoch=record.epoch + 1,
+            losses=f"{record.total:.3f} (f {record.classification:.3f} h {record.temporal:.3f} "
+            f"g {record.spatial:.3f})",
+            rate=f"{rate:.1f}",
+        )
+        self._scalars(
+            record.step + 1,
+            {
+                "loss/total": record.total,
+                "loss/classification": record.classification,
+                "loss/temporal": record.temporal,
+                "loss/spatial": record.spatial,
+                "learning_rate": record.learning_rate,
+                "clips_per_second": rate,
+            },
+        )
+
+    def validation(self, steps_done: int, metrics: Mapping[str, float]) -> None:
+        """The frozen validation set was scored."""
+        self._bar.update(self._task, auc=f"{metrics['auc_video']:.3f}")
+        self._scalars(steps_done, {f"validation/{name}": value for name, value in metrics.items()})
+        self._recent.clear()  # the pause says nothing about the speed of training
+        self._recent.append((time.perf_counter(), 0))
+
+    def _scalars(self, steps_done: int, values: Mapping[str, float]) -> None:
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, steps_done)

@@ -1,0 +1,145 @@
+"""The frozen validation set: held-out real videos and their pseudo-fakes, made once from a seed.
+
+It is what a model is chosen by, so it holds nothing of the training videos, nothing of any test
+set, and the same clips every time it is built. One draw of the synthesis per track makes one
+pseudo-fake *video*, like a real manipulation that stays the same throughout. Cutout belongs to
+training and is left out; all else is the recipe's synthesis.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fakestormer.data.loaders import join_clips, one_clip, synthesise
+from fakestormer.data.manifest import Row
+from fakestormer.data.store import read_clip
+from fakestormer.errors import InputError
+from fakestormer.evaluation.metrics import auc
+from fakestormer.model.config import ModelConfig
+from fakestormer.model.fakestormer import FakeSTormer
+from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.synthesis.params import sample
+from fakestormer.video.clips import sample_clips
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ValidationSet:
+    """frames: uint8 (M, T, 3, H, W), clips. video: int64 (M,), which video a clip is of (real and
+    pseudo-fake count apart). label: float32 (M,), 1 = fake. fingerprint: SHA-256 of all of it."""
+
+    frames: Tensor
+    video: Tensor
+    label: Tensor
+    fingerprint: str
+
+
+def build_validation_set(
+    store: Path,
+    rows: Sequence[Row],
+    *,
+    synthesis: SynthesisConfig,
+    model: ModelConfig,
+    clips_per_track: int,
+    seed: int,
+) -> ValidationSet:
+    """Clips spread over every held-out track, and their pseudo-fakes.
+
+    Raises InputError without rows, or when one of them is not of the validation split.
+    """
+    for row in rows:
+        if row.split != "validation":
+            raise InputError(
+                f"{row.video}: belongs to the split {row.split!r}; a model is chosen on held-out "
+                "validation videos only, never on training or test videos"
+            )
+    if not rows:
+        raise InputError(
+            f"{store}: no held-out videos to choose a model by; run prepare again with a source or "
+            "a fraction held out for validation (finished videos are not done again)"
+        )
+    config = synthesis.model_copy(update={"cutout_probability": 0.0})
+    frames, video, label = [], [], []
+    for number, row in enumerate(rows):
+        positions_ct = sample_clips(
+            "windows", row.frames, model.frames, frames=clips_per_track * model.frames
+        )
+        params = sample(_rng(seed, row), config, clip_length=model.frames)
+        clips = [
+            one_clip(
+                read_clip(store / row.file, positions, video=row.video, number=row.track), params
+            )
+            for positions in positions_ct
+        ]
+        pairs = synthesise(
+            join_clips(clips), config, size=model.image_size, patch_size=model.patch_size
+        )
+        count = len(clips)
+        frames.append(pairs.frames)
+        label.append(pairs.targets.label)
+        video.append(torch.tensor([2 * number] * count + [2 * number + 1] * count))
+    together = torch.cat(frames)
+    digest = hashlib.sha256(together.numpy().data)
+    digest.update(torch.cat(video).numpy().data)
+    return ValidationSet(
+        frames=together,
+        video=torch.cat(video),
+        label=torch.cat(label),
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def _rng(seed: int, row: Row) -> np.random.Generator:
+    """Keyed by the track's name, so that more videos do not change those already there."""
+    name = hashlib.sha256(f"{row.video}#{row.track}".encode()).digest()[:8]
+    return np.random.default_rng(
+        np.random.SeedSequence(seed, spawn_key=(2, int.from_bytes(name, "big")))
+    )
+
+
+@torch.inference_mode()
+def validate(
+    network: FakeSTormer,
+    validation: ValidationSet,
+    *,
+    batch_size: int,
+    forward_context: AbstractContextManager[object] | None = None,
+) -> dict[str, float]:
+    """`auc_video`: of the mean of each video's clip probabilities. `auc_clip`: of single clips,
+    another and usually lower number. `classification_loss`: mean cross-entropy of f's logits.
+
+    All clips count, whatever `batch_size`. The network's mode is put back as it was.
+    """
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    try:
+        with forward_context or nullcontext():
+            logits = [
+                network(frames.to(device)).logit.float().cpu()
+                for frames in torch.split(validation.frames, batch_size)
+            ]
+    finally:
+        network.train(was_training)
+    logit = torch.cat(logits)
+    if not bool(torch.isfinite(logit).all()):
+        raise FloatingPointError("validation: the network gives logits that are not finite")
+    probability = logit.double().sigmoid()
+    videos = int(validation.video.max()) + 1
+    sums = torch.zeros(videos, dtype=torch.float64).index_add(0, validation.video, probability)
+    means = sums / torch.bincount(validation.video, minlength=videos)
+    is_fake = torch.arange(videos) % 2  # 2k is a real video, 2k + 1 its pseudo-fake
+    loss = F.binary_cross_entropy_with_logits(logit, validation.label)
+    return {
+        "auc_video": auc(is_fake.numpy(), means.numpy()),
+        "auc_clip": auc(validation.label.numpy(), probability.numpy()),
+        "classification_loss": float(loss),
+    }

@@ -1,0 +1,123 @@
+"""The plan of an epoch, and batches that depend on nothing but seed, epoch and position."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fakestormer.data.loaders import ClipPlan, PairBatch, TrainingClips, training_batches
+from fakestormer.data.manifest import read_manifest
+from fakestormer.synthesis.config import SynthesisConfig
+
+SIZE, PATCH = 32, 8
+
+
+def _plan(lengths: list[int], **changes: object) -> ClipPlan:
+    fields: dict[str, object] = {
+        "clip_length": 4, "pairs": 2, "clips_per_track": None, "seed": 0, "epochs": 3
+    }  # fmt: skip
+    return ClipPlan(lengths, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_clips_of_a_track_do_not_overlap_and_stay_inside() -> None:
+    plan = _plan([13, 4, 30], epochs=6)
+    offsets = set()
+    for epoch in range(6):
+        clips = plan.clips(epoch)
+        for track, length in enumerate(plan.lengths):
+            mine = clips[clips[:, 0] == track, 1:]
+            assert np.all(np.diff(mine, axis=1) == 1)
+            assert len(np.unique(mine)) == mine.size
+            assert mine.min() >= 0
+            assert mine.max() < length
+            if track == 2:
+                offsets.add(int(mine.min()))
+                assert len(mine) >= (30 - 3) // 4
+    assert len(offsets) > 1, "the offset is drawn anew each epoch"
+
+
+def test_an_epoch_is_a_pure_function_of_seed_and_epoch() -> None:
+    one, other = _plan([20, 21]), _plan([20, 21])
+    assert np.array_equal(other.clips(2), one.clips(2))
+    assert not np.array_equal(one.clips(0), one.clips(1))
+    assert not np.array_equal(one.clips(0), _plan([20, 21], seed=1).clips(0))
+
+
+def test_clips_per_track_is_a_cap() -> None:
+    plan = _plan([40, 5], clips_per_track=3, pairs=1)
+    assert np.bincount(plan.clips(0)[:, 0]).tolist() == [3, 1]
+
+
+def test_steps_and_places() -> None:
+    plan = _plan([30, 30])
+    assert plan.steps_per_epoch == tuple(len(plan.clips(epoch)) // 2 for epoch in range(3))
+    first = plan.steps_per_epoch[0]
+    assert plan.place(first - 1) == (0, first - 1)
+    assert plan.place(first) == (1, 0)
+    assert plan.place(plan.steps) == (3, 0)
+    shared = plan.keys(1, rank=0, world_size=2) + plan.keys(1, rank=1, world_size=2)
+    assert sorted(shared) == plan.keys(1) == [(0, 2), (0, 3)]
+
+
+def test_too_short_tracks_and_too_large_batches_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 4 frames to give a clip, found 3"):
+        _plan([10, 3])
+    with pytest.raises(ValueError, match=r"has \d clips, fewer than one batch of 9 pairs"):
+        _plan([10, 10], pairs=9)
+
+
+def _clips(store: Path) -> TrainingClips:
+    rows = [row for row in read_manifest(store) if not row.rejected]
+    plan = ClipPlan(
+        [row.frames for row in rows], clip_length=4, pairs=4, clips_per_track=None, seed=5, epochs=2
+    )
+    return TrainingClips(store, rows, plan, SynthesisConfig())
+
+
+def _same(a: PairBatch, b: PairBatch) -> None:
+    assert a.sources == b.sources
+    assert torch.equal(a.frames, b.frames)
+    for name in ("boundary", "derivative", "soft_labels", "label", "kept"):
+        assert torch.equal(getattr(a.targets, name), getattr(b.targets, name)), name
+
+
+def test_workers_do_not_change_the_batches(store: Path) -> None:
+    alone = list(training_batches(_clips(store), size=SIZE, patch_size=PATCH))
+    helped = list(training_batches(_clips(store), size=SIZE, patch_size=PATCH, workers=2))
+    assert len(alone) == len(helped) == _clips(store).plan.steps
+    for a, b in zip(alone, helped, strict=True):
+        _same(a, b)
+    assert alone[0].frames.shape == (8, 4, 3, SIZE, SIZE)
+    assert alone[0].targets.label.tolist() == [0] * 4 + [1] * 4
+
+
+def test_a_run_can_begin_at_any_step(store: Path) -> None:
+    whole = list(training_batches(_clips(store), size=SIZE, patch_size=PATCH))
+    later = list(training_batches(_clips(store), size=SIZE, patch_size=PATCH, first_step=2))
+    for a, b in zip(whole[2:], later, strict=True):
+        _same(a, b)
+
+
+def test_synthesis_for_a_whole_batch_gives_the_same_pairs(store: Path) -> None:
+    clips = _clips(store)
+    one_by_one = next(iter(training_batches(clips, size=SIZE, patch_size=PATCH)))
+    batched = next(
+        iter(training_batches(clips, size=SIZE, patch_size=PATCH, synthesis_on="device"))
+    )
+    _same(one_by_one, batched)
+
+
+def test_processes_share_a_batch(store: Path) -> None:
+    clips = _clips(store)
+    whole = next(iter(training_batches(clips, size=SIZE, patch_size=PATCH)))
+    parts = [
+        next(iter(training_batches(clips, size=SIZE, patch_size=PATCH, rank=rank, world_size=2)))
+        for rank in range(2)
+    ]
+    assert parts[0].sources + parts[1].sources == whole.sources[0::2] + whole.sources[1::2]
+    assert torch.equal(parts[1].frames[2:], whole.frames[4:][1::2])
+    with pytest.raises(ValueError, match="multiple of 6"):
+        next(iter(training_batches(clips, size=SIZE, patch_size=PATCH, world_size=3)))

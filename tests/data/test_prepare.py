@@ -1,0 +1,198 @@
+"""prepare: reasons, resumption, the lock, crashes; the files of the store."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fakestormer.data.manifest import read_manifest, read_settings
+from fakestormer.data.pool import map_videos
+from fakestormer.data.prepare import find_videos, prepare_folder
+from fakestormer.data.store import encode_frame, read_clip
+from fakestormer.errors import InputError
+from fakestormer.video.crop import CropConfig, crop, crop_squares
+from fakestormer.video.decode import stream_frames
+from fakestormer.video.face_models import models_present
+from fakestormer.video.tracking import TrackingConfig, find_tracks
+
+
+def test_every_video_has_a_row_and_every_rejection_a_reason(store: Path) -> None:
+    rows = {row.video: row for row in read_manifest(store)}
+    assert {name: row.rejected for name, row in rows.items()} == {
+        "alpha_001.mp4": "",
+        "alpha_002.mp4": "",
+        "beta_001.mp4": "",
+        "beta_002.mp4": "",
+        "odd/black.mkv": "no face",
+        "odd/broken.mp4": "undecodable",
+        "odd/short.mov": "too short",
+        "odd/small.mp4": "face too small",
+    }
+    assert rows["odd/short.mov"].detail == "3 frames, at least 4 are needed"
+    assert "broken.mp4" in rows["odd/broken.mp4"].detail
+    assert {row.split for row in rows.values() if row.rejected} == {""}
+    assert (rows["alpha_001.mp4"].split, rows["beta_001.mp4"].split) == ("train", "validation")
+    assert rows["alpha_001.mp4"].frames == 13
+    assert rows["alpha_001.mp4"].landmarks == 81
+
+
+def test_a_stored_clip_is_the_crop_that_detection_would_make(
+    store: Path, videos: Path, drawn: ModuleType
+) -> None:
+    row = next(row for row in read_manifest(store) if row.video == "alpha_001.mp4")
+    clip = read_clip(store / row.file, [5, 2, 6], video=row.video, number=row.track)
+    assert clip.source == "alpha_001.mp4#0@5"
+    assert clip.indices.tolist() == [5, 2, 6]
+    frames = list(stream_frames(videos / row.video))
+    (track,) = find_tracks(iter(frames), drawn.DrawnFaces(), TrackingConfig())
+    square = crop_squares(track, CropConfig())[2]
+    expected = crop(frames[2][2], square, 256)
+    assert np.array_equal(clip.frames[1].permute(1, 2, 0).numpy(), expected)
+    # The drawn face is the template: its landmarks fill 1/1.25 of the crop.
+    extent = clip.landmarks[1].amax(0) - clip.landmarks[1].amin(0)
+    torch.testing.assert_close(extent.max(), torch.tensor(256 / 1.25), atol=3.0, rtol=0)
+
+
+def test_frames_are_stored_without_loss_in_an_ordinary_zip(store: Path) -> None:
+    row = next(row for row in read_manifest(store) if row.file)
+    with zipfile.ZipFile(store / row.file) as members:
+        assert members.testzip() is None
+        assert {info.compress_type for info in members.infolist()} == {zipfile.ZIP_STORED}
+        assert len([name for name in members.namelist() if name.endswith(".png")]) == row.frames
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    back = cv2.imdecode(np.frombuffer(encode_frame(noise), np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(back[..., ::-1], noise)
+
+
+def test_a_missing_frame_is_an_input_error(store: Path, tmp_path: Path) -> None:
+    row = next(row for row in read_manifest(store) if row.file)
+    with pytest.raises(InputError, match="cannot read frames"):
+        read_clip(store / row.file, [row.frames], video=row.video, number=0)
+    damaged = tmp_path / "damaged.zip"
+    damaged.write_bytes((store / row.file).read_bytes()[:5000])
+    with pytest.raises(InputError, match="damaged.zip"):
+        read_clip(damaged, [0], video=row.video, number=0)
+
+
+def test_a_second_run_does_nothing_again_and_may_split_anew(
+    store: Path, videos: Path, drawn: ModuleType, tmp_path: Path
+) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.zip")}
+    summary = prepare_folder(videos, copy, backend=drawn.DrawnFaces, validation_sources=("alpha",))
+    assert summary.resumed == summary.videos == 8
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*.zip")} == before
+    assert {row.source for row in read_manifest(copy) if row.split == "validation"} == {"alpha"}
+    assert summary.rejected == {
+        "no face": 1, "undecodable": 1, "too short": 1, "face too small": 1
+    }  # fmt: skip
+
+
+def test_a_changed_video_is_prepared_again(videos: Path, drawn: ModuleType, tmp_path: Path) -> None:
+    folder, out = tmp_path / "videos", tmp_path / "store"
+    folder.mkdir()
+    shutil.copy(videos / "alpha_001.mp4", folder / "one.mp4")
+    prepare_folder(folder, out, backend=drawn.DrawnFaces)
+    drawn.write_video(folder / "one.mp4", drawn.draw(9, seed=3)[0])
+    summary = prepare_folder(folder, out, backend=drawn.DrawnFaces)
+    assert (summary.resumed, summary.frames) == (0, 9)
+
+
+def test_settings_and_folders_do_not_mix(
+    store: Path, videos: Path, drawn: ModuleType, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"other settings \(crop was .*enlarge=1.25"):
+        prepare_folder(videos, store, backend=drawn.DrawnFaces, crop=CropConfig(enlarge=1.5))
+    other = tmp_path / "other"
+    drawn.write_video(other / "x.mp4", drawn.draw(8)[0])
+    with pytest.raises(InputError, match="made from another folder"):
+        prepare_folder(other, store, backend=drawn.DrawnFaces)
+    with pytest.raises(InputError, match="not found: gamma; the sources here are alpha, beta"):
+        prepare_folder(videos, store, backend=drawn.DrawnFaces, validation_sources=("gamma",))
+    with pytest.raises(InputError, match="no such folder"):
+        prepare_folder(tmp_path / "nowhere", tmp_path / "s", backend=drawn.DrawnFaces)
+    assert read_settings(store).backend == "drawn"
+
+
+def test_two_runs_at_once_are_refused(store: Path, videos: Path, drawn: ModuleType) -> None:
+    with (store / "lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another prepare is writing"):
+            prepare_folder(videos, store, backend=drawn.DrawnFaces)
+
+
+def test_the_store_inside_the_videos_folder_is_not_searched(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.txt", ".hidden/c.mp4", "store/tracks/d.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_videos(tmp_path, tmp_path / "store") == ["a.mp4"]
+
+
+def test_a_killed_run_continues(videos: Path, drawn: ModuleType, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    script = Path(drawn.__file__)
+    process = subprocess.Popen([sys.executable, script, videos, out, "1"], start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("journal/*.json"))) < 2 and time.monotonic() < deadline:
+            assert process.poll() is None, "prepare ended before it could be killed"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        deadline = time.monotonic() + 30  # the worker ends with its parent
+        while _group_lives(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not _group_lives(process.pid)
+    finally:
+        if _group_lives(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+    finished = {path: path.stat().st_mtime_ns for path in out.rglob("*.json")}
+    assert not (out / "manifest.parquet").exists()
+    summary = prepare_folder(videos, out, backend=drawn.DrawnFaces)
+    assert 2 <= summary.resumed < 8
+    assert summary.tracks == 4
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert not list(out.rglob("*.partial"))
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_video_that_kills_its_process_costs_only_itself() -> None:
+    # `eval` as the work, because worker processes must be able to import it.
+    names = ["1 + 1", "__import__('os')._exit(3)", "2 + 2"]
+    assert dict(map_videos(eval, names, workers=1)) == {"1 + 1": 2, names[1]: None, "2 + 2": 4}
+
+
+def test_real_faces(shared_data: Path, tmp_path: Path) -> None:
+    if not models_present():
+        pytest.skip("the face models are not set up")
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in ("grid_001.mp4", "styletalk_001.mp4"):
+        shutil.copy(shared_data / "real" / name, videos)
+    summary = prepare_folder(videos, tmp_path / "store", backend="blazeface", max_frames=12)
+    assert (summary.tracks, summary.frames, dict(summary.rejected)) == (2, 24, {})
+    row = read_manifest(tmp_path / "store")[0]
+    clip = read_clip(tmp_path / "store" / row.file, range(4), video=row.video, number=row.track)
+    assert clip.landmarks.shape == (4, 81, 2)
+    assert float(clip.landmarks[..., 1].min()) > 20
