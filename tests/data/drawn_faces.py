@@ -26,16 +26,16 @@ def template() -> np.ndarray:
     brows += [(1 - x, y) for x, y in reversed(brows)]
     nose = [(0.5, y) for y in np.linspace(0.4, 0.6, 4)]
     nose += [(x, 0.64) for x in np.linspace(0.4, 0.6, 5)]
-    eye = np.array(
-        [(-0.08, 0), (-0.03, -0.03), (0.03, -0.03), (0.08, 0), (0.03, 0.03), (-0.03, 0.03)]
-    )
+    eye_x = np.array([-0.08, -0.03, 0.03, 0.08, 0.03, -0.03])
+    eye_y = np.array([0.4, 0.37, 0.37, 0.4, 0.43, 0.43])
     round_ = np.linspace(np.pi, -np.pi, 13)[:12]
     mouth = np.stack([0.5 + 0.2 * np.cos(round_), 0.8 - 0.07 * np.sin(round_)], 1)
     inner = np.linspace(np.pi, -np.pi, 9)[:8]
     lips = np.stack([0.5 + 0.14 * np.cos(inner), 0.8 - 0.03 * np.sin(inner)], 1)
     top = np.linspace(0, np.pi, 15)[1:-1]
     forehead = np.stack([0.5 - 0.5 * np.cos(top), 0.4 - 0.4 * np.sin(top)], 1)
-    parts = [jaw, brows, nose, eye + (0.3, 0.4), eye + (0.7, 0.4), mouth, lips, forehead]
+    eyes = [np.stack([eye_x + centre, eye_y], 1) for centre in (0.3, 0.7)]
+    parts = [jaw, brows, nose, *eyes, mouth, lips, forehead]
     return np.concatenate([np.asarray(part) for part in parts]).astype(np.float32)
 
 

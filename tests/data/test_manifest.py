@@ -78,7 +78,7 @@ def test_a_table_beats_the_names(tmp_path: Path) -> None:
     table.write_text("name\nx\n")
     with pytest.raises(InputError, match="no column `path`; found name"):
         read_table(table, videos)
-    with pytest.raises(InputError, match="none.csv: cannot be read"):
+    with pytest.raises(InputError, match=r"none\.csv: cannot be read"):
         read_table(tmp_path / "none.csv", videos)
 
 

@@ -83,7 +83,7 @@ def test_a_missing_frame_is_an_input_error(store: Path, tmp_path: Path) -> None:
         read_clip(store / row.file, [row.frames], video=row.video, number=0)
     damaged = tmp_path / "damaged.zip"
     damaged.write_bytes((store / row.file).read_bytes()[:5000])
-    with pytest.raises(InputError, match="damaged.zip"):
+    with pytest.raises(InputError, match=r"damaged\.zip"):
         read_clip(damaged, [0], video=row.video, number=0)
 
 

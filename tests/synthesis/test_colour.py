@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
+from fakestormer.synthesis import blur as blur_room
+from fakestormer.synthesis import colour as colour_room
 from fakestormer.synthesis.blur import blur, gaussian_taps
 from fakestormer.synthesis.colour import change_colour, change_detail, compress_jpeg
 from fakestormer.synthesis.params import Colour, Downscale, SBVParams, Sharpen
@@ -123,3 +126,27 @@ def test_elastic_field_is_smoothed_noise() -> None:
         smooth = 50 * cv2.GaussianBlur(noise, (57, 57), 7)
         assert np.abs(mine - smooth)[40:-40, 40:-40].max() < 0.05
     assert 0.9 < float(field.std()) < 1.4
+
+
+def test_torch_does_what_opencv_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The branches for other devices, run on the CPU."""
+    frames = torch.randint(0, 256, (2, 3, 30, 26), dtype=torch.uint8)
+    x = torch.rand(2, 40, 33)
+
+    def results() -> list[torch.Tensor]:
+        return [
+            change_colour(frames, Colour(rgb_shift=(7, -9, 3.3), brightness=0.05, contrast=-0.1)),
+            change_detail(frames, Sharpen(alpha=0.4, lightness=0.7)),
+            change_detail(frames, Downscale(factor=2)),
+            change_detail(frames, Downscale(factor=4)),
+            blur(x, gaussian_taps(7, 3.0)),
+        ]
+
+    with_opencv = results()
+    for room in (blur_room, colour_room):
+        monkeypatch.setattr(room, "opencv_reads", lambda x: False)
+    with_torch = results()
+    assert torch.equal(with_torch[0], with_opencv[0])
+    for mine, theirs in zip(with_torch[1:4], with_opencv[1:4], strict=True):
+        assert (mine.int() - theirs.int()).abs().max() <= 1
+    torch.testing.assert_close(with_torch[4], with_opencv[4], atol=1e-5, rtol=0)

@@ -163,6 +163,34 @@ def test_a_stream_that_starts_late_starts_at_zero(tmp_path, make_video, numbered
     assert frames_at(path, [79]).pts_seconds.item() == seconds[79]
 
 
+def test_a_stream_without_times_counts_frames_at_its_rate(tmp_path, make_video, numbered_frames):
+    # A bare H.264 stream has no container, so no times; 25 frames per second are assumed.
+    path = make_video(numbered_frames(80), tmp_path / "bare.h264", options={"bf": "0"})
+    seconds = [t for _, t, _ in stream_frames(path)]
+
+    assert seconds == pytest.approx([k / 25 for k in range(80)])
+    assert frames_at(path, [70]).pts_seconds.item() == seconds[70]
+
+
+def test_times_that_run_backwards_and_sizes_that_change_on_the_way(
+    tmp_path, make_video, numbered_frames, read_number
+):
+    # Two transport streams glued together: the second starts at its own time 0, in another size.
+    options = {"g": "10", "bf": "0"}
+    a = make_video(numbered_frames(20), tmp_path / "a.ts", options=options)
+    b = make_video(numbered_frames(20, width=192, height=144), tmp_path / "b.ts", options=options)
+    both = tmp_path / "both.ts"
+    both.write_bytes(a.read_bytes() + b.read_bytes())
+    every = list(stream_frames(both))
+    times = [seconds for _, seconds, _ in every]
+
+    assert all(first < second for first, second in itertools.pairwise(times))
+    assert {rgb.shape for _, _, rgb in every} == {(96, 128, 3)}
+    numbers = [read_number(rgb) for _, _, rgb in every]
+    assert numbers[:20] == list(range(20))
+    assert numbers[-15:] == list(range(5, 20))
+
+
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 def test_rotation_metadata_is_applied(rotation, tmp_path, make_video, numbered_frames, read_number):
     upright = numbered_frames(90, width=96, height=128)
@@ -316,6 +344,19 @@ def test_a_truncated_mp4_without_index_is_refused(tmp_path, make_video, numbered
 
     with pytest.raises(InputError, match=r"cut\.mp4: cannot be opened .* incomplete"):
         probe(cut)
+
+
+def test_a_file_of_which_no_frame_decodes_is_refused(tmp_path, make_video, numbered_frames):
+    path = make_video(numbered_frames(10), tmp_path / "blank.mp4")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    end = data.index(b"moov") - 4
+    data[start:end] = bytes(end - start)
+    path.write_bytes(data)
+
+    for use in (probe, lambda p: list(stream_frames(p))):
+        with pytest.raises(InputError, match=r"blank\.mp4: not one frame"):
+            use(path)
 
 
 def test_a_name_with_a_colon_is_a_file(tmp_path, make_video, numbered_frames):

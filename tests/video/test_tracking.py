@@ -227,8 +227,8 @@ def test_real_backend_sees_nobody_where_nobody_is(tmp_path, make_video, numbered
 
 def test_development_videos_are_followed_throughout(shared_data, face_backend_ready):
     backend = open_backend("blazeface")
-    # A signer whose last frame is black, and a presenter.
-    for name, frames, covered in (("wlasl_65145.mp4", 47, 47), ("grid_brbk7n.mpg", 75, 75)):
+    # A presenter, and a signer whose last frame is black.
+    for name, expected in (("grid_brbk7n.mpg", (0, 74)), ("wlasl_36736.mp4", (0, 107))):
         tracks = find_tracks(stream_frames(shared_data / "full" / name), backend, TrackingConfig())
-        assert [len(track) for track in tracks] == [covered], name
-        assert frames - covered <= 1
+        assert spans(tracks) == [expected], name
+        assert (tracks[0].confidence >= 0.5).all(), name

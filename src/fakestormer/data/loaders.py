@@ -283,6 +283,8 @@ def training_batches(
         batch_sampler=keys,
         collate_fn=make if in_workers else join_clips,
         num_workers=workers,
+        # Forked processes would inherit OpenCV's and torch's locked thread pools and hang.
+        multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_start_worker,
     )
     for batch in loader:

@@ -21,6 +21,11 @@ _PLATEAU = 1e-3
 machine, and a mask must not fall apart over the last bit."""
 
 
+def opencv_reads(x: Tensor) -> bool:
+    """Whether OpenCV can do the work where the tensor lies; elsewhere torch does the same."""
+    return x.device.type == "cpu"
+
+
 def gaussian_taps(radius: int, sigma: float) -> NDArray[np.float32]:
     """The 2 radius + 1 weights of a Gaussian of `sigma` pixels, cut off and summing to 1."""
     offsets = np.arange(-radius, radius + 1, dtype=np.float64)
@@ -34,7 +39,7 @@ def blur(x_fhw: Tensor, taps: NDArray[np.float32]) -> Tensor:
     radius = len(taps) // 2
     if radius == 0:
         return x_fhw * float(taps[0]) ** 2
-    if x_fhw.device.type == "cpu":
+    if opencv_reads(x_fhw):
         blurred = [
             cv2.sepFilter2D(x_hw, cv2.CV_32F, taps, taps, borderType=cv2.BORDER_REFLECT_101)
             for x_hw in x_fhw.numpy()

@@ -16,6 +16,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fakestormer.synthesis.blur import opencv_reads
 from fakestormer.synthesis.params import Colour, Downscale, Sharpen
 
 
@@ -42,7 +43,7 @@ def change_detail(frames_fchw: Tensor, detail: Downscale | Sharpen) -> Tensor:
     height, width = frames_fchw.shape[-2:]
     down = (max(1, height // detail.factor), max(1, width // detail.factor))
     few = F.interpolate(frames_fchw, size=down, mode="nearest")
-    if frames_fchw.device.type != "cpu":
+    if not opencv_reads(frames_fchw):
         up = F.interpolate(few.float(), size=(height, width), mode="bilinear", align_corners=False)
         return up.round_().to(torch.uint8)
     return _each_plane(few, (height, width), lambda old, _: cv2.resize(old, (width, height)))
@@ -64,7 +65,7 @@ def compress_jpeg(frames_fchw: Tensor, quality: int) -> Tensor:
 def _look_up(frames_fchw: Tensor, levels_c256: NDArray[np.float64]) -> Tensor:
     """Replace every value v of channel c by round(levels[c, v])."""
     table_c256 = np.rint(levels_c256).astype(np.uint8)
-    if frames_fchw.device.type != "cpu":
+    if not opencv_reads(frames_fchw):
         table = torch.from_numpy(table_c256).to(frames_fchw.device)
         channel = torch.arange(3, device=frames_fchw.device)[:, None, None]
         return table[channel, frames_fchw.long()]
@@ -95,7 +96,7 @@ def _sharpen(frames_fchw: Tensor, detail: Sharpen) -> Tensor:
     alpha, centre = detail.alpha, 8.0 + detail.lightness
     kernel = np.full((3, 3), -alpha, dtype=np.float32)
     kernel[1, 1] = 1.0 - alpha + alpha * centre
-    if frames_fchw.device.type != "cpu":
+    if not opencv_reads(frames_fchw):
         planes = rearrange(frames_fchw.float(), "f c h w -> (f c) 1 h w")
         planes = F.pad(planes, (1, 1, 1, 1), mode="reflect")
         height, width = frames_fchw.shape[-2:]

@@ -8,14 +8,14 @@ X' is the copy, X the background; one of the two is colour-changed. The real cli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from fakestormer.resample import cut_margin
-from fakestormer.synthesis.blur import size_scale, soften
+from fakestormer.synthesis.blur import opencv_reads, size_scale, soften
 from fakestormer.synthesis.colour import change_colour, change_detail, compress_jpeg
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.synthesis.hull import hull_mask
@@ -59,13 +59,12 @@ def render(
             f"render: {clips} clips of {length} frames need landmarks ({clips}, {length}, K, 2) "
             f"and {clips} parameters, got {tuple(landmarks_btk2.shape)} and {len(params)}"
         )
-    pairs = [
-        _render_clip(frames, landmarks, clip_params, size=size)
-        for frames, landmarks, clip_params in zip(
-            frames_btchw, landmarks_btk2.detach().cpu().double(), params, strict=True
-        )
-    ]
-    real, fake, mask = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+    real, fake = (frames_btchw.new_empty((clips, length, 3, size, size)) for _ in range(2))
+    mask = frames_btchw.new_empty((clips, length, size, size), dtype=torch.float32)
+    for b, landmarks_tk2 in enumerate(landmarks_btk2.detach().cpu().double()):
+        for at, twins, soft in _render_clip(frames_btchw[b], landmarks_tk2, params[b], size=size):
+            real[b, at], fake[b, at] = twins.chunk(2)
+            mask[b, at] = soft
     return SelfBlended(real=real, fake=fake, mask=mask)
 
 
@@ -99,8 +98,11 @@ def soft_mask(
 
 def _render_clip(
     frames_tchw: Tensor, landmarks_tk2: Tensor, params: ClipParams, *, size: int
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Pieces of the clip: which frames; the real ones, then their twins, (2F, 3, size, size) uint8;
+    masks (F, size, size). F frames share their parameters."""
     length, stored = frames_tchw.shape[0], frames_tchw.shape[-1]
+    device, scale = frames_tchw.device, size_scale(stored)
     if len(params.frames) not in (1, length):
         raise ValueError(
             f"render: parameters drawn frame by frame for {len(params.frames)} frames do not fit a "
@@ -110,44 +112,37 @@ def _render_clip(
         frames_tchw = frames_tchw.flip(-1)
         landmarks_tk2 = mirror_landmarks(landmarks_tk2, stored)
     if params.interpolation is not None:
-        scale = size_scale(stored)
-        landmarks_tk2 = interpolate_landmarks(
-            landmarks_tk2, params.interpolation.tau * scale, params.interpolation.d_bar * scale
-        )
-    together = length if len(params.frames) == 1 else 1
-    blended = [
-        _blend(frames, landmarks, sbv)
-        for frames, landmarks, sbv in zip(
-            torch.split(frames_tchw, together),
-            torch.split(landmarks_tk2, together),
-            params.frames,
-            strict=True,
-        )
-    ]
-    real, fake, mask = (torch.cat(parts) for parts in zip(*blended, strict=True))
-    margin = params.margin * size_scale(stored)
-    pair = cut_margin(torch.cat((real, fake)), margin=margin, size=size)
-    pair = change_colour(pair.round_().to(torch.uint8), params.jitter)
-    if params.jpeg_quality is not None:
-        pair = compress_jpeg(pair, params.jpeg_quality)
-    return pair[:length], pair[length:], cut_margin(mask, margin=margin, size=size)
+        tau, d_bar = params.interpolation.tau, params.interpolation.d_bar
+        landmarks_tk2 = interpolate_landmarks(landmarks_tk2, tau * scale, d_bar * scale)
+    here = pixel_grid(height=stored, width=stored, size=stored, device=device)
+    share = length if len(params.frames) == 1 else 1
+    # One frame at a time stays in a CPU's cache; a GPU wants them all.
+    step = 1 if opencv_reads(frames_tchw) else share
+    for first, sbv in zip(range(0, length, share), params.frames, strict=True):
+        mask = soft_mask(landmarks_tk2[first : first + share], sbv, size=stored, device=device)
+        source = undo_affine(here, sbv, size=stored)
+        for start in range(first, first + share, step):
+            at = slice(start, start + step)
+            soft = mask[start - first : start - first + step]
+            twins = _blend(frames_tchw[at], soft, source, sbv)
+            twins = cut_margin(twins, margin=params.margin * scale, size=size)
+            twins = change_colour(twins.round_().to(torch.uint8), params.jitter)
+            if params.jpeg_quality is not None:
+                twins = compress_jpeg(twins, params.jpeg_quality)
+            yield at, twins, cut_margin(soft, margin=params.margin * scale, size=size)
 
 
-def _blend(
-    frames_fchw: Tensor, landmarks_fk2: Tensor, params: SBVParams
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(background, pseudo-fake, mask) of frames that share their parameters.
+def _blend(frames_fchw: Tensor, mask_fhw: Tensor, source_2hw: Tensor, params: SBVParams) -> Tensor:
+    """The background X and the pseudo-fake X~ = r M X' + (1 - r M) X, one after the other.
 
-    The two are floating, as resampling wants them, but hold whole 8-bit steps: stored frames of a
-    real clip do, and finer steps would tell a pseudo-fake.
+    source: where the copy X' takes its pixels from. The result (2F, 3, S, S) is floating, as
+    resampling wants it, but holds whole 8-bit steps: stored frames of a real clip do, and finer
+    steps would tell a pseudo-fake.
     """
-    size, device = frames_fchw.shape[-1], frames_fchw.device
     changed = change_detail(change_colour(frames_fchw, params.colour), params.detail).float()
     copy, background = frames_fchw.float(), changed
     if params.changed_side == "copy":
         copy, background = background, copy
-    here = pixel_grid(height=size, width=size, size=size, device=device)
-    moved = take(copy, undo_affine(here, params, size=size), outside="border")
-    mask = soft_mask(landmarks_fk2, params, size=size, device=device)
-    weight = rearrange(params.ratio * mask, "f h w -> f 1 h w")
-    return background, torch.lerp(background, moved, weight, out=moved).round_(), mask
+    weight = rearrange(params.ratio * mask_fhw, "f h w -> f 1 h w")
+    fake = torch.lerp(background, take(copy, source_2hw, outside="border"), weight).round_()
+    return torch.cat((background, fake))

@@ -126,8 +126,13 @@ class _Network:
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
     """LiteRT announces its CPU kernels on the C level's stderr; nothing else can silence it."""
-    sys.stderr.flush()
-    kept = os.dup(2)
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # a process without stderr has nothing to silence
+        yield
+        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)

