@@ -6,7 +6,7 @@ is BT.709 from 1280 x 720 on and BT.601 below, as players assume. More than 8 bi
 HDR (PQ or HLG, BT.2100): swscale gives 16-bit RGB, then light is computed here: reference white
 (203 cd/m2, ITU-R BT.2408) becomes 1, BT.2020 primaries become BT.709, highlights are rolled off
 above 3/4 of white instead of clipped, and BT.1886's gamma 2.4 encodes for 8 bits. A picture that
-looks right, eight times as fast as swscale's own conversion, not a colorimetric mastering.
+looks right, not a colorimetric mastering.
 
 Not handled: pixels that are not square (anamorphic video) stay as they are stored.
 """
