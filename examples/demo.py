@@ -33,7 +33,7 @@ FACE_CENTRE = (222.0, 130.0)  # in the portrait, pixels
 TRAIN_VIDEOS, VALIDATION_VIDEOS, TEST_VIDEOS = 12, 4, 2
 
 #: What two minutes on two cores allow.
-OVERRIDES = ("training.epochs=8",)
+OVERRIDES = ("training.epochs=22", "training.validate_every=11")
 
 WHAT_IT_SHOWS = """
 What this shows: the whole path works. Faces are found and followed, real clips are blended with

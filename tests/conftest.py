@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from fakestormer.model.config import ModelConfig
+from fakestormer.model.fakestormer import build
+from fakestormer.recipes import Recipe, tiny
+from fakestormer.training.checkpoint import save_model
+
 ROOT = Path(__file__).resolve().parents[1]
+
+# The makers of videos, for every room (pyproject puts tests/ on the path).
+pytest_plugins = ["video_fixtures"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -34,4 +42,22 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("FAKESTORMER_DATA", ROOT.parent / "shared" / "data"))
     if not (folder / "clips.csv").is_file():
         pytest.skip(f"no development data at {folder}; set FAKESTORMER_DATA to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a very small model with random weights: it says something, not anything right."""
+    recipe: Recipe = tiny().model_copy(
+        update={
+            "name": "untrained",
+            "model": ModelConfig(image_size=64, patch_size=16, width=32, depth=1, heads=2),
+        }
+    )
+    torch.manual_seed(0)
+    network = build(recipe.model)
+    # Random weights hardly move f's logit; scale it so that different clips score differently.
+    network.f.linear.weight.data.mul_(40)
+    folder = tmp_path_factory.mktemp("untrained")
+    save_model(folder, network, recipe.model_dump(mode="json"), {})
     return folder

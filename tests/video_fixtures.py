@@ -3,8 +3,6 @@
 `make_video` encodes frames with any codec, container, times, rotation and colour tags.
 `numbered_frames` carry their number in their pixels, so that a test can tell which one it got.
 `astronaut_video` shows the public-domain portrait of scikit-image, moving; two of them; with a cut.
-
-A room's conftest can take these fixtures over, see tests/video/conftest.py.
 """
 
 from __future__ import annotations
@@ -36,17 +34,19 @@ def write_video(
     mirrored: bool = False,
     colour_tags: tuple[int, int, int, int] | None = None,
     options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
     audio: bool = False,
 ) -> Path:
     """Encode uint8 or uint16 (H, W, 3) RGB frames; the suffix of `path` chooses the container.
 
     times_ms: presentation time of each frame, instead of a constant rate. rotation: clockwise
     degrees that a player must turn the stored picture. colour_tags: primaries, transfer, matrix,
-    range, FFmpeg's numbers. audio: a silent sound track beside it.
+    range, FFmpeg's numbers. options, container_options: FFmpeg's, of codec and muxer. audio: a silent sound track beside it.
     """
     frames = list(frames)
     height, width = frames[0].shape[:2]
-    with av.open(str(path), "w") as container:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         if times_ms is not None:

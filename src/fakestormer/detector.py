@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fakestormer.errors import NoFaceError
@@ -34,6 +35,8 @@ SMALL_FACE_PX = 64
 
 #: (stage, frames done so far, frames in all as far as the container says)
 Progress = Callable[[str, int, int | None], None]
+#: (index, presentation time in seconds, RGB uint8 (H, W, 3)) of a decoded frame
+Indexed = tuple[int, float, NDArray[np.uint8]]
 
 
 def sha256_of(path: Path) -> str:
@@ -132,20 +135,18 @@ class Detector:
         info = probe(file)
         seen = 0
 
-        def count(done: int) -> None:
+        def counted(frames: Iterable[Indexed]) -> Iterator[Indexed]:
             nonlocal seen
-            seen = done
-            if progress is not None:
-                progress("faces", done, info.frame_count)
+            for frame in frames:
+                seen += 1
+                if progress is not None:
+                    progress("faces", seen, info.frame_count)
+                yield frame
 
         # The paper's sampling looks at the first frames only: do not decode what nobody reads.
         stop = self.prediction.frames if self.prediction.sampling == "consecutive" else None
-        tracks = find_tracks(
-            stream_frames(file, stop_index=stop),
-            self.backend,
-            self.recipe.tracking,
-            progress=count,
-        )
+        frames = counted(stream_frames(file, stop_index=stop))
+        tracks = find_tracks(frames, self.backend, self.recipe.tracking)
         if not tracks:
             raise NoFaceError(_no_face(file, seen))
         faces = []

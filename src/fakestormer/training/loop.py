@@ -12,16 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, Protocol
 
 import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from fakestormer.data.loaders import (
@@ -44,6 +42,7 @@ from fakestormer.training.checkpoint import (
     save_model,
 )
 from fakestormer.training.config import TrainingConfig
+from fakestormer.training.interrupt import interruptible
 from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import freeze, frozen_names, learning_rate
 from fakestormer.training.validation import ValidationSet, build_validation_set, validate
@@ -79,12 +78,16 @@ class RecipeLike(Protocol):
     def model_dump(self, *, mode: Literal["json", "python"] | str = ...) -> dict[str, Any]: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingResult:
-    """model: path of the chosen model's weights. best: its validation metrics and its `step`.
+class TrainingResult(BaseModel):
+    """What a run gave.
+
+    model: path of the chosen model's weights. best: its validation metrics and its `step`.
 
     history: the steps that this call did (not those before a resumption), in order.
     """
+
+    # A pydantic model, because Fabric takes dataclasses apart on their way between processes.
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Path
     best: dict[str, float]
@@ -165,22 +168,24 @@ def train(
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
-        strategy=_strategy(devices),
+        strategy=_strategy(devices, freezes=recipe.training.freeze_epochs > 0),
         precision=recipe.training.precision,
     )
-    result: TrainingResult = fabric.launch(_run, job)  # type: ignore[arg-type]
+    result: TrainingResult = fabric.launch(partial(_run, job=job))
     return result
 
 
-def _strategy(devices: int) -> Strategy | str:
-    """DDP for several processes; under torchrun they exist already."""
+def _strategy(devices: int, *, freezes: bool) -> Strategy | str:
+    """DDP for several processes; under torchrun they exist already.
+
+    freezes: whether parameters may stand still for a while; DDP must not wait for them.
+    """
     if devices == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         return "auto"
-    # Frozen parameters take no part in backward, and DDP must not wait for them.
     start_method: Literal["popen", "spawn"] = (
         "popen" if "TORCHELASTIC_RUN_ID" in os.environ else "spawn"
     )
-    return DDPStrategy(start_method=start_method, find_unused_parameters=True)
+    return DDPStrategy(start_method=start_method, find_unused_parameters=freezes)
 
 
 def _run(fabric: Fabric, job: _Job) -> TrainingResult:
@@ -227,7 +232,7 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult:
         silent=not fabric.is_global_zero,
         draw=job.show_progress,
     )
-    with log, _interruptible() as interrupted:
+    with log, interruptible() as interrupted:
         for step, batch in enumerate(batches, start=state.step):
             epoch, position = plan.place(step)
             if position == 0 or not history:
@@ -239,7 +244,7 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult:
             losses = training_step(
                 fabric, module, stepper, SAM(optimizer, config.sam_rho), batch, config, step=step
             )
-            history.append(_record(step, epoch, rate, losses))
+            history.append(_record(fabric, step, epoch, rate, losses))
             log.step(history[-1], clips=config.batch_size)
 
             done, epoch_ends = step + 1, plan.place(step + 1)[1] == 0
@@ -314,15 +319,20 @@ def _changed(before: Any, now: Any, path: str = "") -> list[str]:
     return [] if before == now else [path]
 
 
-def _record(step: int, epoch: int, rate: float, losses: Losses) -> StepRecord:
+def _record(fabric: Fabric, step: int, epoch: int, rate: float, losses: Losses) -> StepRecord:
+    """The losses of the whole batch: the mean over the processes' shares."""
+    own = [losses.total, losses.classification, losses.temporal, losses.spatial]
+    shared = fabric.all_reduce(torch.stack(own).detach(), reduce_op="mean")
+    assert isinstance(shared, Tensor)
+    total, classification, temporal, spatial = shared.tolist()
     return StepRecord(
         step=step,
         epoch=epoch,
         learning_rate=rate,
-        total=float(losses.total.detach()),
-        classification=float(losses.classification.detach()),
-        temporal=float(losses.temporal.detach()),
-        spatial=float(losses.spatial.detach()),
+        total=total,
+        classification=classification,
+        temporal=temporal,
+        spatial=spatial,
     )
 
 
@@ -371,25 +381,3 @@ def _export(job: _Job, state: RunState) -> None:
             "steps": state.step,
         },
     )
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Within: the first Ctrl-C or SIGTERM only sets the event; a second Ctrl-C is the usual one."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,160 @@
+"""The command line as a user meets it: sentences, exit codes, files; and that all is documented."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from fakestormer.cli import ExitCode, app, main
+
+ROOT = Path(__file__).resolve().parents[1]
+MakeVideo = Callable[..., Path]
+
+
+def run(
+    arguments: list[object], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of the command, in this process."""
+    monkeypatch.setattr(sys, "argv", ["fakestormer", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    captured = capfd.readouterr()
+    return int(stopped.value.code or 0), captured.out, captured.err
+
+
+BAD_FILES = {
+    "missing.mp4": None,
+    "empty.mp4": b"",
+    "text.mp4": b"this is not a video\n" * 200,
+    "header.mp4": b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41" + b"\x00" * 64,
+}
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_gets_one_sentence_and_its_code(
+    name: str,
+    untrained_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / name
+    content = BAD_FILES[name]
+    if content is not None:
+        path.write_bytes(content)
+    results = tmp_path / "results.json"
+    code, out, err = run(
+        ["detect", path, "--model", untrained_model, "--json", results], monkeypatch, capfd
+    )
+    assert code == ExitCode.ALL_FAILED
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1, err
+    assert str(path) in err
+    (result,) = json.loads(results.read_text())["results"]
+    assert result["path"] == str(path)
+    assert result["probability"] is None
+    assert result["verdict"] == "inconclusive"
+    assert result["error"] == err.strip()
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+def test_one_bad_file_does_not_stop_the_others(
+    untrained_model: Path,
+    astronaut_video: MakeVideo,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    good = astronaut_video(tmp_path / "good.mp4", count=8)
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"")
+    results, reports = tmp_path / "out" / "results.json", tmp_path / "reports"
+    code, out, err = run(
+        ["detect", bad, good, "--model", untrained_model, "--json", results, "--report", reports],
+        monkeypatch,
+        capfd,
+    )
+    assert code == ExitCode.SOME_FAILED
+    assert str(bad) in err
+    first, second = json.loads(results.read_text())["results"]
+    assert first["probability"] is None
+    assert second["path"] == str(good)
+    assert f"{good}: {second['verdict']} ({second['probability']:.3f})" in out
+    assert 0 <= second["probability"] <= 1
+    (face,) = second["faces"]
+    assert len(face["clips"]) == 2  # 8 frames in clips of 4
+    assert face["clips"][0]["frames"] == [0, 1, 2, 3]
+    (page,) = reports.glob("*.html")
+    assert str(page) in out
+
+
+def test_wrong_usage(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(["detect", "a.mp4"], monkeypatch, capfd)
+    assert code == ExitCode.USAGE
+    assert "--model" in err
+    code, _, err = run(["recipe", "huge"], monkeypatch, capfd)
+    assert code == ExitCode.USAGE
+    assert "paper, release, small, tiny" in " ".join(err.split())
+    code, _, err = run(["recipe", "tiny", "--set", "training.epoch=3"], monkeypatch, capfd)
+    assert code == ExitCode.USAGE
+    assert "training.epoch" in err
+
+
+def test_a_model_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(["detect", "a.mp4", "--model", tmp_path / "none"], monkeypatch, capfd)
+    assert code == ExitCode.ALL_FAILED
+    assert "none" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_without_face_models_it_says_what_to_run(
+    untrained_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("FAKESTORMER_CACHE", str(tmp_path / "no models here"))
+    code, _, err = run(
+        ["detect", "a.mp4", "--model", untrained_model, "--faces", "blazeface"], monkeypatch, capfd
+    )
+    assert code == ExitCode.SETUP_NEEDED
+    assert "fakestormer setup" in err
+
+
+def test_recipe_prints_what_set_changes(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(
+        ["recipe", "paper", "--set", "training.epochs=7", "--set", "synthesis.mode=frame-wise"],
+        monkeypatch,
+        capfd,
+    )
+    assert code == ExitCode.DONE
+    recipe = json.loads(out)
+    assert recipe["training"]["epochs"] == 7
+    assert recipe["synthesis"]["mode"] == "frame-wise"
+
+
+def test_every_command_and_exit_code_is_documented() -> None:
+    documentation = (ROOT / "docs" / "quickstart.md").read_text()
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for name in commands:
+        assert f"fakestormer {name}" in documentation, f"docs/quickstart.md does not show {name}"
+    for code in ExitCode:
+        assert f"| {code.value} |" in documentation, f"docs/quickstart.md: no exit code {code}"
+
+
+def test_help_needs_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fakestormer", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "detect" in done.stdout

@@ -1,0 +1,135 @@
+"""Models and checkpoints on disk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fakestormer.errors import InputError
+from fakestormer.model.fakestormer import FakeSTormer, build
+from fakestormer.recipes import Recipe
+from fakestormer.training.checkpoint import (
+    RunState,
+    load_model,
+    read_state,
+    restore,
+    save_checkpoint,
+    save_model,
+)
+from fakestormer.training.config import TrainingConfig
+
+
+def _state(step: int) -> RunState:
+    return RunState(step=step, metrics={}, best={}, tracks="t", validation="v")
+
+
+def _network(recipe: Recipe, seed: int) -> FakeSTormer:
+    torch.manual_seed(seed)
+    return build(recipe.model)
+
+
+def test_model_round_trip(recipe: Recipe, tmp_path: Path) -> None:
+    network = _network(recipe, 0)
+    weights = save_model(tmp_path / "m", network, recipe.model_dump(mode="json"), {"auc": 0.5})
+    assert weights == tmp_path / "m" / "model.safetensors"
+    for path in (tmp_path / "m", weights):
+        loaded, document = load_model(path)
+        assert not loaded.training
+        assert Recipe.model_validate(document["recipe"]) == recipe
+        assert document["metrics"] == {"auc": 0.5}
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(loaded.state_dict()[name], tensor)
+
+
+def test_a_model_under_a_name_of_its_own(recipe: Recipe, tmp_path: Path) -> None:
+    save_model(tmp_path / "x.safetensors", _network(recipe, 0), recipe.model_dump(mode="json"), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"x.safetensors", "x.json"}
+    load_model(tmp_path / "x.safetensors")
+
+
+def test_files_that_do_not_belong_together_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    dumped = recipe.model_dump(mode="json")
+    for number in (0, 1):
+        save_model(tmp_path / str(number), _network(recipe, number), dumped, {})
+    (tmp_path / "0/model.json").write_text((tmp_path / "1/model.json").read_text())
+    with pytest.raises(InputError, match="belong to different models"):
+        load_model(tmp_path / "0")
+    document = json.loads((tmp_path / "1/model.json").read_text())
+    (tmp_path / "1/model.json").write_text(json.dumps({**document, "format": 9}))
+    with pytest.raises(InputError, match="format 9"):
+        load_model(tmp_path / "1")
+    (tmp_path / "1/model.json").write_text(json.dumps({**document, "recipe": {}}))
+    with pytest.raises(InputError, match="no usable network configuration"):
+        load_model(tmp_path / "1")
+    (tmp_path / "1/model.json").write_text("{")
+    with pytest.raises(InputError, match="not readable as JSON"):
+        load_model(tmp_path / "1")
+    with pytest.raises(InputError, match="no such file"):
+        load_model(tmp_path / "2")
+
+
+def test_checkpoints_keep_last_and_best_and_restore_the_optimizer(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    network = _network(recipe, 0)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    frames = torch.randint(0, 255, (2, 4, 3, 32, 32), dtype=torch.uint8)
+    for step in range(1, 5):
+        optimizer.zero_grad()
+        network(frames).logit.sum().backward()
+        optimizer.step()
+        save_checkpoint(
+            tmp_path, network, optimizer, _state(step), {"name": "r"}, best=step in (1, 2)
+        )
+    folders = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert folders == ["best", "last", "step-00000002", "step-00000004"]
+    assert read_state(tmp_path / "checkpoints/best")[0].step == 2
+    assert read_state(tmp_path / "checkpoints/last") == (_state(4), {"name": "r"})
+
+    again = _network(recipe, 1)
+    fresh = torch.optim.Adam(again.parameters(), lr=1e-3)
+    restore(tmp_path / "checkpoints/last", again, fresh)
+    for one, other in ((network, optimizer), (again, fresh)):
+        other.zero_grad()
+        one(frames).frame_logits.sum().backward()
+    # The two networks differ only if dropout draws differently: step on equal gradients.
+    for p, q in zip(network.parameters(), again.parameters(), strict=True):
+        q.grad = None if p.grad is None else p.grad.clone()
+    optimizer.step()
+    fresh.step()
+    for p, q in zip(network.parameters(), again.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_a_checkpoint_left_by_a_killed_run_is_replaced(recipe: Recipe, tmp_path: Path) -> None:
+    network = _network(recipe, 0)
+    optimizer = torch.optim.Adam(network.parameters())
+    for name in ("step-00000003", ".partial-step-00000003"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    save_checkpoint(tmp_path, network, optimizer, _state(3), {}, best=True)
+    assert read_state(tmp_path / "checkpoints/last")[0].step == 3
+    with pytest.raises(InputError, match="no checkpoint here"):
+        read_state(tmp_path / "checkpoints/step-00000009")
+
+
+def test_loading_a_model_needs_nothing_that_training_needs() -> None:
+    code = (
+        "import sys, fakestormer.training.checkpoint\n"
+        "wanted = {'lightning_fabric', 'pyarrow', 'sklearn', 'tensorboard'}\n"
+        "sys.exit(', '.join(wanted & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_training_config_refuses_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="come in pairs"):
+        TrainingConfig(batch_size=5)
+    with pytest.raises(ValueError, match="betas"):
+        TrainingConfig(betas=(0.9, 1.0))
+    assert TrainingConfig().pairs == 16

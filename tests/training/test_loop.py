@@ -1,0 +1,278 @@
+"""Whole runs on drawn faces: resumption, choice of the model, what a store is refused for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fakestormer.data.manifest import read_manifest, write_manifest
+from fakestormer.errors import InputError
+from fakestormer.model.fakestormer import build
+from fakestormer.recipes import Recipe, override
+from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.training import loop
+from fakestormer.training.checkpoint import load_model
+from fakestormer.training.loop import TrainingResult, train
+from fakestormer.training.step import NonFiniteLossError
+
+
+def _train(recipe: Recipe, store: Path, out: Path, **options: Any) -> TrainingResult:
+    return train(recipe, store, out, accelerator="cpu", show_progress=False, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, recipe: Recipe, store: Path
+) -> tuple[Path, TrainingResult]:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    return out, _train(recipe, store, out)
+
+
+def test_a_run_leaves_a_model_checkpoints_and_logs(
+    whole: tuple[Path, TrainingResult], recipe: Recipe
+) -> None:
+    out, result = whole
+    network, document = load_model(out)
+    assert document["recipe"] == recipe.model_dump(mode="json")
+    assert document["metrics"]["validation"] == result.best
+    assert result.best.keys() == {"auc_video", "auc_clip", "classification_loss", "step"}
+    best = load_file(out / "checkpoints" / "best" / "weights.safetensors")
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, best[name]), name
+    assert list((out / "tensorboard").glob("events.*"))
+    assert (out / "checkpoints" / "last").resolve().name == f"step-{len(result.history):08d}"
+
+
+def test_batchnorm_statistics_see_each_batch_once(whole: tuple[Path, TrainingResult]) -> None:
+    out, result = whole
+    state = load_file(out / "checkpoints" / "last" / "weights.safetensors")
+    counts = {int(v) for name, v in state.items() if name.endswith("num_batches_tracked")}
+    assert counts == {len(result.history)}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_interrupted_run_resumes_to_the_same_losses(
+    whole: tuple[Path, TrainingResult],
+    recipe: Recipe,
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+) -> None:
+    reference, expected = whole
+    stop_at = len(expected.history) // 2 + 1  # within the second epoch
+    ordinary = loop.training_step
+
+    def ctrl_c(*args: Any, step: int, **kwargs: Any) -> Any:
+        if step == stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return ordinary(*args, step=step, **kwargs)
+
+    monkeypatch.setattr(loop, "training_step", ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        _train(recipe, store, tmp_path / "run", workers=workers)
+    monkeypatch.undo()
+    assert (tmp_path / "run/checkpoints/last").resolve().name == f"step-{stop_at + 1:08d}"
+    torch.manual_seed(99)  # whatever else happened in between
+    resumed = _train(recipe, store, tmp_path / "run", resume=True)
+    assert resumed.history == expected.history[stop_at + 1 :]
+    assert resumed.best == expected.best
+    a, b = (load_file(out / "model.safetensors") for out in (reference, tmp_path / "run"))
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def test_resuming_something_else_is_refused(
+    whole: tuple[Path, TrainingResult], recipe: Recipe, store: Path, tmp_path: Path
+) -> None:
+    out, _ = whole
+    with pytest.raises(InputError, match="holds a run already"):
+        _train(recipe, store, out)
+    other = override(recipe, ["training.learning_rate=0.1", "model.drop_path=0"])
+    with pytest.raises(InputError, match=r"differs in model\.drop_path, training\.learning_rate"):
+        _train(other, store, out, resume=True)
+    with pytest.raises(InputError, match="no checkpoint here"):
+        _train(recipe, store, tmp_path, resume=True)
+
+
+def test_other_tracks_are_refused_when_resuming(
+    recipe: Recipe, make_store: Callable[..., Path], tmp_path: Path
+) -> None:
+    short = override(recipe, ["training.epochs=1"])
+    store = make_store(tmp_path / "store", train=3, validation=1)
+    _train(short, store, tmp_path / "run")
+    rows = read_manifest(store)
+    write_manifest(store, rows[1:])
+    with pytest.raises(InputError, match="training tracks have changed"):
+        _train(short, store, tmp_path / "run", resume=True)
+    (store / "manifest.parquet").unlink()
+    write_manifest(store, [*rows[:3], rows[3].__class__(**{**_fields(rows[3]), "frames": 6})])
+    with pytest.raises(InputError, match="another validation set"):
+        _train(short, store, tmp_path / "run", resume=True)
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__slots__}
+
+
+def test_a_model_is_never_chosen_on_a_test_split(
+    recipe: Recipe, make_store: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="never chosen on a test split"):
+        _train(recipe, make_store(tmp_path / "a", train=3, test=2), tmp_path / "run")
+    with pytest.raises(InputError, match="no held-out videos"):
+        _train(recipe, make_store(tmp_path / "b", train=3), tmp_path / "run")
+    with pytest.raises(InputError, match="no training track has 4 frames"):
+        _train(recipe, make_store(tmp_path / "c", validation=3), tmp_path / "run")
+
+
+def test_a_store_cropped_otherwise_is_refused(recipe: Recipe, store: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="training and detection must crop alike"):
+        _train(override(recipe, ["crop.enlarge=1.5"]), store, tmp_path / "run")
+
+
+def test_a_loss_that_is_no_number_names_step_and_clips(
+    recipe: Recipe, store: Path, tmp_path: Path
+) -> None:
+    wild = override(recipe, ["training.learning_rate=1e30", "training.sam_rho=0"])
+    with pytest.raises(NonFiniteLossError, match=r"step 1: the loss is .*train_\d\.mp4#0@\d"):
+        _train(wild, store, tmp_path / "run")
+
+
+def _image_model(recipe: Recipe, path: Path) -> Path:
+    """A ViT in timm's layout, with random weights, that fits the recipe's network."""
+    torch.manual_seed(1)
+    own = build(recipe.model).state_dict()
+    pick = "backbone."
+    tensors = {
+        "cls_token": own[pick + "embedding.spatial_token"],
+        "pos_embed": own[pick + "embedding.position"],
+        "patch_embed.proj.weight": own[pick + "stem.proj.weight"],
+        "patch_embed.proj.bias": own[pick + "stem.proj.bias"],
+        "norm.weight": own[pick + "patch_norm.weight"],
+        "norm.bias": own[pick + "patch_norm.bias"],
+    }
+    names = {
+        "norm1": "spatial_norm",
+        "attn.qkv": "spatial_attention.qkv",
+        "attn.proj": "spatial_attention.proj",
+        "norm2": "mlp_norm",
+        "mlp.fc1": "mlp.fc1",
+        "mlp.fc2": "mlp.fc2",
+    }
+    for block in range(recipe.model.depth):
+        for theirs, ours in names.items():
+            for kind in ("weight", "bias"):
+                tensor = own[f"{pick}blocks.{block}.{ours}.{kind}"]
+                tensors[f"blocks.{block}.{theirs}.{kind}"] = tensor
+    position = tensors["pos_embed"]
+    tensors["pos_embed"] = position.reshape(1, -1, position.shape[-1])
+    tensors["cls_token"] = tensors["cls_token"].reshape(1, 1, -1)
+    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def plain(recipe: Recipe) -> Recipe:
+    """Pairs that a tiny network can tell apart: a strong colour change, no blending tricks."""
+    easy = SynthesisConfig(
+        copy_changed_probability=1.0,
+        blend_ratios=(1.0,),
+        cutout_probability=0.0,
+        jpeg_probability=0.0,
+        flip_probability=0.0,
+        change=SynthesisConfig().change.model_copy(
+            update={"rgb_probability": 1.0, "rgb_limit": 60.0, "contrast_limit": 0.5}
+        ),
+        jitter=SynthesisConfig().jitter.model_copy(
+            update={"rgb_probability": 0.0, "contrast_probability": 0.0}
+        ),
+    )
+    model = recipe.model.model_copy(update={"drop_path": 0.0, "head_dropout": 0.0})
+    return recipe.model_copy(update={"synthesis": easy, "model": model})
+
+
+@pytest.mark.slow
+def test_f_learns_behind_a_frozen_backbone_and_a_zero_projection(
+    plain: Recipe, make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap 9: all of the first epoch is frozen, the temporal layers start at zero."""
+    frozen = override(
+        plain,
+        ["training.epochs=1", "training.freeze_epochs=1", "training.batch_size=16",
+         "training.learning_rate=1e-2", "training.loss.lambda_h=1"],
+    )  # fmt: skip
+    store = make_store(tmp_path / "store", frames=160, train=8, validation=1)
+    weights = _image_model(frozen, tmp_path / "vit.safetensors")
+    result = _train(frozen, store, tmp_path / "run", initial_weights=weights)
+    losses = [record.classification for record in result.history]
+    assert np.mean(losses[-8:]) < 0.65 < np.mean(losses[:4])
+    # And what came from the image model stood still.
+    before = load_file(weights)
+    after = load_file(tmp_path / "run/checkpoints/last/weights.safetensors")
+    for theirs, ours in (("attn.qkv", "spatial_attention.qkv"), ("mlp.fc1", "mlp.fc1")):
+        kept = after[f"backbone.blocks.0.{ours}.weight"]
+        assert torch.equal(kept, before[f"blocks.0.{theirs}.weight"])
+    moved = after["backbone.blocks.0.temporal_linear.weight"]
+    assert float(moved.abs().max()) > 0
+    state = json.loads((tmp_path / "run/checkpoints/last/checkpoint.json").read_text())["state"]
+    assert "backbone.blocks.0.spatial_attention.qkv.weight" in state["pretrained"]
+    # The trap itself: with the whole backbone frozen, f never knows more than chance.
+    whole = {name for name in after if name.startswith("backbone")}
+    monkeypatch.setattr(loop, "frozen_names", lambda *_: frozenset(whole))
+    trapped = _train(frozen, store, tmp_path / "trapped", initial_weights=weights)
+    losses = [record.classification for record in trapped.history]
+    assert np.mean(losses[-8:]) == pytest.approx(np.log(2), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_two_clips_can_be_learned_by_heart(
+    plain: Recipe, make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two pairs, the same draws every step: all three heads reach their targets."""
+    heart = override(
+        plain,
+        ["training.epochs=200", "training.learning_rate=3e-3", "training.validate_every=200",
+         "training.sam_rho=0", "training.weight_decay=0", "training.loss.lambda_h=1"],
+    )  # fmt: skip
+    store = make_store(tmp_path / "store", frames=4, train=2, validation=1)
+    batches = loop.training_batches
+
+    def the_same(*args: Any, **kwargs: Any) -> Any:
+        drawn = list(batches(*args, **kwargs))
+        return iter([drawn[0]] * len(drawn))
+
+    monkeypatch.setattr(loop, "training_batches", the_same)
+    result = _train(heart, store, tmp_path / "run")
+    first, last = result.history[0], result.history[-1]
+    assert last.classification < 0.01 < first.classification
+    assert last.temporal < 0.05 * first.temporal
+    assert last.total < 0.05 * first.total
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one(recipe: Recipe, store: Path, tmp_path: Path) -> None:
+    """SAM included: without BatchNorm (h) and dropout, sharing a batch changes only rounding."""
+    alike = override(
+        recipe,
+        ["training.loss.lambda_h=0", "model.drop_path=0", "model.head_dropout=0",
+         "training.learning_rate=1e-3"],
+    )  # fmt: skip
+    one = _train(alike, store, tmp_path / "one")
+    two = _train(alike, store, tmp_path / "two", devices=2)
+    assert len(one.history) == len(two.history)
+    for a, b in zip(one.history, two.history, strict=True):
+        assert (a.classification, a.spatial) == pytest.approx(
+            (b.classification, b.spatial), abs=1e-4
+        )
+    assert one.best["step"] == two.best["step"]
