@@ -49,8 +49,9 @@ class ConvStem(nn.Module):
     """3x3 convolutions of stride 2 down to the patch grid, then a 1x1 to D channels.
 
     Learns edges from little data, where a ViT's 16 x 16 linear map does not. Channels double at
-    each step up to D. GroupNorm: statistics of one frame, so that no clip or frame depends on
-    another.
+    each step up to D. BatchNorm, because it leaves the plateau before anything is learned in two
+    thirds of the steps that GroupNorm takes (docs/experiments.md); like h's, its statistics are
+    those of the batch in training only.
     """
 
     def __init__(self, width: int, patch_size: int) -> None:
@@ -61,7 +62,7 @@ class ConvStem(nn.Module):
         for before, after in itertools.pairwise(channels):
             layers += [
                 nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1, bias=False),
-                nn.GroupNorm(1, after),
+                nn.BatchNorm2d(after),
                 nn.GELU(),
             ]
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels[-1], width, kernel_size=1))
