@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import build
@@ -56,7 +57,9 @@ def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     torch.manual_seed(0)
     network = build(recipe.model)
-    # Random weights hardly move f's logit; scale it so that different clips score differently.
+    # As built, the temporal layers end in zeros and f hears nothing of its clip.
+    for block in network.backbone.blocks:
+        nn.init.normal_(block.temporal_linear.weight, std=0.5)
     network.f.linear.weight.data.mul_(40)
     folder = tmp_path_factory.mktemp("untrained")
     save_model(folder, network, recipe.model_dump(mode="json"), {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,6 +94,90 @@ def test_one_bad_file_does_not_stop_the_others(
     assert face["clips"][0]["frames"] == [0, 1, 2, 3]
     (page,) = reports.glob("*.html")
     assert str(page) in out
+
+
+VIDEOS = {
+    "one frame": ({"count": 1}, ExitCode.ALL_FAILED, "has a single frame"),
+    "two faces": ({"count": 8, "faces": 2}, ExitCode.DONE, ""),
+    "rotated": ({"count": 8, "how": {"rotation": 180}}, None, ""),
+    "fewer frames than a clip": ({"count": 3}, ExitCode.DONE, ""),
+    "wider than high": ({"count": 8, "width": 640, "height": 300}, ExitCode.DONE, ""),
+}
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+@pytest.mark.parametrize("case", VIDEOS)
+def test_the_exit_code_of_every_kind_of_video(
+    case: str,
+    untrained_model: Path,
+    astronaut_video: MakeVideo,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    how, expected, sentence = VIDEOS[case]
+    video = astronaut_video(tmp_path / "video.mp4", **how)
+    code, out, err = run(["detect", video, "--model", untrained_model], monkeypatch, capfd)
+    if expected is None:  # upside down: found or not, but never a crash
+        assert code in (ExitCode.DONE, ExitCode.ALL_FAILED)
+        return
+    assert code == expected
+    assert sentence in err
+    assert out.count("  Face ") == (0 if code else how.get("faces", 1))
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+def test_no_face_and_a_cut_off_file(
+    untrained_model: Path,
+    make_video: MakeVideo,
+    astronaut_video: MakeVideo,
+    numbered_frames: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    blocks = make_video(numbered_frames(12), tmp_path / "blocks.mp4")
+    code, _, err = run(["detect", blocks, "--model", untrained_model], monkeypatch, capfd)
+    assert (code, err.count("\n")) == (ExitCode.ALL_FAILED, 1)
+    assert "no face could be followed in its 12 frames" in err
+
+    whole = astronaut_video(tmp_path / "whole.mkv", count=60, how={"options": {"g": "5"}})
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    code, out, _ = run(["detect", cut, "--model", untrained_model], monkeypatch, capfd)
+    assert code == ExitCode.DONE
+    assert "truncated or damaged" in out
+
+
+def test_where_results_cannot_go(
+    untrained_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    code, _, err = run(
+        ["detect", "a.mp4", "--model", untrained_model, "--json", tmp_path], monkeypatch, capfd
+    )
+    assert code == ExitCode.USAGE
+    assert "folder" in err
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+def test_a_file_name_that_is_not_unicode(
+    untrained_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    strange = os.fsdecode(bytes(tmp_path) + b"/f\xe9.mp4")
+    Path(strange).write_bytes(b"")
+    results = tmp_path / "results.json"
+    code, _, err = run(
+        ["detect", strange, "--model", untrained_model, "--json", results], monkeypatch, capfd
+    )
+    assert code == ExitCode.ALL_FAILED
+    assert err.strip()
+    assert json.loads(results.read_text())["results"][0]["path"] == strange
 
 
 def test_wrong_usage(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

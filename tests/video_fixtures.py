@@ -41,7 +41,8 @@ def write_video(
 
     times_ms: presentation time of each frame, instead of a constant rate. rotation: clockwise
     degrees that a player must turn the stored picture. colour_tags: primaries, transfer, matrix,
-    range, FFmpeg's numbers. options, container_options: FFmpeg's, of codec and muxer. audio: a silent sound track beside it.
+    range, FFmpeg's numbers. options, container_options: FFmpeg's, of codec and muxer.
+    audio: a silent sound track beside it.
     """
     frames = list(frames)
     height, width = frames[0].shape[:2]

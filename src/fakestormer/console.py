@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fakestormer.data.manifest import read_manifest
-from fakestormer.data.prepare import Progress as Prepared
-from fakestormer.data.prepare import Summary, prepare_folder
 from fakestormer.detector import Detector
-from fakestormer.explain.report import face_name
+from fakestormer.explain.report import face_name, shown
 from fakestormer.recipes import Recipe
 from fakestormer.types import Report
 from fakestormer.video.faces import BackendName
 
+if TYPE_CHECKING:
+    from fakestormer.data.prepare import Progress as Prepared
+    from fakestormer.data.prepare import Summary
+
 
 def _bar() -> Progress:
+    """A bar that goes when it is done; nothing at all where standard error is not a terminal."""
+    console = Console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 
@@ -41,6 +46,10 @@ def prepare_with_bar(
     faces: BackendName,
 ) -> Summary:
     """`prepare_folder` with a progress bar, the list of what was rejected, and a closing line."""
+    # Only here: preparing locks files in a way that some systems lack, and detection needs not.
+    from fakestormer.data.manifest import read_manifest
+    from fakestormer.data.prepare import prepare_folder
+
     with _bar() as bar:
         task = bar.add_task("preparing", total=None)
         found = rejected = 0
@@ -73,7 +82,8 @@ def prepare_with_bar(
     for row in read_manifest(store):
         if row.rejected:
             face = "" if row.track < 0 else f", {face_name(row.track)}"
-            print(f"{row.video}{face}: not used: {row.rejected} ({row.detail})", file=sys.stderr)
+            name = shown(row.video)
+            print(f"{name}{face}: not used: {row.rejected} ({row.detail})", file=sys.stderr)
     splits = ", ".join(f"{count} for {split}" for split, count in summary.by_split.items())
     print(
         f"{store}: {summary.tracks} face tracks ({splits}), {summary.frames} frames, from "
@@ -86,12 +96,12 @@ def detect_with_bar(detector: Detector, path: Path) -> Report:
     """`Detector.detect` with a progress bar by stage."""
     stages = {"faces": "following faces", "scores": "scoring faces"}
     with _bar() as bar:
-        task = bar.add_task(f"{path.name}: reading", total=None)
+        task = bar.add_task(f"{shown(path.name)}: reading", total=None)
 
         def advance(stage: str, done: int, total: int | None) -> None:
             bar.update(
                 task,
-                description=f"{path.name}: {stages[stage]}",
+                description=f"{shown(path.name)}: {stages[stage]}",
                 completed=done,
                 total=None if total is None else max(done, total),
             )
@@ -102,7 +112,7 @@ def detect_with_bar(detector: Detector, path: Path) -> Report:
 def print_report(report: Report) -> None:
     """The verdict of a video and of every face in it, with what to bear in mind."""
     assert report.probability is not None, "a detected video has a score"
-    print(f"{report.path}: {report.verdict} ({report.probability:.3f})")
+    print(f"{shown(report.path)}: {report.verdict} ({report.probability:.3f})")
     for face in report.faces:
         seconds = face.prediction.pts_seconds
         print(

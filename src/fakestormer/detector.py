@@ -7,7 +7,6 @@ print(report.verdict, report.probability)
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
@@ -16,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor
 
-from fakestormer.errors import NoFaceError
+from fakestormer.errors import InputError, NoFaceError
+from fakestormer.files import sha256_of
 from fakestormer.model.fakestormer import FakeSTormer
 from fakestormer.prediction import REFERENCE_SIDE, PredictionConfig, predict_track, verdict
 from fakestormer.recipes import Recipe
@@ -39,15 +40,6 @@ Progress = Callable[[str, int, int | None], None]
 Indexed = tuple[int, float, NDArray[np.uint8]]
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 class Detector:
     """A trained network with everything that belongs to it: faces, crop, sampling, verdict."""
 
@@ -58,6 +50,7 @@ class Detector:
         *,
         name: str,
         weights_sha256: str,
+        trained_with: str | None = None,
         backend: FaceBackend | None = None,
         prediction: PredictionConfig | None = None,
     ) -> None:
@@ -66,6 +59,7 @@ class Detector:
         self.prediction = prediction or recipe.prediction
         self.name = name
         self.weights_sha256 = weights_sha256
+        self.trained_with = trained_with
         self._backend = backend
 
     @classmethod
@@ -79,18 +73,37 @@ class Detector:
     ) -> Detector:
         """Load a trained model: a `.safetensors` file with its `.json` beside it, or their folder.
 
-        `prediction` replaces the recipe's own way of sampling and pooling. Raises InputError
-        (what is wrong, which file, what to do) when the two files are missing or do not fit.
+        `prediction` replaces the recipe's own way of sampling and pooling; `backend` the face
+        backend (else the default one, with a warning in the report when the model was trained
+        with another). Raises InputError (what is wrong, which file, what to do) when the two files
+        are missing or do not fit, or when there is no such device.
         """
         path = Path(model)
         if path.is_dir():
             path = path / "model.safetensors"
         network, document = load_model(path)
+        try:
+            recipe = Recipe.model_validate(document["recipe"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise InputError(
+                f"{path.with_suffix('.json')}: its recipe does not fit this version of the program "
+                f"({field}: {first['msg']}); use the version that trained the model"
+            ) from error
+        try:
+            network = network.to(device)
+        except (AssertionError, RuntimeError) as error:  # torch's, for a device it does not have
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"device '{device}' cannot be used here ({reason}); choose another, e.g. cpu"
+            ) from error
         return cls(
-            network.to(device),
-            Recipe.model_validate(document["recipe"]),
+            network,
+            recipe,
             name=path.parent.name if path.name == "model.safetensors" else path.stem,
-            weights_sha256=sha256_of(path),
+            weights_sha256=document["weights_sha256"],
+            trained_with=document.get("face_backend"),
             backend=backend,
             prediction=prediction,
         )
@@ -102,6 +115,7 @@ class Detector:
             self.recipe,
             name=self.name,
             weights_sha256=self.weights_sha256,
+            trained_with=self.trained_with,
             backend=self._backend,
             prediction=self.prediction.model_copy(update={"sampling": policy}),
         )
@@ -133,20 +147,19 @@ class Detector:
         """
         file = Path(path)
         info = probe(file)
-        seen = 0
+        seen, last_seconds = 0, 0.0
 
         def counted(frames: Iterable[Indexed]) -> Iterator[Indexed]:
-            nonlocal seen
+            nonlocal seen, last_seconds
             for frame in frames:
-                seen += 1
+                seen, last_seconds = seen + 1, frame[1]
                 if progress is not None:
                     progress("faces", seen, info.frame_count)
                 yield frame
 
-        # The paper's sampling looks at the first frames only: do not decode what nobody reads.
-        stop = self.prediction.frames if self.prediction.sampling == "consecutive" else None
-        frames = counted(stream_frames(file, stop_index=stop))
-        tracks = find_tracks(frames, self.backend, self.recipe.tracking)
+        # The whole video, whatever the sampling: the box's path is smoothed along whole tracks,
+        # and a face may appear after the first frames.
+        tracks = find_tracks(counted(stream_frames(file)), self.backend, self.recipe.tracking)
         if not tracks:
             raise NoFaceError(_no_face(file, seen))
         faces = []
@@ -163,7 +176,7 @@ class Detector:
             verdict=verdict(probability, self.prediction),
             face_number=decisive.number,
             faces=tuple(faces),
-            warnings=_video_warnings(info, seen, stop),
+            warnings=self._video_warnings(info, seen, last_seconds),
             video=info.as_json() | {"frames_decoded": seen},
             model=dict(self.fingerprint()),
             settings=self.prediction.model_dump(mode="json")
@@ -202,6 +215,30 @@ class Detector:
         lasting = [face for face, track in zip(faces, tracks, strict=True) if len(track) >= enough]
         return max(lasting, key=lambda face: face.prediction.probability)
 
+    def _video_warnings(self, info: VideoInfo, seen: int, last_seconds: float) -> tuple[str, ...]:
+        warnings = []
+        announced = (
+            f"{info.frame_count} frames" if info.frame_count else f"{info.duration_seconds:.1f} s"
+        )
+        decoded = f"{seen} frames" if info.frame_count else f"{last_seconds:.1f} s"
+        missing = (
+            seen < 0.98 * info.frame_count
+            if info.frame_count
+            else last_seconds < 0.95 * info.duration_seconds - 0.5
+        )
+        if missing:
+            warnings.append(
+                f"The container announces {announced} but {decoded} could be decoded: the file "
+                "is truncated or damaged, and only the readable part was judged."
+            )
+        if self.trained_with is not None and self.trained_with != self.backend.name:
+            warnings.append(
+                f"The model was trained on faces found by {self.trained_with}, here they were "
+                f"found by {self.backend.name}: they are cropped a little differently, and the "
+                "score may be off."
+            )
+        return tuple(warnings)
+
     def _face_warnings(self, track: FaceTrack) -> tuple[str, ...]:
         warnings = []
         width = float((track.boxes[:, 2] - track.boxes[:, 0]).median())
@@ -229,12 +266,3 @@ def _no_face(file: Path, frames: int) -> str:
         f"{file}: no face could be followed in its {frames} frames; "
         "give it a video in which a face is seen from the front for a while."
     )
-
-
-def _video_warnings(info: VideoInfo, seen: int, stop: int | None) -> tuple[str, ...]:
-    if stop is None and info.frame_count is not None and seen < 0.98 * info.frame_count:
-        return (
-            f"The container announces {info.frame_count} frames but {seen} could be decoded: "
-            "the file is truncated or damaged, and only the readable part was judged.",
-        )
-    return ()

@@ -17,3 +17,10 @@ class NoFaceError(InputError):
 
 class SetupError(RuntimeError):
     """Something that has to be there is not: says the command that brings it."""
+
+
+class TrainingError(RuntimeError):
+    """A training run cannot go on, though its inputs are fine: says where it broke and what to do.
+
+    The typical case is numbers that grew without bound.
+    """

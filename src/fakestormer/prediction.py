@@ -1,4 +1,4 @@
-"""From stored clips to a track's score: the one path that validation, evaluation and detection use.
+"""From stored clips to a track's score: the one path that evaluation and detection use.
 
 clips (u8[T,3,S,S] each) -> test margin cut -> network -> clip probabilities -> track probability
 """
@@ -32,7 +32,9 @@ class PredictionConfig(BaseModel):
     pooling: Literal["probability", "logit"] = Field(
         default="probability", description="mean over clips of probabilities, or of logits"
     )
-    margin: float = Field(default=15, ge=0, description="cut off each side, px of a 256 px crop")
+    margin: float = Field(
+        default=15, ge=0, lt=128, description="cut off each side, px of a 256 px crop"
+    )
     threshold: float = Field(default=0.5, ge=0, le=1, description="from here on: likely fake")
     inconclusive: float = Field(
         default=0.05, ge=0, le=0.5, description="half-width of the band around the threshold"

@@ -146,4 +146,6 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"'{field}': {first['msg']} (got {first['input']!r})") from error
+        # An error of a whole part would print the whole part.
+        got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+        raise ValueError(f"'{field}': {first['msg']}{got}") from error

@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
+from fakestormer.errors import InputError
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.synthesis.pairs import make_pairs
 from fakestormer.synthesis.params import ClipParams, sample
@@ -76,15 +77,28 @@ def synthesise(
     patch_size: int,
     device: torch.device | None = None,
 ) -> PairBatch:
-    """The pairs of a batch, made on `device` (default: where the clips are)."""
-    frames, targets = make_pairs(
-        batch.frames.to(device),
-        batch.landmarks.to(device),
-        batch.params,
-        config,
-        size=size,
-        patch_size=patch_size,
-    )
+    """The pairs of a batch, made on `device` (default: where the clips are).
+
+    Raises InputError naming the clip of which no pair can be made.
+    """
+    try:
+        frames, targets = make_pairs(
+            batch.frames.to(device),
+            batch.landmarks.to(device),
+            batch.params,
+            config,
+            size=size,
+            patch_size=patch_size,
+        )
+    except ValueError as error:
+        if len(batch.sources) > 1:  # one of them is to blame: the first that fails alone
+            for clip in range(len(batch.sources)):
+                alone = one_clip_of(batch, clip)
+                synthesise(alone, config, size=size, patch_size=patch_size, device=device)
+        raise InputError(
+            f"{', '.join(batch.sources)}: no pseudo-fake can be made of it ({error}); take the "
+            "video out of the folder and run prepare again"
+        ) from error
     return PairBatch(frames=frames, targets=targets, sources=batch.sources)
 
 
@@ -94,7 +108,7 @@ class ClipPlan:
     lengths: frames of each track. pairs: clips per batch, over all processes. clips_per_track:
     at most so many of a track's clips per epoch, drawn at random; None takes all. An epoch's last,
     incomplete batch is left out (another one each epoch; evaluation never does that).
-    Raises ValueError when a track is shorter than a clip or an epoch is smaller than a batch.
+    Raises InputError when a track is shorter than a clip or an epoch is smaller than a batch.
     """
 
     def __init__(
@@ -108,7 +122,7 @@ class ClipPlan:
         epochs: int,
     ) -> None:
         if min(lengths, default=0) < clip_length:
-            raise ValueError(
+            raise InputError(
                 f"every track needs at least {clip_length} frames to give a clip, found "
                 f"{min(lengths, default=0)}; leave shorter tracks out"
             )
@@ -116,9 +130,10 @@ class ClipPlan:
         self.clips_per_track, self.seed, self.epochs = clips_per_track, seed, epochs
         fewest = min(len(self.clips(epoch)) for epoch in range(epochs))
         if fewest < pairs:
-            raise ValueError(
-                f"an epoch has {fewest} clips, fewer than one batch of {pairs} pairs; lower the "
-                "batch size, or prepare more videos"
+            raise InputError(
+                f"too few training videos: an epoch has {fewest} clips, fewer than one batch of "
+                f"{pairs} pairs; lower training.batch_size to {2 * fewest} or less, or prepare "
+                "more videos"
             )
 
     def clips(self, epoch: int) -> np.ndarray:
@@ -194,6 +209,16 @@ def one_clip(clip: Clip, params: ClipParams) -> ClipBatch:
     )
 
 
+def one_clip_of(batch: ClipBatch, clip: int) -> ClipBatch:
+    """One of a batch's clips, as a batch of one."""
+    return ClipBatch(
+        frames=batch.frames[clip : clip + 1],
+        landmarks=batch.landmarks[clip : clip + 1],
+        params=batch.params[clip : clip + 1],
+        sources=batch.sources[clip : clip + 1],
+    )
+
+
 def join_clips(batches: Sequence[ClipBatch]) -> ClipBatch:
     """Several batches as one, in order."""
     return ClipBatch(
@@ -264,11 +289,12 @@ def training_batches(
     """The batches of the whole run from `first_step` on, across epochs, on `device`.
 
     workers: loading processes, 0 = this one. rank, world_size: this process of several takes every
-    world_size-th pair of each batch. Raises ValueError when the pairs cannot be shared evenly.
+    world_size-th pair of each batch. Raises InputError when the pairs cannot be shared evenly, or
+    when a clip cannot be read or blended, wherever that happens.
     """
     plan = clips.plan
     if plan.pairs % world_size:
-        raise ValueError(
+        raise InputError(
             f"{plan.pairs} pairs in a batch cannot be shared by {world_size} processes; choose a "
             f"batch size that is a multiple of {2 * world_size}"
         )
@@ -287,11 +313,17 @@ def training_batches(
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_start_worker,
     )
-    for batch in loader:
-        if in_workers:
-            yield batch.to(device)
-        else:
-            yield synthesise(batch, clips.config, size=size, patch_size=patch_size, device=device)
+    try:
+        for batch in loader:
+            if in_workers:
+                yield batch.to(device)
+            else:
+                yield synthesise(
+                    batch, clips.config, size=size, patch_size=patch_size, device=device
+                )
+    except InputError as error:
+        # A loading process hands over its whole traceback as text, the sentence at its end.
+        raise InputError(str(error).rpartition("InputError: ")[2].strip()) from error
 
 
 def _start_worker(_: int) -> None:

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fakestormer.data.store import write_atomically
 from fakestormer.errors import InputError, SetupError
+from fakestormer.files import write_atomically
 from fakestormer.video.crop import CropConfig
 from fakestormer.video.tracking import TrackingConfig
 
@@ -41,6 +41,13 @@ Reason = Literal[
     "face too small",
     "landmarks outside the crop",
 ]
+#: What a user's CSV may call the splits.
+SPLIT_WORDS: Mapping[str, Split] = {
+    "train": "train",
+    "validation": "validation",
+    "val": "validation",
+    "test": "test",
+}
 #: Layout of the store; a store of another layout is refused, never guessed at.
 STORE_VERSION = 1
 
@@ -83,7 +90,11 @@ class Row:
 
 
 class StoreSettings(BaseModel):
-    """How the tracks of a store were made; the network must be shown crops made the same way."""
+    """How the tracks of a store were made; the network must be shown crops made the same way.
+
+    tracking: as the recipe has it; tracks below its limits are kept as rejected rows. max_frames:
+    of each video, None for all of them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -91,7 +102,7 @@ class StoreSettings(BaseModel):
     backend: str
     crop: CropConfig
     tracking: TrackingConfig
-    max_frames: int
+    max_frames: int | None
     min_frames: int
 
 
@@ -100,7 +111,9 @@ class Labelling:
     """Where a video comes from and which split it belongs to; nothing here touches the crops.
 
     validation_sources: sources held out wholly. validation_fraction: share of the remaining groups
-    that a seeded draw holds out. table: per video, what the user's CSV says about it.
+    that a seeded draw holds out; a few groups may all fall to one side, so where it is above 0 and
+    nothing usable is held out at all, the group with the smallest draw is. table: per video, what
+    the user's CSV says about it.
     """
 
     validation_sources: frozenset[str] = frozenset()
@@ -115,10 +128,34 @@ class Labelling:
                 f"{self.validation_fraction}"
             )
 
+    def source(self, video: str) -> str:
+        """What the table calls the video's source, else what its name says."""
+        return self.table.get(video, {}).get("source") or source_of(video)
+
+    def apply_all(self, rows: Iterable[Row]) -> list[Row]:
+        """All rows of a store, labelled; holds out one group where the draw held out none.
+
+        Videos that the table puts into a split stay there, and the last training group too.
+        """
+        labelled = [self.apply(row) for row in rows]
+        splits = {row.split for row in labelled}
+        training = {row.group for row in labelled if row.split == "train"}
+        said = {row.group for row in labelled if self.table.get(row.video, {}).get("split")}
+        free = training - said
+        if not self.validation_fraction or "validation" in splits or not free or len(training) < 2:
+            return labelled
+        smallest = min(free, key=lambda group: (_uniform(self.seed, group), group))
+        return [
+            dataclasses.replace(row, split="validation")
+            if row.group == smallest and row.split
+            else row
+            for row in labelled
+        ]
+
     def apply(self, row: Row) -> Row:
-        """The row with its source, group and (unless rejected) split."""
+        """The row with its source, group and (unless rejected) split, by what it says itself."""
         said = self.table.get(row.video, {})
-        source = said.get("source") or source_of(row.video)
+        source = self.source(row.video)
         group = said.get("identity") or row.video
         split = said.get("split", "")
         if not split:
@@ -150,22 +187,35 @@ def read_table(path: Path, videos: Path) -> dict[str, dict[str, str]]:
     """A CSV about the videos: a `path` column, and any of `source`, `identity` and `split`.
 
     Paths are relative to the CSV's own folder. Rows about files outside `videos` are left out.
-    Returns {path relative to `videos`: row}. Raises InputError naming the CSV.
+    Splits are train, validation (or val) and test; an empty cell says nothing. Returns {path
+    relative to `videos`: row}. Raises InputError naming the CSV, and the row where one is to blame.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV file in UTF-8 ({error}); save it as one") from error
     if rows and "path" not in rows[0]:
         raise InputError(f"{path}: has no column `path`; found {', '.join(rows[0])}")
     root = videos.resolve()
     table = {}
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
+        if not row["path"]:
+            raise InputError(f"{path}: row {number} has no path; name its video or delete the row")
+        word = (row.get("split") or "").strip().lower()
+        if word and word not in SPLIT_WORDS:
+            raise InputError(
+                f"{path}: row {number} ({row['path']}) has the split {row['split']!r}; use one of "
+                f"{', '.join(SPLIT_WORDS)}, or leave it empty"
+            )
         video = (path.parent / row["path"]).resolve()
         if video.is_relative_to(root):
             table[video.relative_to(root).as_posix()] = {
-                key: row.get(key) or "" for key in ("source", "identity", "split")
+                "source": row.get("source") or "",
+                "identity": row.get("identity") or "",
+                "split": SPLIT_WORDS[word] if word else "",
             }
     return table
 
@@ -193,13 +243,26 @@ def read_settings(store: Path) -> StoreSettings:
     path = store / "store.json"
     if not path.is_file():
         raise InputError(f"{store}: not a track store (no store.json); make one with prepare")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if content.get("version") != STORE_VERSION:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = content["version"]
+        if found == STORE_VERSION:
+            return StoreSettings.model_validate(content)
+    except (ValueError, KeyError, TypeError) as error:
+        where = f": {_first(error)}" if isinstance(error, ValidationError) else ""
         raise InputError(
-            f"{store}: a store of layout {content.get('version')}, this program reads "
-            f"{STORE_VERSION}; prepare the videos again"
-        )
-    return StoreSettings.model_validate(content)
+            f"{path}: is damaged or no store's{where}; prepare the videos into a new folder"
+        ) from error
+    raise InputError(
+        f"{store}: a store of layout {found}, this program reads {STORE_VERSION}; prepare the "
+        "videos again"
+    )
+
+
+def _first(error: ValidationError) -> str:
+    """The first complaint, in one line."""
+    complaint = error.errors()[0]
+    return f"{'.'.join(str(part) for part in complaint['loc'])}: {complaint['msg']}"
 
 
 def write_manifest(store: Path, rows: Iterable[Row]) -> Path:
@@ -221,7 +284,10 @@ def read_manifest(store: Path) -> tuple[Row, ...]:
     if not path.is_file():
         raise InputError(f"{store}: no manifest.parquet; prepare has not finished here")
     _, parquet = _pyarrow()
-    return tuple(Row(**row) for row in parquet.read_table(path).to_pylist())
+    try:
+        return tuple(Row(**row) for row in parquet.read_table(path).to_pylist())
+    except (OSError, ValueError, TypeError) as error:  # pyarrow's own errors are ValueErrors
+        raise InputError(f"{path}: is damaged; run prepare again, it writes it anew") from error
 
 
 def tracks_of(rows: Sequence[Row], split: Split) -> tuple[Row, ...]:

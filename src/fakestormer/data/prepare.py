@@ -12,7 +12,6 @@ one that crashes the decoder, costs only itself.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,8 +32,9 @@ from fakestormer.data.manifest import (
     write_settings,
 )
 from fakestormer.data.pool import map_videos
-from fakestormer.data.store import encode_frame, write_atomically, write_track
+from fakestormer.data.store import encode_frame, write_track
 from fakestormer.errors import InputError
+from fakestormer.files import PARTIAL, sha256_of, write_atomically
 from fakestormer.types import FaceTrack
 from fakestormer.video.crop import CropConfig, crop, crop_squares, map_landmarks
 from fakestormer.video.decode import stream_frames
@@ -85,7 +85,7 @@ def prepare_folder(
     crop: CropConfig | None = None,
     tracking: TrackingConfig | None = None,
     workers: int = 0,
-    max_frames: int = 256,
+    max_frames: int | None = 256,
     min_frames: int = 4,
     validation_sources: tuple[str, ...] = (),
     validation_fraction: float = 0.0,
@@ -96,9 +96,10 @@ def prepare_folder(
     """Prepare every video below `videos` into `store`; run it again to continue or to add videos.
 
     backend: a name, or a picklable function that opens one. workers: processes, 0 = this one.
-    max_frames: of each video, from its beginning (the paper's 256). min_frames: shorter tracks are
-    rejected (T of the network, at least). validation_*, seed, table: see `Labelling` and
-    `read_table`; changing them only rewrites the manifest.
+    max_frames: of each video, from its beginning (the paper's 256 for training); None takes all of
+    them, as detection does. min_frames: shorter tracks are rejected (T of the network, at least).
+    validation_*, seed, table: see `Labelling` and `read_table`; changing them only rewrites the
+    manifest.
 
     Raises InputError when there are no videos, when a named validation source does not exist, when
     the store was begun with other settings or with another folder, or is in use by another run;
@@ -112,6 +113,7 @@ def prepare_folder(
         seed=seed,
         table=said,
     )
+    _check_sources(labelling, names)
     tracking = tracking or TrackingConfig()
     open_this = backend if callable(backend) else _OpenByName(backend)
     opened = open_this()
@@ -138,13 +140,7 @@ def prepare_folder(
                 progress(
                     Progress(done=len(finished), total=len(names), video=name, rows=tuple(rows))
                 )
-        labelled = [labelling.apply(row) for name in names for row in finished[name]]
-        unknown = labelling.validation_sources - {row.source for row in labelled}
-        if unknown:
-            raise InputError(
-                f"validation sources not found: {', '.join(sorted(unknown))}; the sources here are "
-                f"{', '.join(sorted({row.source for row in labelled}))}"
-            )
+        labelled = labelling.apply_all(row for name in names for row in finished[name])
         write_manifest(store, labelled)
     good = [row for row in labelled if not row.rejected]
     return Summary(
@@ -155,6 +151,17 @@ def prepare_folder(
         by_split={split: sum(r.split == split for r in good) for split in ("train", "validation")},
         rejected=rejections(labelled),
     )
+
+
+def _check_sources(labelling: Labelling, names: list[str]) -> None:
+    """Raise InputError for a validation source that no video has."""
+    sources = {labelling.source(name) for name in names}
+    unknown = labelling.validation_sources - sources
+    if unknown:
+        raise InputError(
+            f"validation sources not found: {', '.join(sorted(unknown))}; the sources here are "
+            f"{', '.join(sorted(sources))}"
+        )
 
 
 def find_videos(videos: Path, store: Path) -> list[str]:
@@ -203,7 +210,7 @@ def prepare_video(
 def _store_tracks(
     videos: Path, name: str, store: Path, tracks: list[FaceTrack], settings: StoreSettings
 ) -> tuple[Row, ...]:
-    sha256 = _sha256(videos / name)
+    sha256 = sha256_of(videos / name)
     rows: list[Row] = []
     wanted: list[tuple[FaceTrack, Row, torch.Tensor, torch.Tensor]] = []
     for track in tracks:
@@ -272,12 +279,11 @@ def _face_side(track: FaceTrack) -> float:
 
 
 def _rejected(videos: Path, name: str, reason: Reason, detail: str) -> Row:
-    return Row(video=name, sha256=_sha256(videos / name), rejected=reason, detail=detail)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        sha256 = sha256_of(videos / name)
+    except InputError:  # not even readable: the row says why, the others go on
+        sha256 = ""
+    return Row(video=name, sha256=sha256, rejected=reason, detail=detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +320,8 @@ def _locked(store: Path) -> Iterator[None]:
                 f"{store}: another prepare is writing to this store; wait for it, or use another "
                 "folder"
             ) from error
+        for leftover in store.rglob(f".*{PARTIAL}"):  # of a killed run
+            leftover.unlink(missing_ok=True)
         yield
 
 
@@ -322,8 +330,11 @@ def _journal_path(store: Path, name: str) -> Path:
 
 
 def _stamp(path: Path) -> list[int]:
-    """Size and modification time: a video that changed is prepared again."""
-    facts = path.stat()
+    """Size and modification time: a video that changed is prepared again. Empty when it is gone."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return []
     return [facts.st_size, facts.st_mtime_ns]
 
 
@@ -333,7 +344,10 @@ def _write_journal(videos: Path, store: Path, name: str, rows: tuple[Row, ...]) 
 
 
 def _read_journal(videos: Path, store: Path, names: list[str]) -> dict[str, tuple[Row, ...]]:
-    """The rows of the videos that earlier runs finished and that have not changed since."""
+    """The rows of the videos that earlier runs finished and that have not changed since.
+
+    A damaged entry counts as none, so that its video is prepared again.
+    """
     known = {
         path.relative_to(store / "journal").as_posix().removesuffix(".json"): path
         for path in (store / "journal").rglob("*.json")
@@ -346,7 +360,11 @@ def _read_journal(videos: Path, store: Path, names: list[str]) -> dict[str, tupl
     finished = {}
     for name in names:
         if name in known:
-            entry = json.loads(known[name].read_text(encoding="utf-8"))
-            if entry["stamp"] == _stamp(videos / name):
-                finished[name] = tuple(Row(**row) for row in entry["rows"])
+            try:
+                entry = json.loads(known[name].read_text(encoding="utf-8"))
+                stamp, rows = entry["stamp"], tuple(Row(**row) for row in entry["rows"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            if rows and stamp == _stamp(videos / name):
+                finished[name] = rows
     return finished

@@ -14,7 +14,6 @@ frame (WebP lossless 60 ms for half the bytes) and 138 random 4-frame clips are 
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor
 
 from fakestormer.errors import InputError
+from fakestormer.files import write_atomically
 from fakestormer.types import Clip, FaceTrack
 
 PNG_LEVEL = 1
@@ -37,17 +37,6 @@ def encode_frame(rgb_hwc: np.ndarray) -> bytes:
     )
     assert fine, f"PNG encoder refused a crop of shape {rgb_hwc.shape}"
     return bytes(png)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `path` so that it holds either all of `content` or what it held before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def write_track(

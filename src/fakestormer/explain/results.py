@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from fakestormer.files import write_atomically
 from fakestormer.types import FaceReport, Report
 
 
@@ -69,10 +69,7 @@ def failure_of(path: str, sentence: str) -> dict[str, Any]:
 
 
 def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    """Write all results so far under a temporary name and rename: never a half-written file."""
+    """Write all results so far, whole or not at all, over an older file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(
-        json.dumps({"results": list(results)}, indent=2, ensure_ascii=False) + "\n", "utf-8"
-    )
-    temporary.replace(path)
+    # ASCII with escapes: file names need not be valid Unicode, a JSON file must be.
+    write_atomically(path, (json.dumps({"results": list(results)}, indent=2) + "\n").encode())

@@ -14,7 +14,6 @@ training needs.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -25,15 +24,18 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from fakestormer.errors import InputError
+from fakestormer.files import sha256_of, write_atomically
 from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import FakeSTormer, build
 from fakestormer.model.weights import load_weights, save_weights
 
+_START_AGAIN = "start the run again in another folder"
 #: Layout of the JSON beside the weights.
 FORMAT = 1
 
@@ -61,11 +63,14 @@ def save_model(
     network: FakeSTormer,
     recipe_json: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    *,
+    face_backend: str | None = None,
 ) -> Path:
     """Write a model for `load_model`: `path` is a folder, or the `.safetensors` file itself.
 
     recipe_json: the whole recipe, JSON-able, with the network's configuration under "model".
-    metrics: JSON-able, what is known about its quality. Returns the path of the weights. Each file
+    metrics: JSON-able, what is known about its quality. face_backend: the name of the one that found
+    the training faces. Returns the path of the weights. Each file
     replaces an older one only when it is complete; the JSON holds the hash of its weights.
     """
     weights = _weights_path(Path(path))
@@ -75,8 +80,9 @@ def save_model(
         "format": FORMAT,
         "recipe": dict(recipe_json),
         "metrics": dict(metrics),
+        "face_backend": face_backend,
         "code": code_version(),
-        "weights_sha256": _sha256(weights),
+        "weights_sha256": sha256_of(weights),
     }
     _write_json(weights.with_suffix(".json"), document)
     return weights
@@ -101,7 +107,7 @@ def load_model(path: str | Path) -> tuple[FakeSTormer, dict[str, Any]]:
             f"{described}: format {document.get('format')!r}, this program reads {FORMAT}; use a "
             "model and a program of the same age"
         )
-    expected, found = document.get("weights_sha256"), _sha256(weights)
+    expected, found = document.get("weights_sha256"), sha256_of(weights)
     if expected != found:
         raise InputError(
             f"{weights}: SHA-256 {found}, but its .json describes weights with {expected}; the two "
@@ -132,7 +138,8 @@ def save_checkpoint(
 ) -> Path:
     """Write `checkpoints/step-...`, point `last` (and `best`) to it, remove what nothing points to.
 
-    A kill at any moment leaves `last` pointing to a complete checkpoint.
+    A kill at any moment leaves `last` pointing to a complete checkpoint, and `best` never behind
+    what the state of `last` says of it.
     """
     checkpoints = run / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -152,9 +159,9 @@ def save_checkpoint(
     }
     _write_json(partial / "checkpoint.json", document)
     partial.rename(folder)
-    _point(checkpoints / "last", folder.name)
     if best:
         _point(checkpoints / "best", folder.name)
+    _point(checkpoints / "last", folder.name)
     pointed = {
         os.readlink(link)
         for link in (checkpoints / "last", checkpoints / "best")
@@ -167,20 +174,30 @@ def save_checkpoint(
 
 
 def read_state(checkpoint: Path) -> tuple[RunState, dict[str, Any]]:
-    """The state of a run and its recipe. Raises InputError when there is no such checkpoint."""
+    """The state of a run and its recipe. Raises InputError for a missing or damaged checkpoint."""
     path = checkpoint / "checkpoint.json"
     if not path.is_file():
         raise InputError(f"{checkpoint}: no checkpoint here to go on from; start without resuming")
     document = _read_json(path)
-    return RunState.model_validate(document["state"]), dict(document["recipe"])
+    try:
+        return RunState.model_validate(document["state"]), dict(document["recipe"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: is damaged; {_START_AGAIN}") from error
 
 
 def restore(checkpoint: Path, network: FakeSTormer, optimizer: Optimizer | None = None) -> None:
-    """Fill the network, and the optimizer where one is given, from a checkpoint folder."""
+    """Fill the network, and the optimizer where one is given, from a checkpoint folder.
+
+    Raises InputError when the optimizer's file is missing or damaged.
+    """
     load_weights(network, checkpoint / "weights.safetensors")
     if optimizer is None:
         return
-    tensors = load_file(checkpoint / "optimizer.safetensors")
+    path = checkpoint / "optimizer.safetensors"
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: is missing or damaged; {_START_AGAIN}") from error
     per_parameter: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         name, _, quantity = key.rpartition("/")
@@ -226,15 +243,8 @@ def _point(link: Path, target: str) -> None:
     fresh.replace(link)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from fakestormer.errors import InputError, SetupError
 from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import FakeSTormer, build
 from fakestormer.model.weights import load_pretrained
+from fakestormer.prediction import PredictionConfig
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.training.checkpoint import (
     RunState,
@@ -48,6 +49,7 @@ from fakestormer.training.schedule import freeze, frozen_names, learning_rate
 from fakestormer.training.validation import ValidationSet, build_validation_set, validate
 from fakestormer.types import Losses
 from fakestormer.video.crop import CropConfig
+from fakestormer.video.tracking import TrackingConfig
 
 try:
     from lightning_fabric import Fabric
@@ -68,6 +70,8 @@ class RecipeLike(Protocol):
     @property
     def name(self) -> str: ...
     @property
+    def tracking(self) -> TrackingConfig: ...
+    @property
     def crop(self) -> CropConfig: ...
     @property
     def synthesis(self) -> SynthesisConfig: ...
@@ -75,6 +79,8 @@ class RecipeLike(Protocol):
     def model(self) -> ModelConfig: ...
     @property
     def training(self) -> TrainingConfig: ...
+    @property
+    def prediction(self) -> PredictionConfig: ...
     def model_dump(self, *, mode: Literal["json", "python"] | str = ...) -> dict[str, Any]: ...
 
 
@@ -100,7 +106,9 @@ class _Job:
 
     recipe: RecipeLike
     store: Path
+    face_backend: str
     out: Path
+    plan: ClipPlan
     training_rows: tuple[Row, ...]
     validation_rows: tuple[Row, ...]
     initial_weights: Path | None
@@ -131,15 +139,21 @@ def train(
     with a device of its own. workers: loading processes for each of them.
 
     Ctrl-C (and SIGTERM) finishes the step, saves, and raises KeyboardInterrupt. Raises InputError
-    for a store without training or held-out tracks or made with another crop, for an `out` that
-    holds a run already, or for a resumption under another recipe; NonFiniteLossError.
+    for a store without enough training tracks, without held-out ones or made with another crop or
+    tracking, for an `out` that holds a run already, or for a resumption under another recipe;
+    TrainingError when the numbers stop being finite.
     """
     settings = read_settings(store)
-    if settings.crop != recipe.crop:
-        raise InputError(
-            f"{store}: its faces were cut out with {settings.crop!r}, recipe {recipe.name} wants "
-            f"{recipe.crop!r}; training and detection must crop alike: prepare with this recipe"
-        )
+    for made, wanted, what in (
+        (settings.crop, recipe.crop, "cut out"),
+        (settings.tracking, recipe.tracking, "followed"),
+    ):
+        if made != wanted:
+            raise InputError(
+                f"{store}: its faces were {what} with {made!r}, recipe {recipe.name} wants "
+                f"{wanted!r}; training and detection must treat faces alike: prepare with this "
+                "recipe"
+            )
     rows = read_manifest(store)
     length = recipe.model.frames
     training_rows = tuple(row for row in tracks_of(rows, "train") if row.frames >= length)
@@ -156,7 +170,9 @@ def train(
     job = _Job(
         recipe=recipe,
         store=store,
+        face_backend=settings.backend,
         out=out,
+        plan=_plan(recipe, training_rows),
         training_rows=training_rows,
         validation_rows=validation_rows,
         initial_weights=initial_weights,
@@ -188,17 +204,21 @@ def _strategy(devices: int, *, freezes: bool) -> Strategy | str:
     return DDPStrategy(start_method=start_method, find_unused_parameters=freezes)
 
 
-def _run(fabric: Fabric, job: _Job) -> TrainingResult:
-    """The whole run, in each of its processes."""
-    recipe, config = job.recipe, job.recipe.training
-    plan = ClipPlan(
-        [row.frames for row in job.training_rows],
+def _plan(recipe: RecipeLike, rows: tuple[Row, ...]) -> ClipPlan:
+    config = recipe.training
+    return ClipPlan(
+        [row.frames for row in rows],
         clip_length=recipe.model.frames,
         pairs=config.pairs,
         clips_per_track=config.clips_per_track,
         seed=config.seed,
         epochs=config.epochs,
     )
+
+
+def _run(fabric: Fabric, job: _Job) -> TrainingResult:
+    """The whole run, in each of its processes."""
+    recipe, config, plan = job.recipe, job.recipe.training, job.plan
     validation = _validation_set(job) if fabric.is_global_zero else None
     torch.manual_seed(config.seed)
     network = build(recipe.model)
@@ -250,7 +270,7 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult:
             done, epoch_ends = step + 1, plan.place(step + 1)[1] == 0
             improved = False
             if epoch_ends and ((epoch + 1) % config.validate_every == 0 or done == plan.steps):
-                metrics = _validate(fabric, network, validation, config.batch_size)
+                metrics = _validate(fabric, network, validation, recipe)
                 improved = not state.best or _quality(metrics) > _quality(state.best)
                 best = {**metrics, "step": float(done)} if improved else state.best
                 state = state.model_copy(update={"metrics": metrics, "best": best})
@@ -348,13 +368,17 @@ def _validation_set(job: _Job) -> ValidationSet:
 
 
 def _validate(
-    fabric: Fabric, network: FakeSTormer, validation: ValidationSet | None, batch_size: int
+    fabric: Fabric, network: FakeSTormer, validation: ValidationSet | None, recipe: RecipeLike
 ) -> dict[str, float]:
     """One process scores, all know: the plain network, because DDP's would wait for the others."""
     metrics: dict[str, float] = {}
     if validation is not None:
         metrics = validate(
-            network, validation, batch_size=batch_size, forward_context=fabric.autocast()
+            network,
+            validation,
+            batch_size=recipe.training.batch_size,
+            pooling=recipe.prediction.pooling,
+            forward_context=fabric.autocast(),
         )
     broadcast: dict[str, float] = fabric.broadcast(metrics)
     return broadcast
@@ -380,4 +404,5 @@ def _export(job: _Job, state: RunState) -> None:
             "validation_tracks": len(job.validation_rows),
             "steps": state.step,
         },
+        face_backend=job.face_backend,
     )

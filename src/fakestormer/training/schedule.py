@@ -58,34 +58,19 @@ def frozen_names(epoch: int, frozen_epochs: int, pretrained: Collection[str]) ->
 def freeze(network: nn.Module, names: Collection[str]) -> None:
     """Let exactly the parameters in `names` not train; the others train. Sets requires_grad.
 
-    Frozen parameters drop their gradient, so that no optimizer moves them on. Raises ValueError
-    for a name that the network does not have. DistributedDataParallel looks at requires_grad once,
-    when it wraps: there use `drop_gradients`.
+    Frozen parameters drop their gradient, so that no optimizer moves them on.
+    DistributedDataParallel looks at requires_grad once, when it wraps: wrap with everything
+    training and find_unused_parameters=True, then freeze and unfreeze at will. Raises ValueError
+    for a name that the network does not have.
     """
-    for name, parameter in _named_parameters(network, names).items():
-        parameter.requires_grad_(name not in names)
-        if name in names:
-            parameter.grad = None
-
-
-def drop_gradients(network: nn.Module, names: Collection[str]) -> None:
-    """Forget the gradients of the parameters in `names`: optimizers and SAM then skip them.
-
-    To be called after every backward. Freezes like `freeze` with no change to requires_grad, so it
-    works on a network that DistributedDataParallel has wrapped (pass the network inside); the
-    gradients are still computed. Raises ValueError for a name that the network does not have.
-    """
-    parameters = _named_parameters(network, names)
-    for name in names:
-        parameters[name].grad = None
-
-
-def _named_parameters(network: nn.Module, names: Collection[str]) -> dict[str, nn.Parameter]:
     parameters = dict(network.named_parameters())
     unknown = sorted(set(names) - parameters.keys())
     if unknown:
         raise ValueError(f"the network has no parameters named {', '.join(unknown)}")
-    return parameters
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name not in names)
+        if name in names:
+            parameter.grad = None
 
 
 def _check(step: float, total: float) -> None:

@@ -9,6 +9,7 @@ from lightning_fabric.wrappers import _FabricOptimizer
 from torch import Tensor, nn
 
 from fakestormer.data.loaders import PairBatch
+from fakestormer.errors import TrainingError
 from fakestormer.model.fakestormer import FakeSTormer
 from fakestormer.training.config import TrainingConfig
 from fakestormer.training.losses import fakestormer_loss
@@ -16,7 +17,7 @@ from fakestormer.training.sam import SAM, frozen_statistics
 from fakestormer.types import Losses, Outputs
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(TrainingError):
     """A loss stopped being a number; says at which step and on which clips."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,10 +23,11 @@ from torch import Tensor
 from fakestormer.data.loaders import join_clips, one_clip, synthesise
 from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
-from fakestormer.errors import InputError
+from fakestormer.errors import InputError, TrainingError
 from fakestormer.evaluation.metrics import auc
 from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import FakeSTormer
+from fakestormer.prediction import pool
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.synthesis.params import sample
 from fakestormer.video.clips import sample_clips
@@ -111,12 +113,15 @@ def validate(
     validation: ValidationSet,
     *,
     batch_size: int,
+    pooling: Literal["probability", "logit"],
     forward_context: AbstractContextManager[object] | None = None,
 ) -> dict[str, float]:
-    """`auc_video`: of the mean of each video's clip probabilities. `auc_clip`: of single clips,
-    another and usually lower number. `classification_loss`: mean cross-entropy of f's logits.
+    """`auc_video`: of each video's score, its clips pooled as detection pools them (`pooling`).
+    `auc_clip`: of single clips, another and usually lower number. `classification_loss`: mean
+    cross-entropy of f's logits.
 
-    All clips count, whatever `batch_size`. The network's mode is put back as it was.
+    All clips count, whatever `batch_size`. The network's mode is put back as it was. Raises
+    TrainingError when a logit is not finite.
     """
     device = next(network.parameters()).device
     was_training = network.training
@@ -131,15 +136,16 @@ def validate(
         network.train(was_training)
     logit = torch.cat(logits)
     if not bool(torch.isfinite(logit).all()):
-        raise FloatingPointError("validation: the network gives logits that are not finite")
-    probability = logit.double().sigmoid()
-    videos = int(validation.video.max()) + 1
-    sums = torch.zeros(videos, dtype=torch.float64).index_add(0, validation.video, probability)
-    means = sums / torch.bincount(validation.video, minlength=videos)
-    is_fake = torch.arange(videos) % 2  # 2k is a real video, 2k + 1 its pseudo-fake
+        raise TrainingError(
+            "validation: the network gives logits that are not finite; lower "
+            "training.learning_rate, or set training.gradient_clip"
+        )
+    videos = range(int(validation.video.max()) + 1)
+    scores = [pool(logit[validation.video == video], pooling) for video in videos]
+    is_fake = [video % 2 for video in videos]  # 2k is a real video, 2k + 1 its pseudo-fake
     loss = F.binary_cross_entropy_with_logits(logit, validation.label)
     return {
-        "auc_video": auc(is_fake.numpy(), means.numpy()),
-        "auc_clip": auc(validation.label.numpy(), probability.numpy()),
+        "auc_video": auc(is_fake, scores),
+        "auc_clip": auc(validation.label.numpy(), logit.double().sigmoid().numpy()),
         "classification_loss": float(loss),
     }
