@@ -32,6 +32,8 @@ SIDE, RATE, FRAMES = 384, 25, 48
 FACE_CENTRE = (222.0, 130.0)  # in the portrait, pixels
 TRAIN_VIDEOS, VALIDATION_VIDEOS, TEST_VIDEOS = 12, 4, 2
 
+#: Only a folder with this file in it is emptied.
+MARK = ".fakestormer-demo"
 #: What two minutes on two cores allow.
 OVERRIDES = ("training.epochs=22", "training.validate_every=11")
 
@@ -99,11 +101,14 @@ def film_all(videos: Path) -> list[Path]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="is emptied first")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="made anew each time")
     out: Path = parser.parse_args().out
     started = time.monotonic()
+    if out.exists() and not (out / MARK).exists():
+        parser.error(f"{out} exists and was not made by this demo; name another folder")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    (out / MARK).touch()
 
     console.rule("1. Real clips: one portrait and a simulated camera")
     unseen = film_all(out / "videos")
@@ -136,7 +141,8 @@ def main() -> None:
             video,
             pair,
             seed=number,
-            synthesis=recipe.synthesis,
+            # r = 1: a blend at full strength, as a face swap is
+            synthesis=recipe.synthesis.model_copy(update={"blend_ratios": (1.0,)}),
             crop=recipe.crop,
             tracking=recipe.tracking,
         )

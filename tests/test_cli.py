@@ -180,6 +180,46 @@ def test_a_file_name_that_is_not_unicode(
     assert json.loads(results.read_text())["results"][0]["path"] == strange
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("face_backend_ready")
+def test_from_a_folder_of_videos_to_a_verdict(
+    astronaut_video: MakeVideo,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The commands of the README, on a folder with one bad file among the videos."""
+    videos, trained = tmp_path / "videos", tmp_path / "run"
+    for number in range(4):
+        source = "kept" if number == 3 else "other"
+        astronaut_video(videos / f"{source}_{number}.mp4", count=12, width=400 + 10 * number)
+    (videos / "other_9.mp4").write_bytes(b"not a video")
+    small = ["model.image_size=32", "model.patch_size=8", "model.width=16", "model.depth=1"]
+    small += ["model.heads=2", "training.batch_size=4", "training.epochs=2"]
+    sets = [word for assignment in small for word in ("--set", assignment)]
+
+    code, out, err = run(
+        ["train", videos, "--out", trained, "--hold-out", "kept", "--workers", 0, *sets],
+        monkeypatch,
+        capfd,
+    )
+    assert code == ExitCode.DONE, err
+    assert "4 face tracks (3 for train, 1 for validation), 48 frames, from 5 videos" in out
+    assert "other_9.mp4: not used: undecodable" in err
+    assert "validation AUC" in out
+    assert {path.name for path in trained.iterdir()} >= {
+        "model.safetensors", "model.json", "checkpoints", "tensorboard", "store",
+    }  # fmt: skip
+
+    code, _, err = run(["train", trained / "store", "--out", trained, *sets], monkeypatch, capfd)
+    assert code == ExitCode.ALL_FAILED
+    assert "holds a run already" in err
+
+    code, out, _ = run(["detect", videos / "kept_3.mp4", "--model", trained], monkeypatch, capfd)
+    assert code == ExitCode.DONE
+    assert "Face 1" in out
+
+
 def test_wrong_usage(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(["detect", "a.mp4"], monkeypatch, capfd)
     assert code == ExitCode.USAGE

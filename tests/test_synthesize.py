@@ -24,6 +24,7 @@ from fakestormer.explain.synthesis_sheet import (
     side_by_side,
 )
 from fakestormer.synthesize import SynthesisRecord, synthesize
+from fakestormer.video.crop import CropConfig
 from fakestormer.video.faces import FaceDetection, FaceLandmarks, FaceRegion
 
 FILES = {"side_by_side.mp4", "real.mp4", "fake.mp4", "contact_sheet.png", "params.json"}
@@ -153,6 +154,39 @@ def test_broken_parameters(content: str, video: Path, tmp_path: Path) -> None:
     broken.write_text(content)
     with pytest.raises(InputError, match=r"params\.json: not a params\.json"):
         synthesize(video, tmp_path / "o", params=broken, backend=DrawnFace())
+
+
+@pytest.mark.parametrize("change", [{"margin": 200}, {"frames": 3}])
+def test_edited_parameters_that_cannot_be_rendered(
+    change: dict[str, int], done: Path, video: Path, tmp_path: Path
+) -> None:
+    record = json.loads((done / "params.json").read_text())
+    if "frames" in change:
+        record["params"]["frames"] *= change["frames"]
+    else:
+        record["params"] |= change
+    edited = tmp_path / "edited.json"
+    edited.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"edited\.json: its parameters cannot be rendered"):
+        synthesize(video, tmp_path / "o", params=edited, backend=DrawnFace())
+    assert not (tmp_path / "o").exists()
+
+
+def test_crops_with_an_odd_side(video: Path, tmp_path: Path) -> None:
+    crop = CropConfig(stored_size=63)
+    synthesize(video, tmp_path, frames=2, size=32, crop=crop, backend=DrawnFace())
+    real = _decode(tmp_path / "real.mp4")
+    assert real.shape == (2, 64, 64, 3)
+    assert np.abs(real[:, -1].astype(int) - real[:, -2]).mean() < 3
+
+
+def test_an_output_that_is_no_folder(video: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="file: is a file; give a folder"):
+        synthesize(video, tmp_path / "file", backend=DrawnFace())
+    with pytest.raises(InputError, match="below: cannot be made"):
+        synthesize(video, tmp_path / "file" / "below", frames=2, size=32, backend=DrawnFace())
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_parameters_whose_face_is_gone(done: Path, video: Path, tmp_path: Path) -> None:

@@ -93,6 +93,11 @@ def _one_of(value: str, *choices: str) -> Any:
     return value
 
 
+def _require_folder(path: Path, option: str) -> None:
+    if path.exists() and not path.is_dir():
+        raise typer.BadParameter(f"{option} {path}: is a file; name a folder")
+
+
 def _backend(name: str) -> BackendName:
     chosen: BackendName = _one_of(name, "auto", "blazeface", "dlib")
     return chosen
@@ -124,6 +129,9 @@ def prepare(
     table: Table = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 2,
     faces: Faces = "auto",
+    max_frames: Annotated[
+        int, typer.Option(min=0, help="of each video, from its beginning; 0 takes all")
+    ] = 256,
 ) -> None:
     """Follow the faces of many real videos and store their crops, for training.
 
@@ -133,6 +141,7 @@ def prepare(
     """
     from fakestormer.console import prepare_with_bar
 
+    _require_folder(store, "--out")
     summary = prepare_with_bar(
         videos,
         store,
@@ -142,6 +151,7 @@ def prepare(
         table=table,
         workers=workers,
         faces=_backend(faces),
+        max_frames=max_frames or None,
     )
     if not summary.tracks:
         raise typer.Exit(ExitCode.ALL_FAILED)
@@ -211,6 +221,7 @@ def train(
     from fakestormer.console import prepare_with_bar
     from fakestormer.training.loop import train as fit
 
+    _require_folder(run, "--out")
     chosen = _recipe(recipe_name, set_ or [])
     store = data
     if not (data / "store.json").is_file():
@@ -279,8 +290,8 @@ def detect(
 
     if json_file is not None and json_file.is_dir():
         raise typer.BadParameter(f"--json {json_file}: is a folder; name a file")
-    if report is not None and report.is_file():
-        raise typer.BadParameter(f"--report {report}: is a file; name a folder")
+    if report is not None:
+        _require_folder(report, "--report")
     detector = Detector.load(model, device=device, backend=open_backend(_backend(faces)))
     if sampling is not None:
         detector = detector.sampling(_one_of(sampling, "consecutive", "spread", "windows"))

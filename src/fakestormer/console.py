@@ -44,6 +44,7 @@ def prepare_with_bar(
     table: Path | None,
     workers: int,
     faces: BackendName,
+    max_frames: int | None = 256,
 ) -> Summary:
     """`prepare_folder` with a progress bar, the list of what was rejected, and a closing line."""
     # Only here: preparing locks files in a way that some systems lack, and detection needs not.
@@ -72,6 +73,7 @@ def prepare_with_bar(
             crop=recipe.crop,
             tracking=recipe.tracking,
             workers=workers,
+            max_frames=max_frames,
             min_frames=recipe.model.frames,
             validation_sources=hold_out,
             validation_fraction=validation_fraction,

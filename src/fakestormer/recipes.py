@@ -85,9 +85,9 @@ def small() -> Recipe:
 def tiny() -> Recipe:
     """Trains from scratch on two CPU cores in minutes; what `make demo` uses.
 
-    Two things differ from the method besides size. No SAM: its second pass would halve the steps
-    that a few minutes allow. And lambda_h = 1 instead of 100, because a network without
-    pre-training otherwise spends those minutes on h alone (docs/experiments.md).
+    Besides size, three things differ from the method (docs/decisions.md 15): a convolutional stem,
+    no SAM, whose second pass would halve the steps that a few minutes allow, and lambda_h = 1
+    instead of 100, so that f's gradient is not a hundredth of h's.
     """
     return Recipe(
         name="tiny",

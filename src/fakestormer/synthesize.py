@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
 from fractions import Fraction
@@ -29,6 +28,7 @@ from fakestormer.explain.synthesis_sheet import (
     overlay,
     side_by_side,
 )
+from fakestormer.files import sha256_of
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.synthesis.pairs import pair_targets
 from fakestormer.synthesis.params import ClipParams, sample
@@ -90,17 +90,20 @@ def synthesize(
     not at all:
 
     - `side_by_side.mp4`: real, pseudo-fake, mask, boundary over the pseudo-fake, network input size
-    - `real.mp4`, `fake.mp4`: the twins at the size of the stored crop, encoded alike, before cutout
+    - `real.mp4`, `fake.mp4`: the twins at the size of the stored crop (an odd one plus a pixel),
+      encoded alike, before cutout
     - `contact_sheet.png`: frames, mask, boundary, its change and the soft labels, both without and
       with cutout (which is always drawn here, whatever its probability in training)
     - `params.json`: a `SynthesisRecord`
 
     params: a `params.json` to replay; then only `video`, `out` and `backend` count besides it.
     Raises InputError when the video cannot be used, NoFaceError when no face can be followed in
-    it, InputError when `params` is broken or belongs to another video.
+    it, InputError when `params` is broken or belongs to another video, or when `out` is no folder.
     """
     video, out = Path(video), Path(out)
-    sha256 = _sha256(video)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; give a folder for the pictures and films")
+    sha256 = sha256_of(video)
     replayed = None if params is None else _read_record(params, video, sha256)
     faces = open_backend(backend) if isinstance(backend, str) else backend
     if replayed is not None:
@@ -135,16 +138,17 @@ def synthesize(
         )
     positions = np.arange(start, start + record.frame_count, dtype=np.int64)[None]
     clip = read_clips(video, track, positions, crop)[0]
-    _write_all(clip, record, out, rate=_rate(video))
-    return record
-
-
-def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        films, sheet = _films(clip, record), _sheet(clip, record)
+    except ValueError as error:
+        if params is None:
+            raise InputError(f"{video}: cannot be blended ({error}); try another seed") from error
+        raise InputError(
+            f"{params}: its parameters cannot be rendered ({error}); give a params.json that "
+            "synthesize wrote, unchanged"
+        ) from error
+    _write_all(films, sheet, record, out, rate=_rate(video))
+    return record
 
 
 def _read_record(path: Path, video: Path, sha256: str) -> SynthesisRecord:
@@ -201,10 +205,13 @@ def _rate(video: Path) -> Fraction:
     return Fraction(rate if math.isfinite(rate) and rate > 0 else 25.0).limit_denominator(1001)
 
 
-def _write_all(clip: Clip, record: SynthesisRecord, out: Path, *, rate: Fraction) -> None:
-    frames, landmarks = clip.frames[None], clip.landmarks[None]
-    twins = render(frames, landmarks, [record.params], size=record.crop.stored_size)
-    blended = render(frames, landmarks, [record.params], size=record.size)
+def _render(clip: Clip, record: SynthesisRecord, size: int) -> SelfBlended:
+    return render(clip.frames[None], clip.landmarks[None], [record.params], size=size)
+
+
+def _films(clip: Clip, record: SynthesisRecord) -> dict[str, Tensor]:
+    """{file name: uint8 (T, 3, H, W)}."""
+    twins, blended = (_render(clip, record, s) for s in (record.crop.stored_size, record.size))
     glow = overlay(blended.fake[0], boundary(blended.mask[0]))
     film = side_by_side(
         (
@@ -214,13 +221,27 @@ def _write_all(clip: Clip, record: SynthesisRecord, out: Path, *, rate: Fraction
             ("boundary B = 4M(1-M)", glow),
         )
     )
-    sheet = _sheet(blended, clip, record)
-    out.mkdir(parents=True, exist_ok=True)
+    return {"side_by_side.mp4": film, "real.mp4": twins.real[0], "fake.mp4": twins.fake[0]}
+
+
+def _write_all(
+    films: dict[str, Tensor],
+    sheet: np.ndarray,
+    record: SynthesisRecord,
+    out: Path,
+    *,
+    rate: Fraction,
+) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be made ({error.strerror}); give another folder"
+        ) from error
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as partial:
         folder = Path(partial)
-        _write_film(folder / "side_by_side.mp4", film, rate)
-        _write_film(folder / "real.mp4", twins.real[0], rate)
-        _write_film(folder / "fake.mp4", twins.fake[0], rate)
+        for name, pictures_tchw in films.items():
+            _write_film(folder / name, pictures_tchw, rate)
         written = cv2.imwrite(
             str(folder / "contact_sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
         )
@@ -230,8 +251,9 @@ def _write_all(clip: Clip, record: SynthesisRecord, out: Path, *, rate: Fraction
             path.replace(out / path.name)
 
 
-def _sheet(blended: SelfBlended, clip: Clip, record: SynthesisRecord) -> np.ndarray:
+def _sheet(clip: Clip, record: SynthesisRecord) -> np.ndarray:
     """Up to 8 frames spread over the clip; targets are those of the whole clip."""
+    blended = _render(clip, record, record.size)
     chosen = np.unique(np.rint(np.linspace(0, len(clip) - 1, min(_COLUMNS, len(clip)))))
     at = torch.from_numpy(chosen.astype(np.int64))
     blocks = []
@@ -283,7 +305,10 @@ def _sheet(blended: SelfBlended, clip: Clip, record: SynthesisRecord) -> np.ndar
 
 
 def _write_film(path: Path, pictures_tchw: Tensor, rate: Fraction) -> None:
-    """H.264 in mp4, close to lossless, 4:2:0; sides must be even."""
+    """H.264 in mp4, close to lossless, 4:2:0; so an odd side repeats its last row or column."""
+    height, width = pictures_tchw.shape[-2:]
+    pictures_tchw = pictures_tchw[:, :, [*range(height), *[-1] * (height % 2)]]
+    pictures_tchw = pictures_tchw[..., [*range(width), *[-1] * (width % 2)]]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": _CRF})
         stream.height, stream.width = (int(side) for side in pictures_tchw.shape[-2:])

@@ -61,33 +61,11 @@ def _describe(value: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Frames:
-    """Decoded frames, upright (rotation metadata applied), in presentation order.
-
-    frames: uint8 (T, 3, H, W), RGB. indices: int64 (T,), position of each frame in the video,
-    counted from 0. pts_seconds: float64 (T,), exact presentation times.
-    """
-
-    frames: Tensor
-    indices: Tensor
-    pts_seconds: Tensor
-
-    __repr__ = _describe
-
-    def __post_init__(self) -> None:
-        _check(
-            self,
-            frames=("T 3 H W", torch.uint8),
-            indices=("T", torch.int64),
-            pts_seconds=("T", torch.float64),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FaceTrack:
     """One face through consecutive frames of one video, in source pixels.
 
-    number: counts the tracks of a video from 0, in order of appearance.
+    number: counts the tracks of a video from 0, in order of appearance, including those that are
+    too short or too small to be used.
     indices: int64 (T,), frame positions in the video, consecutive.
     boxes: float32 (T, 4), the face box: bounding box of the landmarks, forehead included.
     landmarks: float32 (T, K, 2), K = 81 (68 iBUG points + 13 along the forehead) or 68.

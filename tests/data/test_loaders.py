@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from fakestormer.data.loaders import ClipPlan, PairBatch, TrainingClips, training_batches
+from fakestormer.data.loaders import (
+    ClipPlan,
+    PairBatch,
+    SynthesisOn,
+    TrainingClips,
+    training_batches,
+)
 from fakestormer.data.manifest import read_manifest
+from fakestormer.errors import InputError
 from fakestormer.synthesis.config import SynthesisConfig
 
 SIZE, PATCH = 32, 8
@@ -63,10 +71,12 @@ def test_steps_and_places() -> None:
 
 
 def test_too_short_tracks_and_too_large_batches_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 4 frames to give a clip, found 3"):
+    with pytest.raises(InputError, match="at least 4 frames to give a clip, found 3"):
         _plan([10, 3])
-    with pytest.raises(ValueError, match=r"has \d clips, fewer than one batch of 9 pairs"):
-        _plan([10, 10], pairs=9)
+    with pytest.raises(
+        InputError, match=r"has 2 clips, .* of 9 pairs; lower training\.batch_size to 4"
+    ):
+        _plan([4, 4], pairs=9)
 
 
 def _clips(store: Path) -> TrainingClips:
@@ -110,6 +120,25 @@ def test_synthesis_for_a_whole_batch_gives_the_same_pairs(store: Path) -> None:
     _same(one_by_one, batched)
 
 
+@pytest.mark.parametrize(
+    ("workers", "synthesis_on"), [(0, "workers"), (1, "workers"), (0, "device")]
+)
+def test_a_clip_that_cannot_be_blended_is_named_in_one_sentence(
+    workers: int, synthesis_on: SynthesisOn, store: Path
+) -> None:
+    clips = _clips(store)
+    # What is left of the middle lies wholly inside the mask, where there is no boundary.
+    nothing_left = clips.config.model_copy(update={"margin": (127, 127)})
+    clips = TrainingClips(store, clips.rows, clips.plan, nothing_left)
+    with pytest.raises(InputError) as caught:
+        list(training_batches(clips, size=SIZE, patch_size=PATCH, workers=workers,
+                              synthesis_on=synthesis_on))  # fmt: skip
+    assert re.fullmatch(
+        r"\w+_00\d\.mp4#0@\d+: no pseudo-fake can be made of it \(.*; take the video out .*",
+        str(caught.value),
+    )
+
+
 def test_processes_share_a_batch(store: Path) -> None:
     clips = _clips(store)
     whole = next(iter(training_batches(clips, size=SIZE, patch_size=PATCH)))
@@ -119,5 +148,5 @@ def test_processes_share_a_batch(store: Path) -> None:
     ]
     assert parts[0].sources + parts[1].sources == whole.sources[0::2] + whole.sources[1::2]
     assert torch.equal(parts[1].frames[2:], whole.frames[4:][1::2])
-    with pytest.raises(ValueError, match="multiple of 6"):
+    with pytest.raises(InputError, match="multiple of 6"):
         next(iter(training_batches(clips, size=SIZE, patch_size=PATCH, world_size=3)))

@@ -62,6 +62,71 @@ def test_a_seeded_fraction_depends_on_each_name_alone_and_keeps_groups_together(
         Labelling(validation_fraction=1.0)
 
 
+def test_a_fraction_that_would_hold_out_nothing_holds_out_the_smallest_draw() -> None:
+    rows = [_row(f"x_{number}.mp4") for number in range(3)]
+    labelling = Labelling(validation_fraction=1e-6, seed=1)
+    splits = {row.video: row.split for row in labelling.apply_all(rows)}
+    assert sorted(splits.values()) == ["train", "train", "validation"]
+    # The first that a growing fraction takes.
+    for share in range(1, 1000):
+        growing = Labelling(validation_fraction=share / 1000, seed=1)
+        taken = [row.video for row in map(growing.apply, rows) if row.split == "validation"]
+        if taken:
+            break
+    assert [splits[video] for video in taken] == ["validation"]
+    assert {row.video: row.split for row in labelling.apply_all(rows[::-1])} == splits
+
+
+def test_nothing_is_held_out_where_that_was_not_asked_for_or_would_leave_nothing() -> None:
+    rows = [_row(f"x_{number}.mp4") for number in range(3)]
+    few = 1e-6
+    assert {row.split for row in Labelling().apply_all(rows)} == {"train"}
+    assert {row.split for row in Labelling(validation_fraction=few).apply_all(rows[:1])} == {
+        "train"
+    }
+    said = {row.video: {"split": "train"} for row in rows}
+    pinned = Labelling(validation_fraction=few, table=said)
+    assert {row.split for row in pinned.apply_all(rows)} == {"train"}
+    one_said = Labelling(validation_fraction=few, table={"x_1.mp4": {"split": "validation"}})
+    assert [row.split for row in one_said.apply_all(rows)] == ["train", "validation", "train"]
+    rejected = Row(video="y.mp4", sha256="", rejected="no face")
+    assert [
+        row.split for row in Labelling(validation_fraction=few).apply_all([rows[0], rejected])
+    ] == [
+        "train",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            b"path,split\na.mp4,train\nb.mp4,dev\n",
+            r"row 2 \(b\.mp4\) has the split 'dev'; use one of train,",
+        ),
+        (b"path,split\n,train\n", "row 1 has no path"),
+        ("path,source\na.mp4,caf\u00e9\n".encode("latin-1"), "not a CSV file in UTF-8"),
+    ],
+)
+def test_a_table_that_says_something_impossible_is_refused(
+    content: bytes, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "clips.csv").write_bytes(content)
+    with pytest.raises(InputError, match=rf"clips\.csv: {says}"):
+        read_table(tmp_path / "clips.csv", tmp_path)
+
+
+def test_words_for_splits(tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").write_text(
+        "\ufeffpath,split\na.mp4,val\nb.mp4, Test \nc.mp4,\n", encoding="utf-8"
+    )
+    said = read_table(tmp_path / "clips.csv", tmp_path)
+    assert [said[name]["split"] for name in ("a.mp4", "b.mp4", "c.mp4")] == [
+        "validation", "test", ""
+    ]  # fmt: skip
+
+
 def test_a_table_beats_the_names(tmp_path: Path) -> None:
     videos = tmp_path / "set" / "real"
     videos.mkdir(parents=True)
@@ -104,6 +169,13 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text('{"version": 99}')
     with pytest.raises(InputError, match="layout 99"):
         read_settings(tmp_path)
+    for content in ("", "[1]", '{"version": 1, "backend": 3}'):
+        (tmp_path / "store.json").write_text(content)
+        with pytest.raises(InputError, match=r"store\.json: is damaged"):
+            read_settings(tmp_path)
+    (tmp_path / "manifest.parquet").write_text("no parquet")
+    with pytest.raises(InputError, match=r"manifest\.parquet: is damaged"):
+        read_manifest(tmp_path)
     with pytest.raises(ValueError, match="unknown split 'dev'"):
         _row("a.mp4", split="dev")
     with pytest.raises(ValueError, match="unknown reason"):

@@ -20,7 +20,7 @@ import torch
 
 from fakestormer.data.manifest import read_manifest, read_settings
 from fakestormer.data.pool import map_videos
-from fakestormer.data.prepare import find_videos, prepare_folder
+from fakestormer.data.prepare import find_videos, prepare_folder, prepare_video
 from fakestormer.data.store import encode_frame, read_clip
 from fakestormer.errors import InputError
 from fakestormer.video.crop import CropConfig, crop, crop_squares
@@ -66,6 +66,20 @@ def test_a_stored_clip_is_the_crop_that_detection_would_make(
     torch.testing.assert_close(extent.max(), torch.tensor(256 / 1.25), atol=3.0, rtol=0)
 
 
+def test_a_face_has_the_number_that_detection_gives_it(drawn: ModuleType, tmp_path: Path) -> None:
+    face = drawn.draw(12)[0]
+    path = tmp_path / "videos" / "twice.mp4"
+    drawn.write_video(path, np.concatenate([face[:3], face[:6] * 0, face]))
+    limits = TrackingConfig(min_track_frames=4)
+    prepare_folder(
+        path.parent, tmp_path / "store", backend=drawn.DrawnFaces, tracking=limits, min_frames=1
+    )
+    rows = read_manifest(tmp_path / "store")
+    detected = find_tracks(stream_frames(path), drawn.DrawnFaces(), limits)
+    assert [(row.track, row.rejected) for row in rows] == [(0, "too short"), (1, "")]
+    assert [track.number for track in detected] == [1]
+
+
 def test_frames_are_stored_without_loss_in_an_ordinary_zip(store: Path) -> None:
     row = next(row for row in read_manifest(store) if row.file)
     with zipfile.ZipFile(store / row.file) as members:
@@ -100,6 +114,56 @@ def test_a_second_run_does_nothing_again_and_may_split_anew(
     assert summary.rejected == {
         "no face": 1, "undecodable": 1, "too short": 1, "face too small": 1
     }  # fmt: skip
+
+
+def test_a_damaged_journal_entry_costs_only_its_video(
+    store: Path, videos: Path, drawn: ModuleType, tmp_path: Path
+) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    (copy / "journal" / "alpha_001.mp4.json").write_text('{"stamp": [1')
+    (copy / "journal" / ".0123456789abcdef.partial").write_text('{"st')  # of a killed run
+    (copy / "journal" / "alpha_002.mp4.json").write_text('{"stamp": [1, 2], "rows": [{"x": 1}]}')
+    summary = prepare_folder(videos, copy, backend=drawn.DrawnFaces, validation_sources=("beta",))
+    assert (summary.resumed, summary.videos) == (6, 8)
+    assert read_manifest(copy) == read_manifest(store)
+    assert not list(copy.rglob("*.partial"))
+
+
+def test_an_unreadable_video_is_rejected_not_raised(
+    drawn: ModuleType, store: Path, tmp_path: Path
+) -> None:
+    (row,) = prepare_video(tmp_path, "gone.mp4", tmp_path, drawn.DrawnFaces(), read_settings(store))
+    assert (row.rejected, row.sha256) == ("undecodable", "")
+    assert "gone.mp4" in row.detail
+
+
+def test_all_frames_of_a_long_video_where_no_limit_is_set(
+    drawn: ModuleType, tmp_path: Path
+) -> None:
+    drawn.write_video(tmp_path / "videos" / "long.mp4", drawn.draw(262, size=64)[0])
+    for limit, frames in ((None, 262), (256, 256)):
+        out = tmp_path / str(limit)
+        summary = prepare_folder(
+            tmp_path / "videos", out, backend=drawn.DrawnFaces, max_frames=limit
+        )
+        assert summary.frames == frames
+        assert read_settings(out).max_frames == limit
+    with pytest.raises(InputError, match="max_frames was 256 and is now None"):
+        prepare_folder(tmp_path / "videos", out, backend=drawn.DrawnFaces, max_frames=None)
+
+
+def test_wrong_labels_are_refused_before_anything_is_done(
+    videos: Path, drawn: ModuleType, tmp_path: Path
+) -> None:
+    out = tmp_path / "store"
+    with pytest.raises(InputError, match="validation sources not found: gamma"):
+        prepare_folder(videos, out, backend=drawn.DrawnFaces, validation_sources=("gamma",))
+    table = tmp_path / "clips.csv"
+    table.write_text(f"path,split\n{videos}/alpha_001.mp4,holdout\n")
+    with pytest.raises(InputError, match=r"clips\.csv: row 1 .* 'holdout'"):
+        prepare_folder(videos, out, backend=drawn.DrawnFaces, table=table)
+    assert not out.exists()
 
 
 def test_a_changed_video_is_prepared_again(videos: Path, drawn: ModuleType, tmp_path: Path) -> None:

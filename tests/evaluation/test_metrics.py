@@ -1,11 +1,11 @@
-"""AUC and equal error rate by hand."""
+"""AUC by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from fakestormer.evaluation.metrics import auc, equal_error_rate
+from fakestormer.evaluation.metrics import auc
 
 
 def test_auc_counts_pairs_and_halves_ties() -> None:
@@ -22,22 +22,14 @@ def test_auc_is_the_mean_over_all_pairs() -> None:
     assert auc(labels, scores) == pytest.approx(((difference > 0) + (difference == 0) / 2).mean())
 
 
-def test_equal_error_rate() -> None:
-    assert equal_error_rate([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9]) == pytest.approx(0.5)
-    assert equal_error_rate([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]) == pytest.approx(0.0)
-    assert equal_error_rate([0, 0, 1, 1], [0.8, 0.9, 0.1, 0.2]) == pytest.approx(1.0)
-    assert equal_error_rate([0, 1, 0, 1], [0.5, 0.5, 0.5, 0.5]) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize("metric", [auc, equal_error_rate])
-def test_what_has_no_answer_is_refused(metric: type) -> None:
+def test_what_has_no_answer_is_refused() -> None:
     with pytest.raises(ValueError, match="no real one among the 2"):
-        metric([1, 1], [0.1, 0.2])
+        auc([1, 1], [0.1, 0.2])
     with pytest.raises(ValueError, match="no fake one among the 2"):
-        metric([0, 0], [0.1, 0.2])
+        auc([0, 0], [0.1, 0.2])
     with pytest.raises(ValueError, match="1 of the scores are not finite"):
-        metric([0, 1], [0.1, float("nan")])
+        auc([0, 1], [0.1, float("nan")])
     with pytest.raises(ValueError, match="as many labels as scores"):
-        metric([0, 1], [0.1])
+        auc([0, 1], [0.1])
     with pytest.raises(ValueError, match="found others"):
-        metric([0, 2], [0.1, 0.2])
+        auc([0, 2], [0.1, 0.2])

@@ -12,7 +12,9 @@ import torch
 
 from fakestormer.errors import InputError
 from fakestormer.model.fakestormer import FakeSTormer, build
+from fakestormer.model.weights import save_weights
 from fakestormer.recipes import Recipe
+from fakestormer.training import checkpoint
 from fakestormer.training.checkpoint import (
     RunState,
     load_model,
@@ -42,6 +44,7 @@ def test_model_round_trip(recipe: Recipe, tmp_path: Path) -> None:
         assert not loaded.training
         assert Recipe.model_validate(document["recipe"]) == recipe
         assert document["metrics"] == {"auc": 0.5}
+        assert document["face_backend"] is None
         for name, tensor in network.state_dict().items():
             assert torch.equal(loaded.state_dict()[name], tensor)
 
@@ -115,6 +118,42 @@ def test_a_checkpoint_left_by_a_killed_run_is_replaced(recipe: Recipe, tmp_path:
     assert read_state(tmp_path / "checkpoints/last")[0].step == 3
     with pytest.raises(InputError, match="no checkpoint here"):
         read_state(tmp_path / "checkpoints/step-00000009")
+
+
+def test_a_kill_between_the_two_links_leaves_best_ahead_never_behind(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = _network(recipe, 0)
+    optimizer = torch.optim.Adam(network.parameters())
+    save_checkpoint(tmp_path, network, optimizer, _state(1), {}, best=True)
+    ordinary, pointed = checkpoint._point, []
+
+    def killed_at_the_second(link: Path, target: str) -> None:
+        if pointed:
+            raise KeyboardInterrupt
+        pointed.append(link.name)
+        ordinary(link, target)
+
+    monkeypatch.setattr(checkpoint, "_point", killed_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, network, optimizer, _state(2), {}, best=True)
+    assert read_state(tmp_path / "checkpoints/best")[0].step == 2
+    assert read_state(tmp_path / "checkpoints/last")[0].step == 1
+    monkeypatch.undo()  # resumed from `last`, the same step is done and saved again
+    save_checkpoint(tmp_path, network, optimizer, _state(2), {}, best=True)
+    assert read_state(tmp_path / "checkpoints/last")[0].step == 2
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"state": {"step": "x"}, "recipe": {}}'])
+def test_a_damaged_checkpoint_is_one_sentence(content: str, recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.json").write_text(content)
+    with pytest.raises(InputError, match=r"checkpoint\.json: is "):
+        read_state(tmp_path)
+    network = _network(recipe, 0)
+    save_weights(network, tmp_path / "weights.safetensors")
+    (tmp_path / "optimizer.safetensors").write_text(content)
+    with pytest.raises(InputError, match=r"optimizer\.safetensors: is missing or damaged"):
+        restore(tmp_path, network, torch.optim.Adam(network.parameters()))
 
 
 def test_loading_a_model_needs_nothing_that_training_needs() -> None:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fakestormer.data.manifest import read_manifest, write_manifest
-from fakestormer.errors import InputError
+from fakestormer.errors import InputError, TrainingError
 from fakestormer.model.fakestormer import build
 from fakestormer.recipes import Recipe, override
 from fakestormer.synthesis.config import SynthesisConfig
@@ -44,6 +44,7 @@ def test_a_run_leaves_a_model_checkpoints_and_logs(
     network, document = load_model(out)
     assert document["recipe"] == recipe.model_dump(mode="json")
     assert document["metrics"]["validation"] == result.best
+    assert document["face_backend"] == "drawn"
     assert result.best.keys() == {"auc_video", "auc_clip", "classification_loss", "step"}
     best = load_file(out / "checkpoints" / "best" / "weights.safetensors")
     for name, tensor in network.state_dict().items():
@@ -136,15 +137,62 @@ def test_a_model_is_never_chosen_on_a_test_split(
         _train(recipe, make_store(tmp_path / "c", validation=3), tmp_path / "run")
 
 
-def test_a_store_cropped_otherwise_is_refused(recipe: Recipe, store: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="training and detection must crop alike"):
-        _train(override(recipe, ["crop.enlarge=1.5"]), store, tmp_path / "run")
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("crop.enlarge=1.5", "faces were cut out"),
+        ("tracking.detect_every=1", "faces were followed"),
+    ],
+)
+def test_a_store_made_otherwise_is_refused(
+    change: str, says: str, recipe: Recipe, store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=f"{says}.*training and detection must treat faces alike"):
+        _train(override(recipe, [change]), store, tmp_path / "run")
+
+
+def test_too_few_videos_are_one_sentence(recipe: Recipe, store: Path, tmp_path: Path) -> None:
+    many = override(recipe, ["training.batch_size=32"])
+    with pytest.raises(InputError, match=r"too few .* lower training\.batch_size to 10 or less"):
+        _train(many, store, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_recipes_pooling_chooses_the_model(
+    recipe: Recipe, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    ordinary = loop.validate
+
+    def noted(*args: Any, pooling: Any, **kwargs: Any) -> dict[str, float]:
+        asked.append(pooling)
+        return ordinary(*args, pooling=pooling, **kwargs)
+
+    monkeypatch.setattr(loop, "validate", noted)
+    _train(
+        override(recipe, ["training.epochs=1", "prediction.pooling=logit"]), store, tmp_path / "run"
+    )
+    assert asked == ["logit"]
+
+
+def test_a_background_run_tells_one_plain_line_per_validation(
+    recipe: Recipe, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = train(recipe, store, tmp_path / "run", accelerator="cpu")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
+    assert len(lines) == recipe.training.epochs
+    steps = len(result.history)
+    second = [record.total for record in result.history if record.epoch == 1]
+    assert lines[-1].startswith(f"step {steps}/{steps}: loss {np.mean(second):.3f} (f ")
+    assert lines[-1].endswith(" clips/s, 0 min left")
+    assert "val AUC " in lines[0]
 
 
 def test_a_loss_that_is_no_number_names_step_and_clips(
     recipe: Recipe, store: Path, tmp_path: Path
 ) -> None:
     wild = override(recipe, ["training.learning_rate=1e30", "training.sam_rho=0"])
+    assert issubclass(NonFiniteLossError, TrainingError)
     with pytest.raises(NonFiniteLossError, match=r"step 1: the loss is .*train_\d\.mp4#0@\d"):
         _train(wild, store, tmp_path / "run")
 
@@ -276,3 +324,25 @@ def test_two_processes_train_like_one(recipe: Recipe, store: Path, tmp_path: Pat
             (b.classification, b.spatial), abs=1e-4
         )
     assert one.best["step"] == two.best["step"]
+
+
+@pytest.mark.slow
+def test_two_processes_freeze_and_unfreeze_like_one(
+    recipe: Recipe, store: Path, tmp_path: Path
+) -> None:
+    """What came from an image model stands still for one epoch, then trains, under DDP too."""
+    thawing = override(
+        recipe,
+        ["training.loss.lambda_h=0", "model.drop_path=0", "model.head_dropout=0",
+         "training.freeze_epochs=1"],
+    )  # fmt: skip
+    weights = _image_model(thawing, tmp_path / "vit.safetensors")
+    name = "backbone.blocks.0.spatial_attention.qkv.weight"
+    before = load_file(weights)["blocks.0.attn.qkv.weight"]
+    after = []
+    for devices in (1, 2):
+        out = tmp_path / str(devices)
+        _train(thawing, store, out, initial_weights=weights, devices=devices)
+        after.append(load_file(out / "checkpoints/last/weights.safetensors")[name])
+    assert float((after[0] - before).abs().max()) > 1e-4
+    assert torch.allclose(after[0], after[1], atol=1e-3 * float((after[0] - before).abs().max()))

@@ -9,7 +9,6 @@ from torch import nn
 from fakestormer.training.schedule import (
     SCHEDULES,
     ScheduleName,
-    drop_gradients,
     freeze,
     frozen_names,
     learning_rate,
@@ -60,13 +59,6 @@ def test_pretrained_parameters_are_frozen_in_the_first_epochs_only() -> None:
     assert frozen_names(0, 5, ()) == frozenset()  # without pre-trained weights nothing is frozen
 
 
-def step(network: nn.Module, optimizer: torch.optim.Optimizer, frozen: frozenset[str]) -> None:
-    optimizer.zero_grad()
-    network(torch.ones(1, 2)).sum().backward()
-    drop_gradients(network, frozen)
-    optimizer.step()
-
-
 def test_frozen_parameters_do_not_move_and_later_do() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
@@ -79,22 +71,11 @@ def test_frozen_parameters_do_not_move_and_later_do() -> None:
     moved = {n for n, p in network.named_parameters() if not torch.equal(p, before[n])}
     assert moved == {"0.bias", "1.weight", "1.bias"}
     freeze(network, ())
-    step(network, optimizer, frozenset())
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
     assert not torch.equal(network[0].weight, before["0.weight"])
 
 
-def test_dropped_gradients_move_nothing() -> None:
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.1)
-    before = {name: p.detach().clone() for name, p in network.named_parameters()}
-    step(network, optimizer, frozenset({"0.weight", "1.bias"}))
-    moved = {n for n, p in network.named_parameters() if not torch.equal(p, before[n])}
-    assert moved == {"0.bias", "1.weight"}
-
-
-@pytest.mark.parametrize("act", [freeze, drop_gradients])
-def test_unknown_names_are_refused(act: object) -> None:
-    assert callable(act)
+def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match=r"no parameters named other, weight\.typo"):
-        act(nn.Linear(2, 2), {"weight", "weight.typo", "other"})
+        freeze(nn.Linear(2, 2), {"weight", "weight.typo", "other"})

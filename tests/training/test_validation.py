@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from fakestormer.data.manifest import Split, read_manifest, tracks_of
-from fakestormer.errors import InputError
+from fakestormer.errors import InputError, TrainingError
 from fakestormer.model.fakestormer import build
 from fakestormer.recipes import Recipe
 from fakestormer.training.validation import ValidationSet, build_validation_set, validate
@@ -84,7 +85,7 @@ def test_a_videos_score_is_the_mean_of_its_clips() -> None:
         fingerprint="",
     )
     network = _Says([-4.0, -4.0, 3.0, 2.0, 2.0, -1.0])
-    metrics = validate(network, validation, batch_size=4)  # type: ignore[arg-type]
+    metrics = validate(network, validation, batch_size=4, pooling="probability")  # type: ignore[arg-type]
     assert metrics["auc_video"] == 1.0  # 0.33 against 0.68
     assert metrics["auc_clip"] == pytest.approx(6 / 9)  # 3.0 beats all three fakes
     loss = nn.functional.softplus(torch.tensor([-4.0, -4, 3, -2, -2, 1])).mean()
@@ -92,9 +93,47 @@ def test_a_videos_score_is_the_mean_of_its_clips() -> None:
     assert network.training
 
 
+@pytest.mark.parametrize(("pooling", "auc"), [("probability", 1.0), ("logit", 0.0)])
+def test_clips_are_pooled_as_detection_pools_them(
+    pooling: Literal["probability", "logit"], auc: float
+) -> None:
+    """The fake: one clip of two is caught. Means: 0.49 against 0.27, logits -4 against -1."""
+    validation = ValidationSet(
+        frames=torch.zeros(4, 1, 3, 2, 2, dtype=torch.uint8),
+        video=torch.tensor([0, 0, 1, 1]),
+        label=torch.tensor([0.0, 0, 1, 1]),
+        fingerprint="",
+    )
+    network = _Says([-1.0, -1.0, 4.0, -12.0])
+    metrics = validate(network, validation, batch_size=4, pooling=pooling)  # type: ignore[arg-type]
+    assert metrics["auc_video"] == auc
+
+
+def test_logits_that_are_no_numbers_stop_the_run() -> None:
+    validation = ValidationSet(
+        frames=torch.zeros(2, 1, 3, 2, 2, dtype=torch.uint8),
+        video=torch.tensor([0, 1]),
+        label=torch.tensor([0.0, 1]),
+        fingerprint="",
+    )
+    network = _Says([0.0, float("nan")])
+    with pytest.raises(TrainingError, match=r"not finite; lower training\.learning_rate"):
+        validate(network, validation, batch_size=2, pooling="logit")  # type: ignore[arg-type]
+
+
 def test_the_score_does_not_depend_on_the_batch_size(store: Path, recipe: Recipe) -> None:
     validation = _build(store, recipe)
     torch.manual_seed(0)
     network = build(recipe.model)
-    one, other = (validate(network, validation, batch_size=size) for size in (1, 5))
+    # As built, the temporal layers start at zero and f says the same of every clip.
+    for name, parameter in network.named_parameters():
+        if "temporal_linear.weight" in name:
+            nn.init.normal_(parameter, std=0.5)
+    network.f.linear.weight.data.mul_(40)
+    with torch.inference_mode():
+        logits = network.eval()(validation.frames).logit
+    assert logits.std() > 0.01
+    one, other = (
+        validate(network, validation, batch_size=size, pooling="probability") for size in (1, 5)
+    )
     assert one == pytest.approx(other, abs=1e-5)

@@ -12,7 +12,7 @@ from fakestormer.errors import InputError
 from fakestormer.types import FaceTrack
 from fakestormer.video.clips import cut_clips, read_clips, sample_clips
 from fakestormer.video.crop import CropConfig, crop, crop_squares
-from fakestormer.video.decode import frames_at
+from fakestormer.video.decode import stream_frames_at
 
 POLICIES = ["consecutive", "spread", "windows"]
 
@@ -116,7 +116,7 @@ def test_read_clips_crops_exactly_the_frames_asked_for(tmp_path, make_video, num
 
     assert [clip.indices.tolist() for clip in clips] == [[87, 88, 89, 89], [7, 8, 9, 10]]
     assert [clip.source for clip in clips] == ["v.mp4#2@87", "v.mp4#2@7"]
-    whole = frames_at(path, [87]).frames[0].permute(1, 2, 0).contiguous().numpy()
+    ((_, _, whole),) = stream_frames_at(path, [87])
     expected = torch.from_numpy(crop(whole, squares[80], 96)).permute(2, 0, 1)
     assert torch.equal(clips[0].frames[0], expected)
     assert clips[0].landmarks.shape == (4, 81, 2)

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakestormer.types import FaceTrack, Frames
+from fakestormer.types import FaceTrack
 from fakestormer.video.crop import (
     CropConfig,
+    assemble_clip,
     crop,
-    crop_clip,
     crop_squares,
     map_landmarks,
     smooth_path,
@@ -156,17 +156,13 @@ def test_smoothing_is_off_with_zero_and_does_not_change_the_track():
     assert torch.equal(track.boxes, boxes)
 
 
-def test_crop_clip_maps_frames_landmarks_and_times():
+def test_a_clip_maps_frames_landmarks_and_times():
     boxes = torch.tensor([[60.0, 60, 140, 140]]).repeat(6, 1)
     track = track_of(boxes, first=10)
-    pictures = np.stack([dot_at(100, 100, 200, 160) // (k + 1) for k in range(6)])
-    frames = Frames(
-        frames=torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(),
-        indices=torch.arange(10, 16),
-        pts_seconds=torch.arange(10, 16).double() / 25,
-    )
     config = CropConfig(stored_size=50)
-    clip = crop_clip(frames, track, [1, 3, 3], crop_squares(track, config), config, "v.mp4#0@11")
+    squares = crop_squares(track, config)
+    crops = {k: crop(dot_at(100, 100, 200, 160) // (k + 1), squares[k], 50) for k in (1, 3)}
+    clip = assemble_clip(crops, track, [1, 3, 3], squares, config, "v.mp4#0@11")
 
     assert clip.frames.shape == (3, 3, 50, 50)
     assert clip.indices.tolist() == [11, 13, 13]
@@ -177,12 +173,6 @@ def test_crop_clip_maps_frames_landmarks_and_times():
         (24.5, 24.5), abs=0.1
     )
     assert clip.frames[0].max() > clip.frames[1].max()
-    five = Frames(
-        frames=frames.frames[:5], indices=frames.indices[:5], pts_seconds=frames.pts_seconds[:5]
-    )
-    squares = crop_squares(track, config)
-    with pytest.raises(ValueError, match=r"v\.mp4#0@11: frame 15"):
-        crop_clip(five, track, [5], squares, config, "v.mp4#0@11")
 
 
 def test_a_square_without_size_is_refused():

@@ -160,6 +160,23 @@ def test_short_tracks_and_tiny_faces_are_dropped():
     assert run(whole, 9, TrackingConfig(min_face_pixels=61))[1] == []
 
 
+def test_a_face_keeps_its_number_whatever_is_dropped_and_however_long_the_video():
+    # One that flits by in frame 0, two that stay from frame 1 on, one more from frame 10 on.
+    faces = [[(40, 90)]] + [[(150, 90), (260, 90)] for _ in range(9)]
+    faces += [[(150, 90), (260, 90), (40, 90)] for _ in range(10)]
+
+    def numbered(frames, **limits):
+        tracks = run(faces, frames, TrackingConfig(detect_every=1, **limits))[1]
+        return {track.number: spans([track])[0] for track in tracks}
+
+    every = numbered(20, min_track_frames=1, min_face_pixels=0)
+    lasting, shorter = numbered(20), numbered(12)
+
+    assert every == {0: (0, 0), 1: (1, 19), 2: (1, 19), 3: (10, 19)}
+    assert lasting == {number: every[number] for number in (1, 2, 3)}
+    assert shorter == {1: (1, 11), 2: (1, 11), 3: (10, 11)}
+
+
 def test_no_frames_and_no_faces_give_no_tracks():
     assert run([], 0)[1] == []
     backend, tracks = run([[]] * 4, 4)

@@ -28,26 +28,6 @@ def auc(labels: Numbers, scores: Numbers) -> float:
     return float(roc_auc_score(labels_n, scores_n))
 
 
-def equal_error_rate(labels: Numbers, scores: Numbers) -> float:
-    """The error rate where as many real videos are called fake as fakes are missed.
-
-    Linear between the points of the ROC curve; arguments and errors as `auc`.
-
-    # labels [0, 0, 1, 1], scores [0.1, 0.6, 0.4, 0.9] -> 0.5
-    """
-    labels_n, scores_n = _checked(labels, scores)
-    try:
-        from sklearn.metrics import roc_curve
-    except ModuleNotFoundError as error:
-        raise SetupError(_NEEDS_SKLEARN) from error
-    false_alarms, hits, _ = roc_curve(labels_n, scores_n, drop_intermediate=False)
-    surplus = false_alarms + hits - 1  # false alarms minus misses: rises from -1 to 1
-    after = int(np.argmax(surplus >= 0))
-    before = after - 1
-    share = -surplus[before] / (surplus[after] - surplus[before])
-    return float(false_alarms[before] + share * (false_alarms[after] - false_alarms[before]))
-
-
 _NEEDS_SKLEARN = "metrics need scikit-learn: install it with `pip install 'fakestormer[train]'`"
 
 

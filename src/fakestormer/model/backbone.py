@@ -57,7 +57,7 @@ class ConvStem(nn.Module):
     def __init__(self, width: int, patch_size: int) -> None:
         super().__init__()
         steps = patch_size.bit_length() - 1
-        channels = [3] + [max(16, width >> (steps - 1 - i)) for i in range(steps)]
+        channels = [3] + [max(24, width >> (steps - 1 - i)) for i in range(steps)]
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(channels):
             layers += [

@@ -69,9 +69,9 @@ def save_model(
     """Write a model for `load_model`: `path` is a folder, or the `.safetensors` file itself.
 
     recipe_json: the whole recipe, JSON-able, with the network's configuration under "model".
-    metrics: JSON-able, what is known about its quality. face_backend: the name of the one that found
-    the training faces. Returns the path of the weights. Each file
-    replaces an older one only when it is complete; the JSON holds the hash of its weights.
+    metrics: JSON-able, what is known about its quality. face_backend: name of the one that found
+    the training faces, None where unknown. Returns the path of the weights. Each file replaces an
+    older one only when it is complete; the JSON holds the hash of its weights.
     """
     weights = _weights_path(Path(path))
     weights.parent.mkdir(parents=True, exist_ok=True)

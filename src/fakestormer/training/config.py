@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fakestormer.model.config import ModelConfig
+from fakestormer.prediction import PredictionConfig
+from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.training.losses import LossConfig
 from fakestormer.training.schedule import ScheduleName
+from fakestormer.video.crop import CropConfig
+from fakestormer.video.tracking import TrackingConfig
 
 
 class TrainingConfig(BaseModel):
@@ -55,3 +60,23 @@ class TrainingConfig(BaseModel):
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas: expected numbers from 0 to below 1, got {self.betas}")
         return self
+
+
+class RecipeLike(Protocol):
+    """What training takes from a recipe (recipes.py builds on this module, not under it)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def tracking(self) -> TrackingConfig: ...
+    @property
+    def crop(self) -> CropConfig: ...
+    @property
+    def synthesis(self) -> SynthesisConfig: ...
+    @property
+    def model(self) -> ModelConfig: ...
+    @property
+    def training(self) -> TrainingConfig: ...
+    @property
+    def prediction(self) -> PredictionConfig: ...
+    def model_dump(self, *, mode: Literal["json", "python"] | str = ...) -> dict[str, Any]: ...

@@ -1,7 +1,12 @@
-"""What a run tells while it goes on: TensorBoard files and one line on the terminal."""
+"""What a run tells while it goes on: TensorBoard files, and on stderr one line that moves.
+
+Where stderr is no terminal (a background run's log file) a plain line per validation instead.
+"""
 
 from __future__ import annotations
 
+import statistics
+import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -29,12 +34,17 @@ class StepRecord:
 
 
 class RunLog:
-    """Writes under `folder` and draws on stderr; a silent one (other processes) does neither."""
+    """Writes under `folder` and tells on stderr; a silent one (other processes) does neither.
+
+    first_step, steps: where the run stands and how many steps it has in all. draw: tell at all.
+    """
 
     def __init__(
         self, folder: Path, *, first_step: int, steps: int, silent: bool, draw: bool
     ) -> None:
         self._writer = None if silent else SummaryWriter(str(folder), purge_step=first_step)
+        tells = draw and not silent
+        self._prints = tells and not sys.stderr.isatty()
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=None),
@@ -44,16 +54,20 @@ class RunLog:
             TextColumn("{task.fields[rate]} clips/s"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=silent or not draw,
+            disable=not tells or self._prints,
         )
         self._task = self._bar.add_task(
             "", total=steps, completed=first_step, epoch=0, losses="-", auc="-", rate="-"
         )
         self._recent: deque[tuple[float, int]] = deque(maxlen=20)
+        self._first_step, self._steps = first_step, steps
+        self._began = time.perf_counter()
+        self._unprinted: list[tuple[StepRecord, int, float]] = []  # with its clips and seconds
 
     def __enter__(self) -> Self:
         self._bar.start()
-        self._recent.append((time.perf_counter(), 0))
+        self._began = time.perf_counter()
+        self._recent.append((self._began, 0))
         return self
 
     def __exit__(
@@ -68,7 +82,9 @@ class RunLog:
 
     def step(self, record: StepRecord, *, clips: int) -> None:
         """A step is done; `clips`: real and fake clips it took, over all processes."""
-        self._recent.append((time.perf_counter(), clips))
+        before, now = self._recent[-1][0], time.perf_counter()
+        self._recent.append((now, clips))
+        self._unprinted.append((record, clips, now - before))
         seconds = self._recent[-1][0] - self._recent[0][0]
         rate = sum(count for _, count in list(self._recent)[1:]) / max(seconds, 1e-9)
         self._bar.update(
@@ -95,8 +111,23 @@ class RunLog:
         """The frozen validation set was scored."""
         self._bar.update(self._task, auc=f"{metrics['auc_video']:.3f}")
         self._scalars(steps_done, {f"validation/{name}": value for name, value in metrics.items()})
+        if self._prints:
+            print(self._line(steps_done, metrics), file=sys.stderr, flush=True)
+        self._unprinted.clear()
         self._recent.clear()  # the pause says nothing about the speed of training
         self._recent.append((time.perf_counter(), 0))
+
+    def _line(self, steps_done: int, metrics: Mapping[str, float]) -> str:
+        """Losses and speed since the last line; the time left goes by the whole run so far."""
+        records, clips, seconds = zip(*self._unprinted, strict=True)
+        names = ("total", "classification", "temporal", "spatial")
+        total, f, h, g = (statistics.fmean(getattr(r, name) for r in records) for name in names)
+        per_step = (time.perf_counter() - self._began) / (steps_done - self._first_step)
+        return (
+            f"step {steps_done}/{self._steps}: loss {total:.3f} (f {f:.3f} h {h:.3f} g {g:.3f}), "
+            f"val AUC {metrics['auc_video']:.3f}, {sum(clips) / max(sum(seconds), 1e-9):.1f} "
+            f"clips/s, {per_step * (self._steps - steps_done) / 60:.0f} min left"
+        )
 
     def _scalars(self, steps_done: int, values: Mapping[str, float]) -> None:
         if self._writer is not None:

@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -30,11 +30,8 @@ from fakestormer.data.loaders import (
 )
 from fakestormer.data.manifest import Row, read_manifest, read_settings, tracks_of
 from fakestormer.errors import InputError, SetupError
-from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import FakeSTormer, build
 from fakestormer.model.weights import load_pretrained
-from fakestormer.prediction import PredictionConfig
-from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.training.checkpoint import (
     RunState,
     read_state,
@@ -42,14 +39,12 @@ from fakestormer.training.checkpoint import (
     save_checkpoint,
     save_model,
 )
-from fakestormer.training.config import TrainingConfig
+from fakestormer.training.config import RecipeLike
 from fakestormer.training.interrupt import interruptible
 from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import freeze, frozen_names, learning_rate
 from fakestormer.training.validation import ValidationSet, build_validation_set, validate
 from fakestormer.types import Losses
-from fakestormer.video.crop import CropConfig
-from fakestormer.video.tracking import TrackingConfig
 
 try:
     from lightning_fabric import Fabric
@@ -62,26 +57,6 @@ except ModuleNotFoundError as error:
     raise SetupError(
         f"training needs {error.name}: install it with `pip install 'fakestormer[train]'`"
     ) from error
-
-
-class RecipeLike(Protocol):
-    """What training takes from a recipe (recipes.py builds on this module, not under it)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def tracking(self) -> TrackingConfig: ...
-    @property
-    def crop(self) -> CropConfig: ...
-    @property
-    def synthesis(self) -> SynthesisConfig: ...
-    @property
-    def model(self) -> ModelConfig: ...
-    @property
-    def training(self) -> TrainingConfig: ...
-    @property
-    def prediction(self) -> PredictionConfig: ...
-    def model_dump(self, *, mode: Literal["json", "python"] | str = ...) -> dict[str, Any]: ...
 
 
 class TrainingResult(BaseModel):
@@ -216,9 +191,20 @@ def _plan(recipe: RecipeLike, rows: tuple[Row, ...]) -> ClipPlan:
     )
 
 
+def _free_cores(workers: int, processes: int) -> int:
+    """Threads for one of `processes` that train on the CPU, each beside `workers` loading ones.
+
+    More threads than cores wait for each other in a spin, which costs more than they bring.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // processes - workers)
+
+
 def _run(fabric: Fabric, job: _Job) -> TrainingResult:
     """The whole run, in each of its processes."""
     recipe, config, plan = job.recipe, job.recipe.training, job.plan
+    if fabric.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(_free_cores(job.workers, fabric.world_size))
     validation = _validation_set(job) if fabric.is_global_zero else None
     torch.manual_seed(config.seed)
     network = build(recipe.model)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from fakestormer.types import Clip, FaceTrack, Frames
+from fakestormer.types import Clip, FaceTrack
 
 
 class CropConfig(BaseModel):
@@ -123,33 +123,6 @@ def map_landmarks(points_k2: Tensor, square: Tensor | Sequence[float], size: int
     cx, cy, side = (float(value) for value in square)
     corner = torch.tensor([cx - side / 2, cy - side / 2], dtype=torch.float64)
     return ((points_k2.double() - corner) * (size / side) - 0.5).float()
-
-
-def crop_clip(
-    frames: Frames,
-    track: FaceTrack,
-    positions: Tensor | NDArray[np.int64] | Sequence[int],
-    squares: Tensor,
-    config: CropConfig,
-    source: str,
-) -> Clip:
-    """Crops of one clip.
-
-    frames: any frames that hold those needed, found by their index. positions: (T,), positions in
-    the track (repeats allowed). squares: float32 (len(track), 3), of `crop_squares`. Raises
-    ValueError naming the frame when one is not among `frames`.
-    """
-    slots = {int(index): slot for slot, index in enumerate(frames.indices)}
-    crops: dict[int, NDArray[np.uint8]] = {}
-    chosen = [int(position) for position in positions]
-    for position in chosen:
-        index = int(track.indices[position])
-        if index not in slots:
-            raise ValueError(f"{source}: frame {index} of the video is not among the frames given")
-        if position not in crops:
-            rgb_hwc = frames.frames[slots[index]].permute(1, 2, 0).contiguous().numpy()
-            crops[position] = crop(rgb_hwc, squares[position], config.stored_size)
-    return assemble_clip(crops, track, chosen, squares, config, source)
 
 
 def assemble_clip(

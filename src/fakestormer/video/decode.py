@@ -17,13 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
-import torch
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from fakestormer.errors import InputError
-from fakestormer.types import Frames
 from fakestormer.video.colour import RGB, ToRGB
 from fakestormer.video.container import average_rate, decoded, nothing_decodes, open_video
 from fakestormer.video.seek import UnforeseenError, sought_frames
@@ -147,24 +144,6 @@ def stream_frames_at(path: str | Path, indices: Iterable[int]) -> Iterator[Frame
             f"{path}: ends before frame {left[-1]}; it has changed or is truncated: prepare or "
             "copy it again"
         )
-
-
-def frames_at(path: str | Path, indices: Iterable[int]) -> Frames:
-    """Exactly the frames with these indices, in this order (repeats allowed), as one value.
-
-    The pixels and times are those of `stream_frames`; how they are reached is in seek.py. Holds
-    all of them in memory: 2.8 MB each at 720p. Raises InputError when the video has no such frame.
-    """
-    wanted = [int(index) for index in indices]
-    if not wanted:
-        raise ValueError("frames_at: give at least one index")
-    found = {index: (seconds, rgb) for index, seconds, rgb in stream_frames_at(path, wanted)}
-    frames_thwc = np.stack([found[index][1] for index in wanted])
-    return Frames(
-        frames=torch.from_numpy(frames_thwc).permute(0, 3, 1, 2).contiguous(),
-        indices=torch.tensor(wanted, dtype=torch.int64),
-        pts_seconds=torch.tensor([found[index][0] for index in wanted], dtype=torch.float64),
-    )
 
 
 def _bit_rate(stream: VideoStream, container: InputContainer) -> int | None:

