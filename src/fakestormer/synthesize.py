@@ -211,7 +211,12 @@ def _render(clip: Clip, record: SynthesisRecord, size: int) -> SelfBlended:
 
 def _films(clip: Clip, record: SynthesisRecord) -> dict[str, Tensor]:
     """{file name: uint8 (T, 3, H, W)}."""
-    twins, blended = (_render(clip, record, s) for s in (record.crop.stored_size, record.size))
+    blended = _render(clip, record, record.size)
+    # Nothing cut off, so that `detect` finds about the crop here that it would find in the video.
+    whole = record.model_copy(
+        update={"params": record.params.model_copy(update={"margin": 0, "shift": (0, 0)})}
+    )
+    twins = _render(clip, whole, record.crop.stored_size)
     glow = overlay(blended.fake[0], boundary(blended.mask[0]))
     film = side_by_side(
         (

@@ -30,12 +30,13 @@ def stirred(c: ModelConfig) -> FakeSTormer:
         for p in network.parameters():
             p.add_(0.05 * torch.randn_like(p))
         for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        network.train()(clips(c, 4))  # the stem's statistics, or its signals would fade
+        for module in network.modules():
             if isinstance(module, nn.BatchNorm3d):
                 module.running_mean.normal_()  # type: ignore[union-attr]
                 module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
-            if isinstance(module, nn.BatchNorm2d):  # the stem: keep signals from fading
-                module.running_mean.normal_(std=0.1)  # type: ignore[union-attr]
-                module.running_var.uniform_(0.02, 0.1)  # type: ignore[union-attr]
     return network.eval()
 
 

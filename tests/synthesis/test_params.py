@@ -117,3 +117,14 @@ def test_config_refuses(wrong: dict[str, object]) -> None:
 def test_config_round_trip() -> None:
     config = SynthesisConfig(mode="frame-wise", jitter=JitterConfig(rgb_limit=3.0))
     assert SynthesisConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_the_window_shift_stays_within_the_margin() -> None:
+    config = SynthesisConfig(margin=(2, 24), shift=10)
+    drawn = [sample(np.random.default_rng(seed), config, clip_length=4) for seed in range(300)]
+    assert all(max(map(abs, params.shift)) <= min(10, params.margin) for params in drawn)
+    assert {params.shift[0] for params in drawn} == set(range(-10, 11))
+    assert all(
+        sample(np.random.default_rng(seed), SynthesisConfig(), clip_length=4).shift == (0, 0)
+        for seed in range(20)
+    )

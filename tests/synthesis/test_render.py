@@ -268,3 +268,19 @@ def test_gpu_agrees_with_cpu(moving_clip: MakeClip) -> None:
     params = [p.model_copy(update={"jpeg_quality": None}) for p in _sample(15, 8)]
     cpu = render(frames, landmarks, params, size=224)
     _assert_agrees(render(frames.cuda(), landmarks.cuda(), params, size=224), cpu)
+
+
+def test_the_window_moves_alike_for_both_clips_and_the_mask(
+    moving_clip: Callable[..., tuple[Tensor, Tensor]],
+) -> None:
+    """Nothing else changes: a window moved by (6, -4) shows what the middle one shows there."""
+    frames, landmarks = moving_clip(1, 2, seed=3)
+    params = sample(np.random.default_rng(5), SynthesisConfig(jpeg_probability=0), clip_length=2)
+    middle = params.model_copy(update={"margin": 10, "shift": (0, 0)})
+    moved = params.model_copy(update={"margin": 10, "shift": (6, -4)})
+    kept = 256 - 2 * 10
+    before = render(frames, landmarks, [middle], size=kept)
+    after = render(frames, landmarks, [moved], size=kept)
+    for name in ("real", "fake", "mask"):
+        was, now = getattr(before, name), getattr(after, name)
+        assert torch.equal(now[..., 4:, :-6], was[..., :-4, 6:]), name

@@ -48,8 +48,8 @@ class PatchStem(nn.Module):
 class ConvStem(nn.Module):
     """3x3 convolutions of stride 2 down to the patch grid, then a 1x1 to D channels.
 
-    Learns edges from little data, where a ViT's 16 x 16 linear map does not. Channels double at
-    each step up to D. BatchNorm, because it leaves the plateau before anything is learned in two
+    Learns edges from little data, where a ViT's 16 x 16 linear map does not. Channels rise evenly
+    to D. BatchNorm, because it leaves the plateau before anything is learned in two
     thirds of the steps that GroupNorm takes (docs/experiments.md); like h's, its statistics are
     those of the batch in training only.
     """
@@ -57,7 +57,7 @@ class ConvStem(nn.Module):
     def __init__(self, width: int, patch_size: int) -> None:
         super().__init__()
         steps = patch_size.bit_length() - 1
-        channels = [3] + [max(24, width >> (steps - 1 - i)) for i in range(steps)]
+        channels = [3, *(width * (i + 1) // steps for i in range(steps))]
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(channels):
             layers += [

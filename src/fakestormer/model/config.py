@@ -70,4 +70,4 @@ def small() -> ModelConfig:
 
 def tiny() -> ModelConfig:
     """For training from scratch on a CPU within minutes: 112 px, 7 x 7 patches, conv stem."""
-    return ModelConfig(image_size=112, width=96, depth=3, heads=3, drop_path=0.0, stem="conv")
+    return ModelConfig(image_size=112, width=96, depth=2, heads=3, drop_path=0.0, stem="conv")

@@ -90,6 +90,10 @@ class SynthesisConfig(BaseModel):
     # Video level: the same for the real clip and its pseudo-fake, and for all frames
     flip_probability: Probability = 0.5
     margin: tuple[int, int] = (5, 24)
+    # 0 is the method. Above it the kept window moves by up to so many pixels (and the margin), the
+    # same for both clips: a pseudo-fake's face stands up to `translate_x` off the middle of its
+    # crop, a real one in the middle, and that must not give it away (docs/experiments.md).
+    shift: int = Field(default=0, ge=0)
     jitter: JitterConfig = JitterConfig()
     jpeg_probability: Probability = 0.5
     jpeg_quality: tuple[int, int] = (40, 100)

@@ -100,9 +100,10 @@ class Cutout(BaseModel):
 class ClipParams(BaseModel):
     """What one pair of a real clip and its pseudo-fake needs; nothing else is random.
 
-    frames: one value (CSP) or T values (frame-wise). Flip, margin (pixels of a 256 px crop, cut
-    off every side), jitter, JPEG and cutout belong to the video: they are shared by all frames and
-    by both clips, in the frame-wise mode too.
+    frames: one value (CSP) or T values (frame-wise). margin: pixels of a 256 px crop, cut off every
+    side; shift: (x, y), how far the window that is left moves, at most by the margin. Flip, margin,
+    shift, jitter, JPEG and cutout belong to the video: they are shared by all frames and by both
+    clips, in the frame-wise mode too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -111,6 +112,7 @@ class ClipParams(BaseModel):
     interpolation: Interpolation | None
     flip: bool
     margin: int = Field(ge=0)
+    shift: tuple[int, int] = (0, 0)
     jitter: Colour
     jpeg_quality: int | None
     cutout: Cutout | None
@@ -121,14 +123,19 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
     if clip_length < 1:
         raise ValueError(f"sample: a clip has at least 1 frame, got {clip_length}")
     count = 1 if config.mode == "csp" else clip_length
+    flip = _happens(rng, config.flip_probability)
+    margin = int(rng.integers(config.margin[0], config.margin[1] + 1))
+    reach = min(config.shift, margin)
+    shift = (_whole_within(rng, reach), _whole_within(rng, reach)) if reach else (0, 0)
     interpolation = None
     if config.interpolate_landmarks:
         interpolation = Interpolation(tau=config.tau, d_bar=config.d_bar)
     return ClipParams(
         frames=tuple(_sample_blending(rng, config) for _ in range(count)),
         interpolation=interpolation,
-        flip=_happens(rng, config.flip_probability),
-        margin=int(rng.integers(config.margin[0], config.margin[1] + 1)),
+        flip=flip,
+        margin=margin,
+        shift=shift,
         jitter=_sample_colour(rng, config.jitter),
         jpeg_quality=(
             int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
@@ -206,6 +213,10 @@ def _uniform(rng: np.random.Generator, bounds: Range) -> float:
 
 def _within(rng: np.random.Generator, limit: float) -> float:
     return float(rng.uniform(-limit, limit))
+
+
+def _whole_within(rng: np.random.Generator, limit: int) -> int:
+    return int(rng.integers(-limit, limit + 1))
 
 
 def _triple(rng: np.random.Generator, limit: float) -> Triple:

@@ -114,6 +114,8 @@ def _render_clip(
     if params.interpolation is not None:
         tau, d_bar = params.interpolation.tau, params.interpolation.d_bar
         landmarks_tk2 = interpolate_landmarks(landmarks_tk2, tau * scale, d_bar * scale)
+    margin = params.margin * scale
+    shift = (params.shift[0] * scale, params.shift[1] * scale)
     here = pixel_grid(height=stored, width=stored, size=stored, device=device)
     share = length if len(params.frames) == 1 else 1
     # One frame at a time stays in a CPU's cache; a GPU wants them all.
@@ -125,11 +127,11 @@ def _render_clip(
             at = slice(start, start + step)
             soft = mask[start - first : start - first + step]
             twins = _blend(frames_tchw[at], soft, source, sbv)
-            twins = cut_margin(twins, margin=params.margin * scale, size=size)
+            twins = cut_margin(twins, margin=margin, size=size, shift=shift)
             twins = change_colour(twins.round_().to(torch.uint8), params.jitter)
             if params.jpeg_quality is not None:
                 twins = compress_jpeg(twins, params.jpeg_quality)
-            yield at, twins, cut_margin(soft, margin=params.margin * scale, size=size)
+            yield at, twins, cut_margin(soft, margin=margin, size=size, shift=shift)
 
 
 def _blend(frames_fchw: Tensor, mask_fhw: Tensor, source_2hw: Tensor, params: SBVParams) -> Tensor:
