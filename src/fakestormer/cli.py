@@ -333,4 +333,5 @@ def main() -> None:
         _say(str(error))
         sys.exit(ExitCode.SETUP_NEEDED)
     except KeyboardInterrupt:
+        _say("Interrupted; what was finished is kept.")
         sys.exit(ExitCode.INTERRUPTED)
