@@ -191,20 +191,22 @@ def _plan(recipe: RecipeLike, rows: tuple[Row, ...]) -> ClipPlan:
     )
 
 
-def _free_cores(workers: int, processes: int) -> int:
-    """Threads for one of `processes` that train on the CPU, each beside `workers` loading ones.
+def _threads(processes: int) -> int:
+    """Threads for one of `processes` that train on the CPU: its cores but one, which loads clips.
 
-    More threads than cores wait for each other in a spin, which costs more than they bring.
+    More threads than cores wait for each other in a spin, which costs more than they bring. The
+    number does not depend on `workers`, because it changes the last bits of sums, and with them
+    whether a resumed run gives the same losses.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // processes - workers)
+    return max(1, (cores or 1) // processes - 1)
 
 
 def _run(fabric: Fabric, job: _Job) -> TrainingResult:
     """The whole run, in each of its processes."""
     recipe, config, plan = job.recipe, job.recipe.training, job.plan
     if fabric.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(_free_cores(job.workers, fabric.world_size))
+        torch.set_num_threads(_threads(fabric.world_size))
     validation = _validation_set(job) if fabric.is_global_zero else None
     torch.manual_seed(config.seed)
     network = build(recipe.model)
