@@ -87,7 +87,7 @@ def _clips(store: Path) -> TrainingClips:
     return TrainingClips(store, rows, plan, SynthesisConfig())
 
 
-def _same(a: PairBatch, b: PairBatch) -> None:
+def _check_same(a: PairBatch, b: PairBatch) -> None:
     assert a.sources == b.sources
     assert torch.equal(a.frames, b.frames)
     for name in ("boundary", "derivative", "soft_labels", "label", "kept"):
@@ -99,7 +99,7 @@ def test_workers_do_not_change_the_batches(store: Path) -> None:
     helped = list(training_batches(_clips(store), size=SIZE, patch_size=PATCH, workers=2))
     assert len(alone) == len(helped) == _clips(store).plan.steps
     for a, b in zip(alone, helped, strict=True):
-        _same(a, b)
+        _check_same(a, b)
     assert alone[0].frames.shape == (8, 4, 3, SIZE, SIZE)
     assert alone[0].targets.label.tolist() == [0] * 4 + [1] * 4
 
@@ -107,8 +107,9 @@ def test_workers_do_not_change_the_batches(store: Path) -> None:
 def test_a_run_can_begin_at_any_step(store: Path) -> None:
     whole = list(training_batches(_clips(store), size=SIZE, patch_size=PATCH))
     later = list(training_batches(_clips(store), size=SIZE, patch_size=PATCH, first_step=2))
+    assert len(later) == len(whole) - 2 > 0
     for a, b in zip(whole[2:], later, strict=True):
-        _same(a, b)
+        _check_same(a, b)
 
 
 def test_synthesis_for_a_whole_batch_gives_the_same_pairs(store: Path) -> None:
@@ -117,7 +118,7 @@ def test_synthesis_for_a_whole_batch_gives_the_same_pairs(store: Path) -> None:
     batched = next(
         iter(training_batches(clips, size=SIZE, patch_size=PATCH, synthesis_on="device"))
     )
-    _same(one_by_one, batched)
+    _check_same(one_by_one, batched)
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,8 @@ class ConvStem(nn.Module):
     """3x3 convolutions of stride 2 down to the patch grid, then a 1x1 to D channels.
 
     Learns edges from little data, where a ViT's 16 x 16 linear map does not. Channels rise evenly
-    to D. BatchNorm, because it leaves the plateau before anything is learned in two
-    thirds of the steps that GroupNorm takes (docs/experiments.md); like h's, its statistics are
-    those of the batch in training only.
+    to D. BatchNorm left the first plateau in fewer steps than GroupNorm (one seed,
+    docs/experiments.md); like h's, its statistics are those of the batch in training only.
     """
 
     def __init__(self, width: int, patch_size: int) -> None:
