@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fakestormer.model.config import ModelConfig
-from fakestormer.model.fakestormer import build
+from fakestormer.model.fakestormer import build_fakestormer
 from fakestormer.recipes import Recipe, tiny
 from fakestormer.training.checkpoint import save_model
 
@@ -56,7 +56,7 @@ def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     torch.manual_seed(0)
-    network = build(recipe.model)
+    network = build_fakestormer(recipe.model)
     # As built, the temporal layers end in zeros and f hears nothing of its clip.
     for block in network.backbone.blocks:
         nn.init.normal_(block.temporal_linear.weight, std=0.5)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fakestormer.errors import InputError, NoFaceError
 from fakestormer.files import sha256_of
-from fakestormer.model.fakestormer import FakeSTormer
+from fakestormer.model.network import VideoNetwork
 from fakestormer.prediction import REFERENCE_SIDE, PredictionConfig, predict_track, verdict
 from fakestormer.recipes import Recipe
 from fakestormer.training.checkpoint import load_model
@@ -45,7 +45,7 @@ class Detector:
 
     def __init__(
         self,
-        network: FakeSTormer,
+        network: VideoNetwork,
         recipe: Recipe,
         *,
         name: str,

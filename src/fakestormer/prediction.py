@@ -1,6 +1,9 @@
 """From stored clips to a track's score: the one path that evaluation and detection use.
 
 clips (u8[T,3,S,S] each) -> test margin cut -> network -> clip probabilities -> track probability
+
+Several shots (paper 6.6): after each shot the patches where h sees most change are hidden in all
+frames, on top of those hidden before, and the clip is judged again.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from fakestormer.model.fakestormer import FakeSTormer
+from fakestormer.errors import InputError
+from fakestormer.model.network import VideoNetwork
 from fakestormer.resample import cut_margin
-from fakestormer.types import Clip, Prediction, Verdict
+from fakestormer.synthesis.cutout import hide_patches
+from fakestormer.types import Clip, Outputs, Prediction, Verdict
 from fakestormer.video.clips import Sampling, sample_clips
 
 #: The stored crop side that `PredictionConfig.margin` is given for.
@@ -39,6 +44,17 @@ class PredictionConfig(BaseModel):
     inconclusive: float = Field(
         default=0.05, ge=0, le=0.5, description="half-width of the band around the threshold"
     )
+    shots: int = Field(default=1, ge=1, le=20, description="judged so often, h's patches hidden")
+    shot_threshold: float | None = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="hides patches whose |D~(1)|, scaled to 0..1 over the clip, is above; None "
+        "hides the largest patch alone (the release)",
+    )
+    shot_score: Literal["last", "mean"] = Field(
+        default="last", description="what counts: the last shot (the release), or the mean of all"
+    )
     largest_share: float = Field(
         default=0.3,
         ge=0,
@@ -53,10 +69,10 @@ def network_input(frames: Tensor, *, margin: float, size: int) -> Tensor:
     return cut_margin(frames, margin=margin * frames.shape[-1] / REFERENCE_SIDE, size=size)
 
 
-def pool(logits_c: Tensor, pooling: Literal["probability", "logit"]) -> float:
-    """One probability from the clips' logits (C,): their mean as probabilities or as logits."""
-    logits_c = logits_c.double()
-    pooled = logits_c.sigmoid().mean() if pooling == "probability" else logits_c.mean().sigmoid()
+def pool(logits: Tensor, pooling: Literal["probability", "logit"]) -> float:
+    """One probability from logits of clips, shots or both: their mean as either of the two."""
+    logits = logits.double()
+    pooled = logits.sigmoid().mean() if pooling == "probability" else logits.mean().sigmoid()
     return float(pooled)
 
 
@@ -72,13 +88,15 @@ def verdict(probability: float, config: PredictionConfig) -> Verdict:
 
 @torch.inference_mode()
 def predict_clips(
-    network: FakeSTormer, clips: Sequence[Clip], config: PredictionConfig, *, batch_size: int = 8
+    network: VideoNetwork, clips: Sequence[Clip], config: PredictionConfig, *, batch_size: int = 8
 ) -> tuple[Prediction, Tensor]:
     """Score the clips of one track.
 
-    Returns the Prediction and the crops exactly as the network saw them, uint8 (C, T, 3, H, W).
-    The network is put into evaluation mode; the result does not depend on `batch_size` beyond
-    rounding. Raises ValueError without clips, or when a clip's length is not the network's T.
+    Returns the Prediction and the crops exactly as the network saw them first, uint8 (C, T, 3, H,
+    W). Frame scores and D~ are those of the first shot, which sees the whole face. The network is
+    put into evaluation mode; the result does not depend on `batch_size` beyond rounding. Raises
+    ValueError without clips, or when a clip's length is not the network's T; InputError when
+    several shots are asked of a network without h.
     """
     if not clips:
         raise ValueError("predict_clips: no clips; a track needs at least one")
@@ -94,26 +112,88 @@ def predict_clips(
             for clip in clips
         ]
     )
-    logits, derivatives, frame_logits = [], [], []
-    for batch in torch.split(crops_cthw, batch_size):
-        outputs = network(batch.to(device))
-        logits.append(outputs.logit.float().cpu())
-        derivatives.append(outputs.derivative.float().cpu())
-        frame_logits.append(outputs.frame_logits.float().cpu())
-    logit_c = torch.cat(logits)
+    batches = [
+        judge_in_shots(network, batch.to(device), config)
+        for batch in torch.split(crops_cthw, batch_size)
+    ]
+    logits_cs = torch.cat([logits for logits, _ in batches])
+    outputs = [first for _, first in batches]
+    counted_cs = logits_cs if config.shot_score == "mean" else logits_cs[:, -1:]
     prediction = Prediction(
-        probability=pool(logit_c, config.pooling),
-        clip_probabilities=logit_c.sigmoid(),
-        frame_scores=torch.cat(frame_logits).sigmoid(),
-        derivative=torch.cat(derivatives),
+        probability=pool(counted_cs, config.pooling),
+        clip_probabilities=torch.tensor([pool(shots, config.pooling) for shots in counted_cs]),
+        shot_probabilities=torch.tensor([pool(clips, config.pooling) for clips in logits_cs.T]),
+        frame_scores=_joined([o.frame_logits for o in outputs], torch.sigmoid),
+        derivative=_joined([o.derivative for o in outputs]),
         indices=torch.stack([clip.indices for clip in clips]),
         pts_seconds=torch.stack([clip.pts_seconds for clip in clips]),
     )
     return prediction, crops_cthw
 
 
+def judge_in_shots(
+    network: VideoNetwork, frames_btchw: Tensor, config: PredictionConfig
+) -> tuple[Tensor, Outputs]:
+    """The logit of every shot, float32 (B, shots) on the CPU, and the first shot's outputs.
+
+    Each shot hides, in all frames, the patches that |D~(1)| of the shot before points at (paper
+    6.6, its t = 2), cumulatively, so that a later shot must find other traces. Raises InputError
+    when there is more than one shot and the network has no h.
+    """
+    first = outputs = network(frames_btchw)
+    logits = [first.logit.float().cpu()]
+    kept_bgg: Tensor | None = None
+    for _ in range(config.shots - 1):
+        if outputs.derivative is None or network.config.frames < 2:
+            raise InputError(
+                "several shots hide the patches that h points at, and this model has no h that "
+                "sees a change; use 1 shot"
+            )
+        change_bgg = outputs.derivative[:, 1].float().abs()
+        if kept_bgg is None:
+            kept_bgg = torch.ones_like(change_bgg, dtype=torch.bool)
+        kept_bgg = kept_bgg & ~patches_to_hide(change_bgg, kept_bgg, config.shot_threshold)
+        outputs = network(hide_patches(frames_btchw, kept_bgg))
+        logits.append(outputs.logit.float().cpu())
+    return torch.stack(logits, dim=1), first
+
+
+def patches_to_hide(change_bgg: Tensor, kept_bgg: Tensor, threshold: float | None) -> Tensor:
+    """Which of the visible patches a next shot hides; bool (B, G, G).
+
+    change: |D~(1)|, (B, G, G). kept: bool, visible so far. Values of visible patches are scaled to
+    0..1 per clip, and those above the threshold are hidden; None hides the largest. At least the
+    largest is hidden, and where only one patch is left visible, none.
+
+    # change [[1, 3], [2, 0]], all visible: 0.5 -> [[0, 1], [1, 0]], None -> [[0, 1], [0, 0]]
+    """
+    seen = change_bgg.masked_fill(~kept_bgg, -torch.inf)
+    highest = seen.amax(dim=(-2, -1), keepdim=True)
+    lowest = change_bgg.masked_fill(~kept_bgg, torch.inf).amin(dim=(-2, -1), keepdim=True)
+    hidden = seen >= highest
+    if threshold is not None:
+        scaled = (seen - lowest) / (highest - lowest).clamp_min(1e-12)
+        hidden = scaled > threshold
+        hidden |= seen >= highest
+    hidden &= kept_bgg
+    # A clip without any visible patch would be judged by nothing.
+    leaves_none = (kept_bgg & ~hidden).flatten(1).sum(1) == 0
+    return hidden & ~leaves_none[:, None, None]
+
+
+def _joined(
+    parts: Sequence[Tensor | None], change: Callable[[Tensor], Tensor] | None = None
+) -> Tensor | None:
+    """The batches' parts as one float32 tensor on the CPU; None where the head is missing."""
+    there = [part.float().cpu() for part in parts if part is not None]
+    if not there:
+        return None
+    joined = torch.cat(there)
+    return joined if change is None else change(joined)
+
+
 def predict_track(
-    network: FakeSTormer,
+    network: VideoNetwork,
     track_length: int,
     read: Callable[[np.ndarray], Sequence[Clip]],
     config: PredictionConfig,

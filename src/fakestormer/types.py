@@ -25,11 +25,16 @@ def _check(value: object, **specs: tuple[str, torch.dtype]) -> None:
     """Refuse a value whose fields do not have the shape and dtype in `specs`.
 
     A spec is ("T 3 H W", torch.uint8). Letters bind to the first size they meet; digits are
-    literal. Raises ValueError naming the field, the shape expected and the shape found.
+    literal. A field that is None is not looked at where the spec begins with "?". Raises ValueError
+    naming the field, the shape expected and the shape found.
     """
     sizes: dict[str, int] = {}
     for field, (spec, dtype) in specs.items():
         tensor = getattr(value, field)
+        if spec.startswith("?"):
+            if tensor is None:
+                continue
+            spec = spec.removeprefix("?")
         where = f"{type(value).__name__}.{field}"
         axes = spec.split()
         bound = ", ".join(f"{a}={sizes[a]}" if a in sizes else a for a in axes)
@@ -189,13 +194,14 @@ class Targets:
 class Outputs:
     """What the network says about a batch of clips (eqs. 7, 10, 12).
 
-    logit: (B,), f, positive = fake. derivative: (B, T, G, G), h, the regressed D~ (not squashed).
-    frame_logits: (B, T), g, one logit per frame. Any floating dtype, all three the same.
+    logit: (B,), f, positive = fake. derivative: (B, T, G, G), h, the regressed D~ (not squashed);
+    None for a network without h. frame_logits: (B, T), g, one logit per frame; None without g.
+    Any floating dtype, all the same.
     """
 
     logit: Tensor
-    derivative: Tensor
-    frame_logits: Tensor
+    derivative: Tensor | None
+    frame_logits: Tensor | None
 
     __repr__ = _describe
 
@@ -204,8 +210,8 @@ class Outputs:
         _check(
             self,
             logit=("B", dtype),
-            frame_logits=("B T", dtype),
-            derivative=("B T G G", dtype),
+            frame_logits=("?B T", dtype),
+            derivative=("?B T G G", dtype),
         )
 
 
@@ -237,14 +243,18 @@ class Prediction:
     """The network's answer for one face track: C clips of T frames.
 
     probability: of "fake", the track's score. clip_probabilities: float32 (C,).
-    frame_scores: float32 (C, T), sigmoid of g. derivative: float32 (C, T, G, G), D~.
+    shot_probabilities: float32 (S,), the track's score by each of S shots alone (paper 6.6), 1 as a
+    rule.
+    frame_scores: float32 (C, T), sigmoid of g, None for a network without g. derivative: float32
+    (C, T, G, G), D~, None without h.
     indices: int64 (C, T) and pts_seconds: float64 (C, T), of every frame used.
     """
 
     probability: float
     clip_probabilities: Tensor
-    frame_scores: Tensor
-    derivative: Tensor
+    shot_probabilities: Tensor
+    frame_scores: Tensor | None
+    derivative: Tensor | None
     indices: Tensor
     pts_seconds: Tensor
 
@@ -254,8 +264,9 @@ class Prediction:
         _check(
             self,
             clip_probabilities=("C", torch.float32),
-            frame_scores=("C T", torch.float32),
-            derivative=("C T G G", torch.float32),
+            shot_probabilities=("S", torch.float32),
+            frame_scores=("?C T", torch.float32),
+            derivative=("?C T G G", torch.float32),
             indices=("C T", torch.int64),
             pts_seconds=("C T", torch.float64),
         )

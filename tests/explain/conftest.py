@@ -89,6 +89,7 @@ def fake_face() -> FakeFace:
         prediction = Prediction(
             probability=float(probabilities.mean()) if clips else 0.0,
             clip_probabilities=probabilities,
+            shot_probabilities=probabilities.mean(0, keepdim=True),
             frame_scores=(probabilities[:, None] + wobble).clamp(0.0, 1.0),
             derivative=torch.from_numpy(change),
             indices=(seconds * 25).round().long(),

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock
 from fakestormer.model.config import ModelConfig, base, small, tiny
-from fakestormer.model.fakestormer import FakeSTormer, build, sincos_positions
+from fakestormer.model.fakestormer import FakeSTormer, sincos_positions
+from fakestormer.model.fakestormer import build_fakestormer as build
 from fakestormer.model.heads import SpatialHead, TemporalHead, patch_volume
 from fakestormer.model.layouts import comes_from_image_model
 
@@ -262,7 +263,9 @@ def test_sizes() -> None:
         ({"heads": 5}, "48 is not a multiple of heads 5"),
         ({"stem": "conv", "patch_size": 2}, "power of two"),
         ({"colour": "red"}, "colour"),
-        ({"frames": 1}, "frames"),
+        ({"frames": 0}, "frames"),
+        ({"branches": ["h", "h"]}, "each once"),
+        ({"architecture": "resnet3d"}, "f alone"),
     ],
 )
 def test_configurations_that_cannot_be_are_refused(

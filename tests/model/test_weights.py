@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fakestormer.model.config import ModelConfig
-from fakestormer.model.fakestormer import FakeSTormer, build
+from fakestormer.model.fakestormer import FakeSTormer
+from fakestormer.model.fakestormer import build_fakestormer as build
 from fakestormer.model.weights import (
     load_pretrained,
     load_weights,

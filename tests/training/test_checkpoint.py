@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from fakestormer.errors import InputError
-from fakestormer.model.fakestormer import FakeSTormer, build
+from fakestormer.model.build import build
+from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import save_weights
 from fakestormer.recipes import Recipe
 from fakestormer.training import checkpoint
@@ -30,7 +31,7 @@ def _state(step: int) -> RunState:
     return RunState(step=step, metrics={}, best={}, tracks="t", validation="v")
 
 
-def _network(recipe: Recipe, seed: int) -> FakeSTormer:
+def _network(recipe: Recipe, seed: int) -> VideoNetwork:
     torch.manual_seed(seed)
     return build(recipe.model)
 

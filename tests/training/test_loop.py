@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from fakestormer.data.manifest import read_manifest, write_manifest
 from fakestormer.errors import InputError, TrainingError
-from fakestormer.model.fakestormer import build
+from fakestormer.model.build import build
 from fakestormer.recipes import Recipe, override
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.training import loop

@@ -43,12 +43,19 @@ def _face(face: FaceReport) -> dict[str, Any]:
         "probability": round(prediction.probability, 6),
         "verdict": face.verdict,
         "warnings": list(face.warnings),
+        "shots": {
+            "last": round(float(prediction.shot_probabilities[-1]), 6),
+            "mean": round(float(prediction.shot_probabilities.double().mean()), 6),
+            "each": _numbers(prediction.shot_probabilities),
+        },
         "clips": [
             {
                 "probability": round(float(prediction.clip_probabilities[c]), 6),
                 "frames": _numbers(prediction.indices[c]),
                 "seconds": _numbers(prediction.pts_seconds[c]),
-                "frame_scores": _numbers(prediction.frame_scores[c]),
+                "frame_scores": None
+                if prediction.frame_scores is None
+                else _numbers(prediction.frame_scores[c]),
                 "boxes": _numbers(face.boxes[c], digits=2),
             }
             for c in range(len(prediction.clip_probabilities))

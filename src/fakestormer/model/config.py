@@ -6,10 +6,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Architecture = Literal["fakestormer", "release", "timesformer", "resnet3d"]
+Branch = Literal["h", "g"]
+
 
 class ModelConfig(BaseModel):
     """Everything `build` needs (paper 3.2, 6.10). Sizes in pixels, frames or channels.
 
+    architecture: "fakestormer" is the paper's network; "release" the authors' released one, for
+    their own weights (release.py); "timesformer" and "resnet3d" the plain binary classifiers that
+    the paper compares with (baselines.py), which have neither h nor g.
+    branches: the auxiliary heads beside f, "h" and "g" (Table 5 leaves them out in turn).
     tokens: "separate" keeps one spatial token per frame and one temporal token per position
     (paper); "averaged" keeps one of each per clip between blocks, the mean (the release).
     temporal_init: "copy_spatial" starts each temporal attention from the spatial attention of its
@@ -21,9 +28,11 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    architecture: Architecture = "fakestormer"
+    branches: tuple[Branch, ...] = ("h", "g")
     image_size: int = Field(default=224, gt=0)
     patch_size: int = Field(default=16, gt=0)
-    frames: int = Field(default=4, ge=2)
+    frames: int = Field(default=4, ge=1)
     width: int = Field(default=768, gt=0)
     depth: int = Field(default=12, gt=0)
     heads: int = Field(default=12, gt=0)
@@ -42,6 +51,10 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> ModelConfig:
+        if len(set(self.branches)) < len(self.branches):
+            raise ValueError(f"branches: each once, got {', '.join(self.branches)}")
+        if self.architecture in ("timesformer", "resnet3d") and self.branches:
+            raise ValueError(f"architecture '{self.architecture}' has f alone: set branches to []")
         if self.image_size % self.patch_size:
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"

@@ -12,14 +12,12 @@ from fakestormer.model.attention import DividedBlock
 from fakestormer.model.backbone import Backbone, ConvStem, Features, PatchStem, TokenEmbedding
 from fakestormer.model.config import ModelConfig
 from fakestormer.model.heads import ClassificationHead, SpatialHead, TemporalHead, patch_volume
+from fakestormer.model.network import VideoNetwork
 from fakestormer.types import Outputs
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 
-
-def build(config: ModelConfig) -> FakeSTormer:
-    """The whole network. Random weights come from torch's global generator: seed it to repeat."""
+def build_fakestormer(config: ModelConfig) -> FakeSTormer:
+    """The whole network. Random weights come from torch's global generator."""
     c = config
     network = FakeSTormer(
         config,
@@ -46,8 +44,8 @@ def build(config: ModelConfig) -> FakeSTormer:
             norm_eps=c.norm_eps,
         ),
         f=ClassificationHead(c.width, c.head_dropout),
-        h=TemporalHead(c.width),
-        g=SpatialHead(c.width, c.head_dropout),
+        h=TemporalHead(c.width) if "h" in c.branches else None,
+        g=SpatialHead(c.width, c.head_dropout) if "g" in c.branches else None,
     )
     _initialise(network)
     if c.temporal_init == "copy_spatial":
@@ -55,11 +53,8 @@ def build(config: ModelConfig) -> FakeSTormer:
     return network
 
 
-class FakeSTormer(nn.Module):
-    """Backbone and the heads f, h, g; the normalisation of pixels is inside."""
-
-    pixel_scale: Tensor
-    pixel_shift: Tensor
+class FakeSTormer(VideoNetwork):
+    """Backbone and the heads f, h, g; h and g are None where the configuration leaves them out."""
 
     def __init__(
         self,
@@ -67,67 +62,45 @@ class FakeSTormer(nn.Module):
         *,
         backbone: Backbone,
         f: ClassificationHead,
-        h: TemporalHead,
-        g: SpatialHead,
+        h: TemporalHead | None,
+        g: SpatialHead | None,
     ) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.backbone = backbone
         self.f = f
         self.h = h
         self.g = g
-        mean, std = torch.tensor(_IMAGENET_MEAN), torch.tensor(_IMAGENET_STD)
-        # Constants, not weights: not in the state.
-        self.register_buffer("pixel_scale", (1 / (255 * std)).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_shift", (-mean / std).view(3, 1, 1), persistent=False)
 
-    @property
-    def patch_size(self) -> int:
-        """P, in pixels."""
-        return self.config.patch_size
-
-    def forward(self, frames_btchw: Tensor) -> Outputs:
-        """Clips -> f, h, g. Frames: (b, T, 3, H, W), RGB, uint8 or floating, values 0..255.
-
-        Raises ValueError when T, H, W or the dtype are not what the network was built for.
-        """
-        return self.heads(self.features(frames_btchw))
+    def judge(self, frames_btchw: Tensor) -> Outputs:
+        return self.heads(self.backbone(frames_btchw))
 
     def features(self, frames_btchw: Tensor, *, with_attention: bool = False) -> Features:
-        """Eq. 4, before the heads; `with_attention` adds the spatial tokens' last attention."""
-        c = self.config
-        wanted = (c.frames, 3, c.image_size, c.image_size)
-        if frames_btchw.ndim != 5 or tuple(frames_btchw.shape[1:]) != wanted:
-            raise ValueError(
-                f"FakeSTormer: expected frames of shape (B, {', '.join(map(str, wanted))}), got "
-                f"{tuple(frames_btchw.shape)}; cut clips of {c.frames} frames and resize their "
-                f"crops to {c.image_size} px"
-            )
-        if frames_btchw.dtype != torch.uint8 and not frames_btchw.is_floating_point():
-            raise ValueError(
-                f"FakeSTormer: expected uint8 or floating frames, got {frames_btchw.dtype}"
-            )
-        frames = torch.addcmul(
-            self.pixel_shift, frames_btchw.to(self.pixel_scale.dtype), self.pixel_scale
-        )
+        """Eq. 4, before the heads; `with_attention` adds the spatial tokens' last attention.
+
+        Frames as `forward` takes them.
+        """
+        frames = self.normalise(frames_btchw)
         features: Features = self.backbone(frames, with_attention=with_attention)
         return features
 
     def heads(self, features: Features) -> Outputs:
         """Eqs. 7, 10 and 12, on what `features` gave."""
+        derivative = frame_logits = None
+        if self.h is not None:
+            derivative = self.h(patch_volume(features.patches, self.config.grid))
+        if self.g is not None:
+            frame_logits = self.g(features.spatial)
         return Outputs(
-            logit=self.f(features.temporal),
-            derivative=self.h(patch_volume(features.patches, self.config.grid)),
-            frame_logits=self.g(features.spatial),
+            logit=self.f(features.temporal), derivative=derivative, frame_logits=frame_logits
         )
 
 
-def copy_spatial_to_temporal(network: FakeSTormer) -> None:
+def copy_spatial_to_temporal(network: nn.Module) -> None:
     """Start every temporal attention, with its norm, from the spatial one of its block."""
-    for block in network.backbone.blocks:
-        assert isinstance(block, DividedBlock)
-        block.temporal_norm.load_state_dict(block.spatial_norm.state_dict())
-        block.temporal_attention.load_state_dict(block.spatial_attention.state_dict())
+    for block in network.modules():
+        if isinstance(block, DividedBlock):
+            block.temporal_norm.load_state_dict(block.spatial_norm.state_dict())
+            block.temporal_attention.load_state_dict(block.spatial_attention.state_dict())
 
 
 def sincos_positions(grid: int, width: int) -> Tensor:
@@ -155,9 +128,11 @@ def _initialise(network: FakeSTormer) -> None:
     for block in network.backbone.blocks:
         assert isinstance(block, DividedBlock)
         nn.init.zeros_(block.temporal_linear.weight)
-    for head in (network.f.linear, network.g.linear1, network.g.linear2):
-        nn.init.trunc_normal_(head.weight, std=0.02)
-        nn.init.zeros_(head.bias)
+    for head in (network.f, network.g):
+        for module in head.modules() if head is not None else ():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
     stem = network.backbone.stem
     if isinstance(stem, PatchStem):
         # As the linear layer that it is (MAE): Xavier over (patch pixels, D).

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fakestormer.errors import InputError
-from fakestormer.model.fakestormer import FakeSTormer, copy_spatial_to_temporal
+from fakestormer.model.fakestormer import copy_spatial_to_temporal
 from fakestormer.model.layouts import (
     POSITION,
     TIME,
@@ -29,6 +29,7 @@ from fakestormer.model.layouts import (
     is_transformers,
     our_names,
 )
+from fakestormer.model.network import VideoNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class PretrainedReport:
     resized: tuple[str, ...]
 
 
-def save_weights(network: FakeSTormer, path: str | Path) -> None:
+def save_weights(network: VideoNetwork, path: str | Path) -> None:
     """Write all weights and BatchNorm statistics as safetensors; an older file stays until done."""
     path = Path(path)
     state = {
@@ -67,7 +68,7 @@ def save_weights(network: FakeSTormer, path: str | Path) -> None:
 
 
 def load_weights(
-    network: FakeSTormer, path: str | Path, *, resize_embeddings: bool = False
+    network: VideoNetwork, path: str | Path, *, resize_embeddings: bool = False
 ) -> None:
     """Fill the network with weights that `save_weights` wrote.
 
@@ -95,7 +96,7 @@ def load_weights(
 
 
 def load_pretrained(
-    network: FakeSTormer, path: str | Path, *, strict: bool = True
+    network: VideoNetwork, path: str | Path, *, strict: bool = True
 ) -> PretrainedReport:
     """Start from an MAE ViT encoder: .pth of the authors, or timm's or transformers' safetensors.
 
@@ -230,7 +231,7 @@ def _read_vit(path: Path) -> _ViT:
     return _ViT(layout, tensors, ignored, not_tensors)
 
 
-def _resized(state: Mapping[str, Tensor], network: FakeSTormer) -> dict[str, Tensor]:
+def _resized(state: Mapping[str, Tensor], network: VideoNetwork) -> dict[str, Tensor]:
     """The position and time embeddings of `state` that need another length, interpolated."""
     resized = {}
     config = network.config

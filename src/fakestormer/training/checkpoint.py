@@ -31,8 +31,9 @@ from torch.optim import Optimizer
 
 from fakestormer.errors import InputError
 from fakestormer.files import sha256_of, write_atomically
+from fakestormer.model.build import build
 from fakestormer.model.config import ModelConfig
-from fakestormer.model.fakestormer import FakeSTormer, build
+from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_weights, save_weights
 
 _START_AGAIN = "start the run again in another folder"
@@ -60,7 +61,7 @@ class RunState(BaseModel):
 
 def save_model(
     path: str | Path,
-    network: FakeSTormer,
+    network: VideoNetwork,
     recipe_json: Mapping[str, Any],
     metrics: Mapping[str, Any],
     *,
@@ -88,7 +89,7 @@ def save_model(
     return weights
 
 
-def load_model(path: str | Path) -> tuple[FakeSTormer, dict[str, Any]]:
+def load_model(path: str | Path) -> tuple[VideoNetwork, dict[str, Any]]:
     """The network, in evaluation mode on the CPU, and the document that `save_model` wrote.
 
     Raises InputError when one of the two files is missing, when the weights are not those the
@@ -129,7 +130,7 @@ def code_version() -> dict[str, str]:
 
 def save_checkpoint(
     run: Path,
-    network: FakeSTormer,
+    network: VideoNetwork,
     optimizer: Optimizer,
     state: RunState,
     recipe_json: Mapping[str, Any],
@@ -185,7 +186,7 @@ def read_state(checkpoint: Path) -> tuple[RunState, dict[str, Any]]:
         raise InputError(f"{path}: is damaged; {_START_AGAIN}") from error
 
 
-def restore(checkpoint: Path, network: FakeSTormer, optimizer: Optimizer | None = None) -> None:
+def restore(checkpoint: Path, network: VideoNetwork, optimizer: Optimizer | None = None) -> None:
     """Fill the network, and the optimizer where one is given, from a checkpoint folder.
 
     Raises InputError when the optimizer's file is missing or damaged.
@@ -215,7 +216,7 @@ def restore(checkpoint: Path, network: FakeSTormer, optimizer: Optimizer | None 
     )
 
 
-def _optimizer_tensors(network: FakeSTormer, optimizer: Optimizer) -> dict[str, Tensor]:
+def _optimizer_tensors(network: VideoNetwork, optimizer: Optimizer) -> dict[str, Tensor]:
     """{"blocks.0...weight/exp_avg": tensor}; the rest of the state follows from recipe and step."""
     names = _parameter_names(network, optimizer)
     return {
@@ -225,7 +226,7 @@ def _optimizer_tensors(network: FakeSTormer, optimizer: Optimizer) -> dict[str, 
     }
 
 
-def _parameter_names(network: FakeSTormer, optimizer: Optimizer) -> list[str]:
+def _parameter_names(network: VideoNetwork, optimizer: Optimizer) -> list[str]:
     """Names in the optimizer's order."""
     name_of = {id(parameter): name for name, parameter in network.named_parameters()}
     return [name_of[id(p)] for group in optimizer.param_groups for p in group["params"]]

@@ -30,7 +30,8 @@ from fakestormer.data.loaders import (
 )
 from fakestormer.data.manifest import Row, read_manifest, read_settings, tracks_of
 from fakestormer.errors import InputError, SetupError
-from fakestormer.model.fakestormer import FakeSTormer, build
+from fakestormer.model.build import build
+from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_pretrained
 from fakestormer.training.checkpoint import (
     RunState,
@@ -279,7 +280,7 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult:
     )
 
 
-def _first_state(job: _Job, network: FakeSTormer, fingerprint: str) -> RunState:
+def _first_state(job: _Job, network: VideoNetwork, fingerprint: str) -> RunState:
     """Where the run begins; loads pre-trained weights, or checks what is resumed."""
     listed = json.dumps([(r.video, r.sha256, r.track, r.frames) for r in job.training_rows])
     tracks = hashlib.sha256(listed.encode()).hexdigest()
@@ -356,7 +357,7 @@ def _validation_set(job: _Job) -> ValidationSet:
 
 
 def _validate(
-    fabric: Fabric, network: FakeSTormer, validation: ValidationSet | None, recipe: RecipeLike
+    fabric: Fabric, network: VideoNetwork, validation: ValidationSet | None, recipe: RecipeLike
 ) -> dict[str, float]:
     """One process scores, all know: the plain network, because DDP's would wait for the others."""
     metrics: dict[str, float] = {}

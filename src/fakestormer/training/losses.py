@@ -36,14 +36,15 @@ def fakestormer_loss(outputs: Outputs, targets: Targets, config: LossConfig) -> 
     all patches, those that cutout removed too, so that a clip with much cut out weighs less
     instead of weighing its few remaining patches more.
     L_g (eq. 11): binary cross-entropy of g's logits with the soft labels p(t).
-    All are means over the batch. Raises ValueError when outputs and targets differ in shape.
+    All are means over the batch; the loss of a head that the network lacks is 0. Raises ValueError
+    when outputs and targets differ in shape.
     """
     for name, output, target in (
         ("f and label", outputs.logit, targets.label),
         ("h and derivative", outputs.derivative, targets.derivative),
         ("g and soft_labels", outputs.frame_logits, targets.soft_labels),
     ):
-        if output.shape != target.shape:
+        if output is not None and output.shape != target.shape:
             raise ValueError(
                 f"fakestormer_loss: {name} differ in shape, {tuple(output.shape)} and "
                 f"{tuple(target.shape)}; synthesis and network need the same T, size and patch"
@@ -51,11 +52,16 @@ def fakestormer_loss(outputs: Outputs, targets: Targets, config: LossConfig) -> 
     classification = F.binary_cross_entropy_with_logits(
         outputs.logit.float() / config.temperature, targets.label
     )
-    squared_btyx = (outputs.derivative.float() - targets.derivative).square()
-    if config.ignore_cut_patches:
-        squared_btyx = torch.where(targets.kept[:, None], squared_btyx, 0.0)
-    temporal = config.mse_factor * squared_btyx.mean()
-    spatial = F.binary_cross_entropy_with_logits(outputs.frame_logits.float(), targets.soft_labels)
+    temporal = spatial = torch.zeros_like(classification)
+    if outputs.derivative is not None:
+        squared_btyx = (outputs.derivative.float() - targets.derivative).square()
+        if config.ignore_cut_patches:
+            squared_btyx = torch.where(targets.kept[:, None], squared_btyx, 0.0)
+        temporal = config.mse_factor * squared_btyx.mean()
+    if outputs.frame_logits is not None:
+        spatial = F.binary_cross_entropy_with_logits(
+            outputs.frame_logits.float(), targets.soft_labels
+        )
     return Losses(
         total=config.lambda_c * classification
         + config.lambda_h * temporal

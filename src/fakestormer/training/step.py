@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fakestormer.data.loaders import PairBatch
 from fakestormer.errors import TrainingError
-from fakestormer.model.fakestormer import FakeSTormer
+from fakestormer.model.network import VideoNetwork
 from fakestormer.training.config import TrainingConfig
 from fakestormer.training.losses import fakestormer_loss
 from fakestormer.training.sam import SAM, frozen_statistics
@@ -24,11 +24,11 @@ class NonFiniteLossError(TrainingError):
 class AsTensors(nn.Module):
     """The network for Fabric and DDP, which pass tuples of tensors through but not Outputs."""
 
-    def __init__(self, network: FakeSTormer) -> None:
+    def __init__(self, network: VideoNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, frames_btchw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, frames_btchw: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         outputs = self.network(frames_btchw)
         return outputs.logit, outputs.derivative, outputs.frame_logits
 

@@ -26,7 +26,7 @@ from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError, TrainingError
 from fakestormer.evaluation.metrics import auc
 from fakestormer.model.config import ModelConfig
-from fakestormer.model.fakestormer import FakeSTormer
+from fakestormer.model.network import VideoNetwork
 from fakestormer.prediction import pool
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.synthesis.params import sample
@@ -109,7 +109,7 @@ def _rng(seed: int, row: Row) -> np.random.Generator:
 
 @torch.inference_mode()
 def validate(
-    network: FakeSTormer,
+    network: VideoNetwork,
     validation: ValidationSet,
     *,
     batch_size: int,

@@ -1,0 +1,71 @@
+"""Commands that judge videos: detect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fakestormer.cli.options import (
+    ExitCode,
+    Faces,
+    app,
+    backend_of,
+    one_of,
+    require_folder,
+    say,
+)
+
+
+@app.command()
+def detect(
+    videos: Annotated[list[Path], typer.Argument(help="video files")],
+    model: Annotated[
+        Path, typer.Option(envvar="FAKESTORMER_MODEL", help="a model: .safetensors or its folder")
+    ],
+    json_file: Annotated[Path | None, typer.Option("--json", help="write all results here")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write one HTML report per video into this folder")
+    ] = None,
+    sampling: Annotated[
+        str | None, typer.Option(help="windows, consecutive or spread; else the model's own")
+    ] = None,
+    faces: Faces = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+) -> None:
+    """Say for every face of every video how likely it is to be manipulated, and show why."""
+    from fakestormer.console import detect_with_bar, print_report
+    from fakestormer.detector import Detector
+    from fakestormer.errors import InputError
+    from fakestormer.explain.report import write_report
+    from fakestormer.explain.results import failure_of, result_of, write_results
+    from fakestormer.video.faces import open_backend
+
+    if json_file is not None and json_file.is_dir():
+        raise typer.BadParameter(f"--json {json_file}: is a folder; name a file")
+    if report is not None:
+        require_folder(report, "--report")
+    detector = Detector.load(model, device=device, backend=open_backend(backend_of(faces)))
+    if sampling is not None:
+        detector = detector.sampling(one_of(sampling, "consecutive", "spread", "windows"))
+    results = []
+    failed = 0
+    for path in videos:
+        try:
+            found = detect_with_bar(detector, path)
+        except InputError as error:
+            failed += 1
+            say(str(error))
+            results.append(failure_of(str(path), str(error)))
+        else:
+            results.append(result_of(found))
+            print_report(found)
+            if report is not None:
+                print(f"  report: {write_report(found, report)}")
+        if json_file is not None:
+            write_results(json_file, results)
+    if failed == len(videos):
+        raise typer.Exit(ExitCode.ALL_FAILED)
+    if failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)

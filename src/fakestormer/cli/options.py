@@ -1,0 +1,86 @@
+"""What several commands share: the application, exit codes, options, and what is read from them."""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fakestormer.recipes import Recipe
+    from fakestormer.video.faces import BackendName
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Explainable deepfake video detection, trained on real videos only.",
+    epilog=(
+        "Exit codes: 0 done; 2 wrong usage; 3 some inputs could not be used; 4 none could; "
+        "5 set-up needed; 6 training stopped making sense; 130 interrupted."
+    ),
+)
+
+
+class ExitCode(IntEnum):
+    """What the shell is told; documented in --help and docs/quickstart.md."""
+
+    DONE = 0
+    USAGE = 2
+    SOME_FAILED = 3
+    ALL_FAILED = 4
+    SETUP_NEEDED = 5
+    TRAINING_FAILED = 6
+    INTERRUPTED = 130
+
+
+def say(message: str) -> None:
+    """One sentence on standard error, unwrapped and without markup, so that it can be grepped."""
+    # File names need not be valid Unicode; what is printed must be.
+    print(message.encode(errors="replace").decode(), file=sys.stderr)
+
+
+def recipe_of(name: str, assignments: list[str]) -> Recipe:
+    from fakestormer.recipes import RECIPES, override
+
+    if name not in RECIPES:
+        raise typer.BadParameter(f"no recipe named '{name}'; there are {', '.join(RECIPES)}")
+    try:
+        return override(RECIPES[name](), assignments)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def one_of(value: str, *choices: str) -> Any:
+    """The value, if it is one of the choices; else wrong usage, naming them."""
+    if value not in choices:
+        raise typer.BadParameter(f"'{value}' is not one of {', '.join(choices)}")
+    return value
+
+
+def require_folder(path: Path, option: str) -> None:
+    if path.exists() and not path.is_dir():
+        raise typer.BadParameter(f"{option} {path}: is a file; name a folder")
+
+
+def backend_of(name: str) -> BackendName:
+    chosen: BackendName = one_of(name, "auto", "blazeface", "dlib")
+    return chosen
+
+
+# What several commands share.
+RecipeName = Annotated[str, typer.Option("--recipe", help="paper, release, small or tiny")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", help="FIELD=VALUE, e.g. training.epochs=3; repeatable")
+]
+HoldOut = Annotated[list[str] | None, typer.Option(help="a source kept for validation; repeatable")]
+ValidationFraction = Annotated[
+    float, typer.Option(min=0, max=0.9, help="share of the other videos kept for validation")
+]
+Table = Annotated[
+    Path | None, typer.Option(help="a CSV about the videos: path, and source, identity or split")
+]
+Faces = Annotated[str, typer.Option(help="face backend: auto, blazeface or dlib")]

@@ -1,0 +1,66 @@
+"""What every network here has in common: bytes of frames in, `Outputs` out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fakestormer.model.config import ModelConfig
+from fakestormer.types import Outputs
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class VideoNetwork(nn.Module):
+    """A network that judges clips; the normalisation of pixels is inside.
+
+    Subclasses implement `judge`: frames (b, T, 3, H, W), normalised and floating -> Outputs, whose
+    `derivative` and `frame_logits` are None where the network has no head h or g.
+    """
+
+    pixel_scale: Tensor
+    pixel_shift: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        mean, std = torch.tensor(_IMAGENET_MEAN), torch.tensor(_IMAGENET_STD)
+        # Constants, not weights: not in the state.
+        self.register_buffer("pixel_scale", (1 / (255 * std)).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_shift", (-mean / std).view(3, 1, 1), persistent=False)
+
+    @property
+    def patch_size(self) -> int:
+        """P, in pixels."""
+        return self.config.patch_size
+
+    def forward(self, frames_btchw: Tensor) -> Outputs:
+        """Clips -> f, h, g. Frames: (b, T, 3, H, W), RGB, uint8 or floating, values 0..255.
+
+        Raises ValueError when T, H, W or the dtype are not what the network was built for.
+        """
+        return self.judge(self.normalise(frames_btchw))
+
+    def judge(self, frames_btchw: Tensor) -> Outputs:
+        """What the heads say about normalised frames (b, T, 3, H, W)."""
+        raise AssertionError(f"{type(self).__name__} judges nothing")
+
+    def normalise(self, frames_btchw: Tensor) -> Tensor:
+        """Frames as `forward` takes them -> the same, floating, ImageNet's mean and deviation."""
+        c = self.config
+        wanted = (c.frames, 3, c.image_size, c.image_size)
+        if frames_btchw.ndim != 5 or tuple(frames_btchw.shape[1:]) != wanted:
+            raise ValueError(
+                f"{type(self).__name__}: expected frames of shape (B, "
+                f"{', '.join(map(str, wanted))}), got {tuple(frames_btchw.shape)}; cut clips of "
+                f"{c.frames} frames and resize their crops to {c.image_size} px"
+            )
+        if frames_btchw.dtype != torch.uint8 and not frames_btchw.is_floating_point():
+            raise ValueError(
+                f"{type(self).__name__}: expected uint8 or floating frames, got "
+                f"{frames_btchw.dtype}"
+            )
+        return torch.addcmul(
+            self.pixel_shift, frames_btchw.to(self.pixel_scale.dtype), self.pixel_scale
+        )
