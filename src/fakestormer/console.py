@@ -16,6 +16,7 @@ from fakestormer.types import Report
 from fakestormer.video.faces import BackendName
 
 if TYPE_CHECKING:
+    from fakestormer.data.manifest import Split
     from fakestormer.data.prepare import Progress as Prepared
     from fakestormer.data.prepare import Summary
 
@@ -45,6 +46,7 @@ def prepare_with_bar(
     workers: int,
     faces: BackendName,
     max_frames: int | None = 256,
+    split: Split | None = None,
 ) -> Summary:
     """`prepare_folder` with a progress bar, the list of what was rejected, and a closing line."""
     # Only here: preparing locks files in a way that some systems lack, and detection needs not.
@@ -78,6 +80,7 @@ def prepare_with_bar(
             validation_sources=hold_out,
             validation_fraction=validation_fraction,
             seed=recipe.training.seed,
+            split=split,
             table=table,
             progress=advance,
         )
@@ -121,6 +124,10 @@ def print_report(report: Report) -> None:
             f"  {face_name(face.number)}, {float(seconds.min()):.1f}-{float(seconds.max()):.1f} s:"
             f" {face.verdict} ({face.prediction.probability:.3f})"
         )
+        shots_s = face.prediction.shot_probabilities
+        if len(shots_s) > 1:
+            last, mean = float(shots_s[-1]), float(shots_s.mean())
+            print(f"    {len(shots_s)} shots: last {last:.3f}, mean {mean:.3f}")
         for warning in face.warnings:
             print(f"    note: {warning}")
     for warning in report.warnings:

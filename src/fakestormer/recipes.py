@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from fakestormer.model import config as model_config
 from fakestormer.model.config import ModelConfig
@@ -36,6 +36,15 @@ class Recipe(BaseModel):
     model: ModelConfig
     training: TrainingConfig
     prediction: PredictionConfig = PredictionConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.training.fakes == "videos" and self.model.branches:
+            raise ValueError(
+                "training.fakes 'videos' trains f alone, because nobody knows the boundary of a "
+                "fake video: set model.branches=[]"
+            )
+        return self
 
 
 def paper() -> Recipe:

@@ -17,6 +17,7 @@ from fakestormer.cli.options import (
     ValidationFraction,
     app,
     backend_of,
+    one_of,
     recipe_of,
     require_folder,
 )
@@ -24,12 +25,16 @@ from fakestormer.cli.options import (
 
 @app.command()
 def prepare(
-    videos: Annotated[Path, typer.Argument(help="a folder of real videos, at any depth")],
+    videos: Annotated[Path, typer.Argument(help="a folder of videos, at any depth")],
     store: Annotated[Path, typer.Option("--out", help="the track store to make or to go on with")],
     recipe_name: RecipeName = "tiny",
     set_: Assignments = None,
     hold_out: HoldOut = None,
     validation_fraction: ValidationFraction = 0.0,
+    split: Annotated[
+        str | None,
+        typer.Option(help="train, validation or test: of all videos the table is silent on"),
+    ] = None,
     table: Table = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 2,
     faces: Faces = "auto",
@@ -37,11 +42,12 @@ def prepare(
         int, typer.Option(min=0, help="of each video, from its beginning; 0 takes all")
     ] = 256,
 ) -> None:
-    """Follow the faces of many real videos and store their crops, for training.
+    """Follow the faces of many videos and store their crops, for training or evaluation.
 
     Stopped at any moment, the same command goes on where it was. Videos that cannot be used are
     listed with the reason. The source of a video is its folder, or in a flat folder its name up
-    to the last underscore before digits (grid_007.mp4 is of grid).
+    to the last underscore before digits (grid_007.mp4 is of grid). Videos are real unless the table
+    or a folder named "fake" says otherwise.
     """
     from fakestormer.console import prepare_with_bar
 
@@ -56,6 +62,7 @@ def prepare(
         workers=workers,
         faces=backend_of(faces),
         max_frames=max_frames or None,
+        split=None if split is None else one_of(split, "train", "validation", "test"),
     )
     if not summary.tracks:
         raise typer.Exit(ExitCode.ALL_FAILED)

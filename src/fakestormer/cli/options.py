@@ -81,6 +81,7 @@ ValidationFraction = Annotated[
     float, typer.Option(min=0, max=0.9, help="share of the other videos kept for validation")
 ]
 Table = Annotated[
-    Path | None, typer.Option(help="a CSV about the videos: path, and source, identity or split")
+    Path | None,
+    typer.Option(help="a CSV about the videos: path, and source, identity, split, label or method"),
 ]
 Faces = Annotated[str, typer.Option(help="face backend: auto, blazeface or dlib")]

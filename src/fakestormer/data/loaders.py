@@ -8,6 +8,9 @@ All randomness comes from generators keyed by these numbers, so a batch depends 
 processes that load it nor on the batches before it, and a run can be resumed at any step.
 Synthesis runs where the clips are read (workers, B = 1) or, for a whole batch, on the training
 device; both give the same pairs up to the device's rounding.
+
+A binary classifier can be trained on fake videos instead (Tables 5 and 9): then the pair of a real
+clip is a clip of a fake track, drawn at random, and nothing is blended.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
 from fakestormer.synthesis.config import SynthesisConfig
-from fakestormer.synthesis.pairs import make_pairs
+from fakestormer.synthesis.pairs import label_pairs, make_pairs
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.types import Clip, Targets
 from fakestormer.video.clips import cut_clips
@@ -43,13 +46,15 @@ class ClipBatch:
     """Real clips and the draws that will make their pseudo-fakes.
 
     frames: uint8 (B, T, 3, S, S), stored crops. landmarks: float32 (B, T, K, 2), crop px.
-    params: B values. sources: B names, "video.mp4#0@120".
+    params: B values. sources: B names, "video.mp4#0@120". fakes: uint8 (B, T, 3, S, S), clips of
+    fake videos to pair the real ones with; None where pseudo-fakes are to be made.
     """
 
     frames: Tensor
     landmarks: Tensor
     params: tuple[ClipParams, ...]
     sources: tuple[str, ...]
+    fakes: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,6 +86,15 @@ def synthesise(
 
     Raises InputError naming the clip of which no pair can be made.
     """
+    if batch.fakes is not None:
+        frames, targets = label_pairs(
+            batch.frames.to(device),
+            batch.fakes.to(device),
+            batch.params,
+            size=size,
+            patch_size=patch_size,
+        )
+        return PairBatch(frames=frames, targets=targets, sources=batch.sources)
     try:
         frames, targets = make_pairs(
             batch.frames.to(device),
@@ -178,12 +192,23 @@ class ClipPlan:
 
 
 class TrainingClips(Dataset[ClipBatch]):
-    """Reads the clip of a key and draws its synthesis; batches of one, joined by `collate`."""
+    """Reads the clip of a key and draws its synthesis; batches of one, joined by `collate`.
+
+    fakes: fake tracks, of T frames at least; where there are some, each real clip is paired with a
+    clip of one of them, drawn uniformly, instead of a pseudo-fake.
+    """
 
     def __init__(
-        self, store: Path, rows: Sequence[Row], plan: ClipPlan, config: SynthesisConfig
+        self,
+        store: Path,
+        rows: Sequence[Row],
+        plan: ClipPlan,
+        config: SynthesisConfig,
+        *,
+        fakes: Sequence[Row] = (),
     ) -> None:
         self.store, self.rows, self.plan, self.config = store, tuple(rows), plan, config
+        self.fakes = tuple(fakes)
         self._epoch: tuple[int, np.ndarray] | None = None  # the last epoch's clips, to not redraw
 
     def __getitem__(self, key: Key) -> ClipBatch:
@@ -196,16 +221,26 @@ class TrainingClips(Dataset[ClipBatch]):
         rng = np.random.default_rng(
             np.random.SeedSequence(self.plan.seed, spawn_key=(1, epoch, position))
         )
-        return one_clip(clip, sample(rng, self.config, clip_length=len(clip)))
+        params = sample(rng, self.config, clip_length=len(clip))
+        return one_clip(clip, params, fake=self._fake_clip(rng, len(clip)) if self.fakes else None)
+
+    def _fake_clip(self, rng: np.random.Generator, length: int) -> Clip:
+        row = self.fakes[int(rng.integers(len(self.fakes)))]
+        start = int(rng.integers(row.frames - length + 1))
+        return read_clip(
+            self.store / row.file, range(start, start + length), video=row.video, number=row.track
+        )
 
 
-def one_clip(clip: Clip, params: ClipParams) -> ClipBatch:
+def one_clip(clip: Clip, params: ClipParams, *, fake: Clip | None = None) -> ClipBatch:
     """A batch of one."""
+    source = clip.source if fake is None else f"{clip.source} and {fake.source}"
     return ClipBatch(
         frames=clip.frames[None],
         landmarks=clip.landmarks[None],
         params=(params,),
-        sources=(clip.source,),
+        sources=(source,),
+        fakes=None if fake is None else fake.frames[None],
     )
 
 
@@ -216,16 +251,20 @@ def one_clip_of(batch: ClipBatch, clip: int) -> ClipBatch:
         landmarks=batch.landmarks[clip : clip + 1],
         params=batch.params[clip : clip + 1],
         sources=batch.sources[clip : clip + 1],
+        fakes=None if batch.fakes is None else batch.fakes[clip : clip + 1],
     )
 
 
 def join_clips(batches: Sequence[ClipBatch]) -> ClipBatch:
-    """Several batches as one, in order."""
+    """Several batches as one, in order; all of them with fakes, or none."""
+    fakes = [batch.fakes for batch in batches if batch.fakes is not None]
+    assert len(fakes) in (0, len(batches)), "batches of two kinds"
     return ClipBatch(
         frames=torch.cat([batch.frames for batch in batches]),
         landmarks=torch.cat([batch.landmarks for batch in batches]),
         params=tuple(params for batch in batches for params in batch.params),
         sources=tuple(source for batch in batches for source in batch.sources),
+        fakes=torch.cat(fakes) if fakes else None,
     )
 
 

@@ -33,6 +33,7 @@ from fakestormer.video.crop import CropConfig
 from fakestormer.video.tracking import TrackingConfig
 
 Split = Literal["train", "validation", "test"]
+Label = Literal["real", "fake"]
 Reason = Literal[
     "undecodable",
     "decoder crashed",
@@ -57,7 +58,8 @@ class Row:
     """One face track, or one video or track that was rejected.
 
     video: path relative to the prepared folder, "/"-separated. group: what must not be torn apart
-    by a seeded split: an identity where the user's CSV names one, else the video. track: number
+    by a seeded split: an identity where the user's CSV names one, else the video. label: "real" or
+    "fake". method: how a fake was made, "" for real videos and where nobody said. track: number
     within the video, -1 for a rejected video. file: relative to the store, "" when rejected.
     first_frame: position in the video. face_side: px of the source, median over the track of the
     face box's longer side. landmarks: K. split: "" when rejected. rejected: "" for a usable track,
@@ -67,6 +69,7 @@ class Row:
     video: str
     sha256: str
     label: str = "real"
+    method: str = ""
     source: str = ""
     group: str = ""
     split: str = ""
@@ -84,6 +87,10 @@ class Row:
         if self.split and self.split not in get_args(Split):
             raise ValueError(
                 f"{self.video}: unknown split {self.split!r}; expected {', '.join(get_args(Split))}"
+            )
+        if self.label not in get_args(Label):
+            raise ValueError(
+                f"{self.video}: unknown label {self.label!r}; expected {', '.join(get_args(Label))}"
             )
         if self.rejected and self.rejected not in get_args(Reason):
             raise ValueError(f"{self.video}: unknown reason {self.rejected!r}")
@@ -108,17 +115,22 @@ class StoreSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelling:
-    """Where a video comes from and which split it belongs to; nothing here touches the crops.
+    """Where a video comes from, what it is, which split it is in; nothing here touches the crops.
 
     validation_sources: sources held out wholly. validation_fraction: share of the remaining groups
     that a seeded draw holds out; a few groups may all fall to one side, so where it is above 0 and
-    nothing usable is held out at all, the group with the smallest draw is. table: per video, what
-    the user's CSV says about it.
+    nothing usable is held out at all, the group with the smallest draw is. split: where it is
+    given, that of every video of which the table says nothing else. table: per video, what the
+    user's CSV says about it.
+
+    A video is fake where the table says so, else where it lies in a folder named "fake", at any
+    depth; the folder below that one is then its method.
     """
 
     validation_sources: frozenset[str] = frozenset()
     validation_fraction: float = 0.0
     seed: int = 0
+    split: Split | None = None
     table: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -157,15 +169,33 @@ class Labelling:
         said = self.table.get(row.video, {})
         source = self.source(row.video)
         group = said.get("identity") or row.video
-        split = said.get("split", "")
+        label, method = self.label(row.video)
+        split = said.get("split") or self.split or ""
         if not split:
             held_out = source in self.validation_sources or (
                 _uniform(self.seed, group) < self.validation_fraction
             )
             split = "validation" if held_out else "train"
         return dataclasses.replace(
-            row, source=source, group=group, split="" if row.rejected else split
+            row,
+            label=label,
+            method=method,
+            source=source,
+            group=group,
+            split="" if row.rejected else split,
         )
+
+    def label(self, video: str) -> tuple[Label, str]:
+        """("fake", method) or ("real", "")."""
+        said = self.table.get(video, {})
+        folders = [part.lower() for part in PurePosixPath(video).parent.parts]
+        fake = said["label"] == "fake" if said.get("label") else "fake" in folders
+        if not fake:
+            return "real", ""
+        below = (
+            PurePosixPath(video).parts[folders.index("fake") + 1 : -1] if "fake" in folders else ()
+        )
+        return "fake", said.get("method") or "/".join(below)
 
 
 def source_of(video: str) -> str:
@@ -184,10 +214,11 @@ def _uniform(seed: int, group: str) -> float:
 
 
 def read_table(path: Path, videos: Path) -> dict[str, dict[str, str]]:
-    """A CSV about the videos: a `path` column, and any of `source`, `identity` and `split`.
+    """A CSV about the videos: a `path` column, and any of the columns below.
 
-    Paths are relative to the CSV's own folder. Rows about files outside `videos` are left out.
-    Splits are train, validation (or val) and test; an empty cell says nothing. Returns {path
+    source, identity, split (train, validation or val, test), label (real or fake), method (how a
+    fake was made); an empty cell says nothing. Paths are relative to the CSV's own folder. Rows
+    about files outside `videos` are left out. Returns {path
     relative to `videos`: row}. Raises InputError naming the CSV, and the row where one is to blame.
     """
     try:
@@ -210,12 +241,20 @@ def read_table(path: Path, videos: Path) -> dict[str, dict[str, str]]:
                 f"{path}: row {number} ({row['path']}) has the split {row['split']!r}; use one of "
                 f"{', '.join(SPLIT_WORDS)}, or leave it empty"
             )
+        label = (row.get("label") or "").strip().lower()
+        if label not in ("", *get_args(Label)):
+            raise InputError(
+                f"{path}: row {number} ({row['path']}) has the label {row['label']!r}; use one of "
+                f"{', '.join(get_args(Label))}, or leave it empty"
+            )
         video = (path.parent / row["path"]).resolve()
         if video.is_relative_to(root):
             table[video.relative_to(root).as_posix()] = {
                 "source": row.get("source") or "",
                 "identity": row.get("identity") or "",
                 "split": SPLIT_WORDS[word] if word else "",
+                "label": label,
+                "method": row.get("method") or "",
             }
     return table
 
@@ -290,9 +329,11 @@ def read_manifest(store: Path) -> tuple[Row, ...]:
         raise InputError(f"{path}: is damaged; run prepare again, it writes it anew") from error
 
 
-def tracks_of(rows: Sequence[Row], split: Split) -> tuple[Row, ...]:
-    """The usable tracks of one split."""
-    return tuple(row for row in rows if row.split == split and not row.rejected)
+def tracks_of(rows: Sequence[Row], split: Split, label: Label = "real") -> tuple[Row, ...]:
+    """The usable tracks of one split, the real ones unless fakes are asked for."""
+    return tuple(
+        row for row in rows if (row.split, row.label) == (split, label) and not row.rejected
+    )
 
 
 def rejections(rows: Iterable[Row]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A folder of real videos -> a track store, resumable and in parallel.
+"""A folder of videos -> a track store, resumable and in parallel.
 
     video file -> frames -> face tracks -> crops (video/crop.py) -> tracks/*.zip + journal/*.json
     all journals -> manifest.parquet
@@ -25,6 +25,7 @@ from fakestormer.data.manifest import (
     Labelling,
     Reason,
     Row,
+    Split,
     StoreSettings,
     read_table,
     rejections,
@@ -90,6 +91,7 @@ def prepare_folder(
     validation_sources: tuple[str, ...] = (),
     validation_fraction: float = 0.0,
     seed: int = 0,
+    split: Split | None = None,
     table: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
@@ -98,8 +100,8 @@ def prepare_folder(
     backend: a name, or a picklable function that opens one. workers: processes, 0 = this one.
     max_frames: of each video, from its beginning (the paper's 256 for training); None takes all of
     them, as detection does. min_frames: shorter tracks are rejected (T of the network, at least).
-    validation_*, seed, table: see `Labelling` and `read_table`; changing them only rewrites the
-    manifest.
+    validation_*, seed, split, table: see `Labelling` and `read_table`; changing them only rewrites
+    the manifest.
 
     Raises InputError when there are no videos, when a named validation source does not exist, when
     the store was begun with other settings or with another folder, or is in use by another run;
@@ -111,6 +113,7 @@ def prepare_folder(
         validation_sources=frozenset(validation_sources),
         validation_fraction=validation_fraction,
         seed=seed,
+        split=split,
         table=said,
     )
     _check_sources(labelling, names)
@@ -148,7 +151,11 @@ def prepare_folder(
         resumed=resumed,
         tracks=len(good),
         frames=sum(row.frames for row in good),
-        by_split={split: sum(r.split == split for r in good) for split in ("train", "validation")},
+        by_split={
+            name: sum(row.split == name for row in good)
+            for name in ("train", "validation", "test")
+            if name != "test" or any(row.split == name for row in good)
+        },
         rejected=rejections(labelled),
     )
 
@@ -171,7 +178,7 @@ def find_videos(videos: Path, store: Path) -> list[str]:
     Raises InputError when nothing is left.
     """
     if not videos.is_dir():
-        raise InputError(f"{videos}: no such folder; give the folder that holds the real videos")
+        raise InputError(f"{videos}: no such folder; give the folder that holds the videos")
     own = store.resolve()
     names = sorted(
         path.relative_to(videos).as_posix()

@@ -16,7 +16,7 @@ REFERENCE_SIZE = 256
 HullType = Literal["full", "components", "extended", "facehull"]
 Normalisation = Literal["standard", "minmax", "gaussian3d"]
 Pooling = Literal["max", "linear"]
-Mode = Literal["csp", "frame-wise"]
+Mode = Literal["csp", "frame-wise", "shuffled"]
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Range = tuple[float, float]
@@ -45,7 +45,8 @@ class SynthesisConfig(BaseModel):
     """How pseudo-fake clips and their targets are made; the defaults are the recipe's.
 
     mode: "csp" draws the blending parameters once per clip (consistent synthesised parameters),
-    "frame-wise" once per frame (Table 6). Ranges are inclusive (lowest, highest).
+    "frame-wise" once per frame (Table 6); "shuffled" once per clip, the blended-in copy's frames in
+    a random order (in the manner of STG, paper 6.8). Ranges are inclusive (lowest, highest).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

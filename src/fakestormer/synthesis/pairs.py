@@ -11,7 +11,7 @@ from torch import Tensor
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.synthesis.cutout import cut_out, hide_patches
 from fakestormer.synthesis.params import ClipParams
-from fakestormer.synthesis.sbv import render
+from fakestormer.synthesis.sbv import render, show
 from fakestormer.synthesis.targets import derivative, normalise, patch_vulnerability, soft_labels
 from fakestormer.types import SelfBlended, Targets
 
@@ -66,3 +66,32 @@ def pair_targets(
         kept=kept,
     )
     return hide_patches(clips, kept), targets
+
+
+def label_pairs(
+    real_btchw: Tensor,
+    fake_btchw: Tensor,
+    params: Sequence[ClipParams],
+    *,
+    size: int,
+    patch_size: int,
+) -> tuple[Tensor, Targets]:
+    """B real clips and B clips of fake videos -> 2B clips as `make_pairs` gives them.
+
+    For binary classifiers (Tables 5 and 9): nothing is blended and nothing cut out, the rest of
+    each entry of `params` (flip, margin, jitter, JPEG) goes to both clips of its pair. Nobody knows
+    the boundary of a fake video: of the targets only `label` means anything, the others are 0.
+    """
+    count, length = real_btchw.shape[:2]
+    grid = size // patch_size
+    pairs = zip(real_btchw, fake_btchw, params, strict=True)
+    shown = [(show(real, p, size=size), show(fake, p, size=size)) for real, fake, p in pairs]
+    unknown_btgg = torch.zeros(2 * count, length, grid, grid, device=real_btchw.device)
+    targets = Targets(
+        boundary=unknown_btgg,
+        derivative=unknown_btgg,
+        soft_labels=unknown_btgg[..., 0, 0],
+        label=torch.cat((unknown_btgg.new_zeros(count), unknown_btgg.new_ones(count))),
+        kept=torch.ones_like(unknown_btgg[:, 0], dtype=torch.bool),
+    )
+    return torch.stack([real for real, _ in shown] + [fake for _, fake in shown]), targets

@@ -101,7 +101,8 @@ class ClipParams(BaseModel):
     """What one pair of a real clip and its pseudo-fake needs; nothing else is random.
 
     frames: one value (CSP) or T values (frame-wise). margin: pixels of a 256 px crop, cut off every
-    side; shift: (x, y), how far the window that is left moves, at most by the margin. Flip, margin,
+    side; shift: (x, y), how far the window that is left moves, at most by the margin. order: which
+    frame of the copy is blended into each frame, None for its own (STG shuffles). Flip, margin,
     shift, jitter, JPEG and cutout belong to the video: they are shared by all frames and by both
     clips, in the frame-wise mode too.
     """
@@ -110,6 +111,7 @@ class ClipParams(BaseModel):
 
     frames: tuple[SBVParams, ...] = Field(min_length=1)
     interpolation: Interpolation | None
+    order: tuple[int, ...] | None = None
     flip: bool
     margin: int = Field(ge=0)
     shift: tuple[int, int] = (0, 0)
@@ -122,7 +124,7 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
     """Draw everything random about one clip of `clip_length` frames; `rng` is the only state."""
     if clip_length < 1:
         raise ValueError(f"sample: a clip has at least 1 frame, got {clip_length}")
-    count = 1 if config.mode == "csp" else clip_length
+    count = clip_length if config.mode == "frame-wise" else 1
     flip = _happens(rng, config.flip_probability)
     margin = int(rng.integers(config.margin[0], config.margin[1] + 1))
     reach = min(config.shift, margin)
@@ -130,9 +132,11 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
     interpolation = None
     if config.interpolate_landmarks:
         interpolation = Interpolation(tau=config.tau, d_bar=config.d_bar)
+    frames = tuple(_sample_blending(rng, config) for _ in range(count))
     return ClipParams(
-        frames=tuple(_sample_blending(rng, config) for _ in range(count)),
+        frames=frames,
         interpolation=interpolation,
+        order=_shuffled(rng, clip_length) if config.mode == "shuffled" else None,
         flip=flip,
         margin=margin,
         shift=shift,
@@ -201,6 +205,14 @@ def _sample_cutout(rng: np.random.Generator, config: SynthesisConfig) -> Cutout:
         least_label=config.cutout_least_label,
         weaker_patch=float(rng.random()) if config.cutout_weaker_patch else None,
     )
+
+
+def _shuffled(rng: np.random.Generator, length: int) -> tuple[int, ...]:
+    """The frames in another order than their own; a single frame has none."""
+    while True:
+        order = tuple(int(frame) for frame in rng.permutation(length))
+        if length == 1 or order != tuple(range(length)):
+            return order
 
 
 def _happens(rng: np.random.Generator, probability: float) -> bool:

@@ -4,6 +4,9 @@
            -> the same margin cut off -> the same jitter for both clips
 
 X' is the copy, X the background; one of the two is colour-changed. The real clip of the pair is X.
+
+In the "shuffled" mode (STG, paper 6.8) the copy's frames change places, X'(t) being frame
+`order[t]` of it; the mask stays with the background's frames.
 """
 
 from __future__ import annotations
@@ -68,6 +71,15 @@ def render(
     return SelfBlended(real=real, fake=fake, mask=mask)
 
 
+def show(frames_tchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
+    """A clip as training shows it, with nothing blended: flip, margin, jitter and JPEG of `params`.
+
+    uint8 (T, 3, S, S) -> uint8 (T, 3, size, size).
+    """
+    frames_tchw = frames_tchw.flip(-1) if params.flip else frames_tchw
+    return _finish(frames_tchw.float(), params, size=size)
+
+
 def soft_mask(
     landmarks_fk2: Tensor, params: SBVParams, *, size: int, device: torch.device
 ) -> Tensor:
@@ -116,6 +128,12 @@ def _render_clip(
         landmarks_tk2 = interpolate_landmarks(landmarks_tk2, tau * scale, d_bar * scale)
     margin = params.margin * scale
     shift = (params.shift[0] * scale, params.shift[1] * scale)
+    if params.order is not None and len(params.order) != length:
+        raise ValueError(
+            f"render: an order of {len(params.order)} frames does not fit a clip of {length}; "
+            f"sample it with clip_length={length}"
+        )
+    order = list(params.order or range(length))
     here = pixel_grid(height=stored, width=stored, size=stored, device=device)
     share = length if len(params.frames) == 1 else 1
     # One frame at a time stays in a CPU's cache; a GPU wants them all.
@@ -126,25 +144,42 @@ def _render_clip(
         for start in range(first, first + share, step):
             at = slice(start, start + step)
             soft = mask[start - first : start - first + step]
-            twins = _blend(frames_tchw[at], soft, source, sbv)
-            twins = cut_margin(twins, margin=margin, size=size, shift=shift)
-            twins = change_colour(twins.round_().to(torch.uint8), params.jitter)
-            if params.jpeg_quality is not None:
-                twins = compress_jpeg(twins, params.jpeg_quality)
+            twins = _blend(frames_tchw[at], frames_tchw[order[at]], soft, source, sbv)
+            twins = _finish(twins, params, size=size)
             yield at, twins, cut_margin(soft, margin=margin, size=size, shift=shift)
 
 
-def _blend(frames_fchw: Tensor, mask_fhw: Tensor, source_2hw: Tensor, params: SBVParams) -> Tensor:
+def _finish(frames_fchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
+    """What is done alike to both clips and all frames: floating (F, 3, S, S) -> uint8, size."""
+    scale = size_scale(frames_fchw.shape[-1])
+    shift = (params.shift[0] * scale, params.shift[1] * scale)
+    frames = cut_margin(frames_fchw, margin=params.margin * scale, size=size, shift=shift)
+    frames = change_colour(frames.round().to(torch.uint8), params.jitter)
+    if params.jpeg_quality is not None:
+        frames = compress_jpeg(frames, params.jpeg_quality)
+    return frames
+
+
+def _blend(
+    frames_fchw: Tensor,
+    others_fchw: Tensor,
+    mask_fhw: Tensor,
+    source_2hw: Tensor,
+    params: SBVParams,
+) -> Tensor:
     """The background X and the pseudo-fake X~ = r M X' + (1 - r M) X, one after the other.
 
-    source: where the copy X' takes its pixels from. The result (2F, 3, S, S) is floating, as
-    resampling wants it, but holds whole 8-bit steps: stored frames of a real clip do, and finer
-    steps would tell a pseudo-fake.
+    frames: of the background. others: of the copy, the same unless the copy is shuffled. source:
+    where the copy X' takes its pixels from. The result (2F, 3, S, S) is floating, as resampling
+    wants it, but holds whole 8-bit steps: stored frames of a real clip do, and finer steps would
+    tell a pseudo-fake.
     """
-    changed = change_detail(change_colour(frames_fchw, params.colour), params.detail).float()
-    copy, background = frames_fchw.float(), changed
+    copy, background = others_fchw, frames_fchw
     if params.changed_side == "copy":
-        copy, background = background, copy
+        copy = change_detail(change_colour(copy, params.colour), params.detail)
+    else:
+        background = change_detail(change_colour(background, params.colour), params.detail)
     weight = rearrange(params.ratio * mask_fhw, "f h w -> f 1 h w")
-    fake = torch.lerp(background, take(copy, source_2hw, outside="border"), weight).round_()
-    return torch.cat((background, fake))
+    moved = take(copy.float(), source_2hw, outside="border")
+    fake = torch.lerp(background.float(), moved, weight).round_()
+    return torch.cat((background.float(), fake))

@@ -18,6 +18,9 @@ from fakestormer.video.tracking import TrackingConfig
 class TrainingConfig(BaseModel):
     """Defaults are the paper's recipe.
 
+    fakes: what real clips are paired with: "self-blended" pseudo-fakes (the method), or clips of
+    the store's fake training "videos", for the binary classifiers of Tables 5 and 9. fake_methods:
+    with "videos", only those made by these methods; empty takes all.
     batch_size: clips, real and fake together. learning_rate: the schedule's peak. freeze_epochs:
     epochs in which what came from pre-trained weights stands still. sam_rho: 0 trains without SAM.
     clips_per_track: at most so many clips of a track per epoch, None takes all. gradient_clip: the
@@ -27,6 +30,8 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    fakes: Literal["self-blended", "videos"] = "self-blended"
+    fake_methods: tuple[str, ...] = ()
     epochs: int = Field(default=100, ge=1)
     batch_size: int = Field(default=32, ge=2)
     learning_rate: float = Field(default=5e-4, gt=0)

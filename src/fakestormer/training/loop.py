@@ -28,7 +28,7 @@ from fakestormer.data.loaders import (
     TrainingClips,
     training_batches,
 )
-from fakestormer.data.manifest import Row, read_manifest, read_settings, tracks_of
+from fakestormer.data.manifest import Row, Split, read_manifest, read_settings, tracks_of
 from fakestormer.errors import InputError, SetupError
 from fakestormer.model.build import build
 from fakestormer.model.network import VideoNetwork
@@ -44,7 +44,12 @@ from fakestormer.training.config import RecipeLike
 from fakestormer.training.interrupt import interruptible
 from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import freeze, frozen_names, learning_rate
-from fakestormer.training.validation import ValidationSet, build_validation_set, validate
+from fakestormer.training.validation import (
+    ValidationSet,
+    build_validation_set,
+    validate,
+    videos_validation_set,
+)
 from fakestormer.types import Losses
 
 try:
@@ -86,6 +91,7 @@ class _Job:
     out: Path
     plan: ClipPlan
     training_rows: tuple[Row, ...]
+    fake_rows: tuple[Row, ...]
     validation_rows: tuple[Row, ...]
     initial_weights: Path | None
     resume: bool
@@ -136,6 +142,10 @@ def train(
     if not training_rows:
         raise InputError(f"{store}: no training track has {length} frames or more")
     validation_rows = tuple(row for row in tracks_of(rows, "validation") if row.frames >= length)
+    fake_rows: tuple[Row, ...] = ()
+    if recipe.training.fakes == "videos":
+        fake_rows = _fakes(store, rows, "train", recipe)
+        validation_rows += _fakes(store, rows, "validation", recipe)
     if not validation_rows and tracks_of(rows, "test"):
         raise InputError(
             f"{store}: has test videos but none held out for validation; a model is never chosen "
@@ -150,6 +160,7 @@ def train(
         out=out,
         plan=_plan(recipe, training_rows),
         training_rows=training_rows,
+        fake_rows=fake_rows,
         validation_rows=validation_rows,
         initial_weights=initial_weights,
         resume=resume,
@@ -165,6 +176,25 @@ def train(
     )
     result: TrainingResult = fabric.launch(partial(_run, job=job))
     return result
+
+
+def _fakes(store: Path, rows: tuple[Row, ...], split: Split, recipe: RecipeLike) -> tuple[Row, ...]:
+    """The fake tracks of a split that the recipe wants."""
+    methods = recipe.training.fake_methods
+    fakes = tuple(
+        row
+        for row in tracks_of(rows, split, "fake")
+        if row.frames >= recipe.model.frames and (not methods or row.method in methods)
+    )
+    if not fakes:
+        known = sorted({row.method or "not named" for row in rows if row.label == "fake"})
+        raise InputError(
+            f"{store}: no fake {split} track"
+            + (f" made by {', '.join(methods)}" if methods else "")
+            + f" (methods there: {', '.join(known) or 'none'}); prepare fake videos into it, or "
+            "train on pseudo-fakes"
+        )
+    return fakes
 
 
 def _strategy(devices: int, *, freezes: bool) -> Strategy | str:
@@ -223,7 +253,7 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult:
     if job.resume:
         restore(job.out / "checkpoints" / "last", network, optimizer)
     batches = training_batches(
-        TrainingClips(job.store, job.training_rows, plan, recipe.synthesis),
+        TrainingClips(job.store, job.training_rows, plan, recipe.synthesis, fakes=job.fake_rows),
         size=recipe.model.image_size,
         patch_size=recipe.model.patch_size,
         first_step=state.step,
@@ -282,7 +312,8 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult:
 
 def _first_state(job: _Job, network: VideoNetwork, fingerprint: str) -> RunState:
     """Where the run begins; loads pre-trained weights, or checks what is resumed."""
-    listed = json.dumps([(r.video, r.sha256, r.track, r.frames) for r in job.training_rows])
+    rows = (*job.training_rows, *job.fake_rows)
+    listed = json.dumps([(r.video, r.sha256, r.track, r.frames) for r in rows])
     tracks = hashlib.sha256(listed.encode()).hexdigest()
     if not job.resume:
         pretrained: frozenset[str] = frozenset()
@@ -346,6 +377,14 @@ def _record(fabric: Fabric, step: int, epoch: int, rate: float, losses: Losses) 
 
 
 def _validation_set(job: _Job) -> ValidationSet:
+    if job.fake_rows:
+        return videos_validation_set(
+            job.store,
+            job.validation_rows,
+            margin=job.recipe.prediction.margin,
+            model=job.recipe.model,
+            clips_per_track=job.recipe.training.validation_clips,
+        )
     return build_validation_set(
         job.store,
         job.validation_rows,

@@ -27,9 +27,10 @@ from fakestormer.errors import InputError, TrainingError
 from fakestormer.evaluation.metrics import auc
 from fakestormer.model.config import ModelConfig
 from fakestormer.model.network import VideoNetwork
-from fakestormer.prediction import pool
+from fakestormer.prediction import network_input, pool
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.synthesis.params import sample
+from fakestormer.types import Clip
 from fakestormer.video.clips import sample_clips
 
 
@@ -53,10 +54,66 @@ def build_validation_set(
     clips_per_track: int,
     seed: int,
 ) -> ValidationSet:
-    """Clips spread over every held-out track, and their pseudo-fakes.
+    """Clips spread over every held-out real track, and their pseudo-fakes.
 
     Raises InputError without rows, or when one of them is not of the validation split.
     """
+    _check_held_out(store, rows)
+    config = synthesis.model_copy(update={"cutout_probability": 0.0})
+    frames, video, label = [], [], []
+    for number, row in enumerate(rows):
+        params = sample(_rng(seed, row), config, clip_length=model.frames)
+        clips = [one_clip(clip, params) for clip in _spread(store, row, model, clips_per_track)]
+        pairs = synthesise(
+            join_clips(clips), config, size=model.image_size, patch_size=model.patch_size
+        )
+        count = len(clips)
+        frames.append(pairs.frames)
+        label.append(pairs.targets.label)
+        video.append(torch.tensor([2 * number] * count + [2 * number + 1] * count))
+    return _frozen(frames, video, label)
+
+
+def videos_validation_set(
+    store: Path,
+    rows: Sequence[Row],
+    *,
+    margin: float,
+    model: ModelConfig,
+    clips_per_track: int,
+) -> ValidationSet:
+    """Clips spread over every held-out track, real or fake by its label, as detection crops them.
+
+    For binary classifiers that train on fake videos. margin: px of a 256 px crop. Raises InputError
+    without both kinds, or when a row is not of the validation split.
+    """
+    _check_held_out(store, rows)
+    if {row.label for row in rows} != {"real", "fake"}:
+        raise InputError(
+            f"{store}: training on fake videos needs real and fake ones held out for validation; "
+            "prepare again with a split column in the table, or a fraction held out"
+        )
+    frames, video, label = [], [], []
+    for number, row in enumerate(rows):
+        clips = _spread(store, row, model, clips_per_track)
+        frames += [
+            network_input(clip.frames[None], margin=margin, size=model.image_size) for clip in clips
+        ]
+        video.append(torch.full((len(clips),), number))
+        label.append(torch.full((len(clips),), float(row.label == "fake")))
+    return _frozen(frames, video, label)
+
+
+def _spread(store: Path, row: Row, model: ModelConfig, count: int) -> list[Clip]:
+    """`count` clips of a track, spread evenly, or as many as it can fill."""
+    positions_ct = sample_clips("windows", row.frames, model.frames, frames=count * model.frames)
+    return [
+        read_clip(store / row.file, positions, video=row.video, number=row.track)
+        for positions in positions_ct
+    ]
+
+
+def _check_held_out(store: Path, rows: Sequence[Row]) -> None:
     for row in rows:
         if row.split != "validation":
             raise InputError(
@@ -68,26 +125,9 @@ def build_validation_set(
             f"{store}: no held-out videos to choose a model by; run prepare again with a source or "
             "a fraction held out for validation (finished videos are not done again)"
         )
-    config = synthesis.model_copy(update={"cutout_probability": 0.0})
-    frames, video, label = [], [], []
-    for number, row in enumerate(rows):
-        positions_ct = sample_clips(
-            "windows", row.frames, model.frames, frames=clips_per_track * model.frames
-        )
-        params = sample(_rng(seed, row), config, clip_length=model.frames)
-        clips = [
-            one_clip(
-                read_clip(store / row.file, positions, video=row.video, number=row.track), params
-            )
-            for positions in positions_ct
-        ]
-        pairs = synthesise(
-            join_clips(clips), config, size=model.image_size, patch_size=model.patch_size
-        )
-        count = len(clips)
-        frames.append(pairs.frames)
-        label.append(pairs.targets.label)
-        video.append(torch.tensor([2 * number] * count + [2 * number + 1] * count))
+
+
+def _frozen(frames: list[Tensor], video: list[Tensor], label: list[Tensor]) -> ValidationSet:
     together = torch.cat(frames)
     digest = hashlib.sha256(together.numpy().data)
     digest.update(torch.cat(video).numpy().data)
@@ -142,7 +182,7 @@ def validate(
         )
     videos = range(int(validation.video.max()) + 1)
     scores = [pool(logit[validation.video == video], pooling) for video in videos]
-    is_fake = [video % 2 for video in videos]  # 2k is a real video, 2k + 1 its pseudo-fake
+    is_fake = [float(validation.label[validation.video == video][0]) for video in videos]
     loss = F.binary_cross_entropy_with_logits(logit, validation.label)
     return {
         "auc_video": auc(is_fake, scores),
