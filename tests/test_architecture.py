@@ -28,6 +28,8 @@ LEVEL = {
     "training": 5,
     "recipes": 6,
     "detector": 7,
+    "convert": 7,
+    "verify_release": 7,
     "synthesize": 7,
     "console": 8,
     "cli": 9,

@@ -38,7 +38,7 @@ def test_detection_and_evaluation_give_the_same_number(
 ) -> None:
     """The evaluation path reads crops from a prepared store; detection cuts them from the video."""
     video = astronaut_video(tmp_path / "videos" / "face.mp4", count=count)
-    detector = detector.sampling(sampling)
+    detector = detector.predicting(sampling=sampling)
     report = detector.detect(video)
     store = tmp_path / "store"
     recipe = detector.recipe
@@ -151,7 +151,7 @@ def test_consecutive_sampling_takes_the_first_frames_of_the_face(
     """A title card comes first: the face's first 32 frames count, not the video's."""
     card = [np.full((360, 480, 3), 30, np.uint8)] * 35
     video = make_video(card + astronaut_frames(40), tmp_path / "card.mp4")
-    report = detector.sampling("consecutive").detect(video)
+    report = detector.predicting(sampling="consecutive").detect(video)
     assert report.faces[0].prediction.indices.flatten().tolist() == list(range(35, 67))
     assert report.warnings == ()
 

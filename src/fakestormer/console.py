@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from fakestormer.detector import Detector
+from fakestormer.errors import InputError
 from fakestormer.explain.report import face_name, shown
 from fakestormer.recipes import Recipe
 from fakestormer.types import Report
@@ -19,6 +28,8 @@ if TYPE_CHECKING:
     from fakestormer.data.manifest import Split
     from fakestormer.data.prepare import Progress as Prepared
     from fakestormer.data.prepare import Summary
+    from fakestormer.evaluation.protocol import FaceChoice, SplitChoice
+    from fakestormer.synthesis.config import SynthesisConfig
 
 
 def _bar() -> Progress:
@@ -95,6 +106,75 @@ def prepare_with_bar(
         f"{summary.videos} videos; {sum(summary.rejected.values())} videos or tracks rejected"
     )
     return summary
+
+
+def write_pairs_with_bar(
+    store: Path, folder: Path, *, split: SplitChoice, synthesis: SynthesisConfig, seed: int
+) -> str:
+    """`write_pairs` of a store's real tracks with a progress bar; returns a closing line."""
+    from fakestormer.data.manifest import read_manifest, tracks_of
+    from fakestormer.data.pseudo_fakes import write_pairs
+
+    rows = read_manifest(store)
+    splits: tuple[Split, ...] = ("train", "validation", "test") if split == "all" else (split,)
+    real = [row for one in splits for row in tracks_of(rows, one)]
+    if not real:
+        raise InputError(f"{store}: no real track in the split {split!r}; choose another")
+    with _bar() as bar:
+        task = bar.add_task("blending", total=len(real))
+        table = write_pairs(
+            store,
+            real,
+            folder,
+            synthesis=synthesis,
+            seed=seed,
+            progress=lambda done, _: bar.update(task, completed=done),
+        )
+    return (
+        f"{folder}: {len(real)} real clips and as many pseudo-fakes; go on with\n"
+        f"  fakestormer prepare {folder} --table {table} --split test --out STORE"
+    )
+
+
+def evaluate_with_bar(
+    detector: Detector,
+    stores: Mapping[str, Path],
+    folder: Path,
+    *,
+    split: SplitChoice,
+    face: FaceChoice,
+) -> dict[str, Any]:
+    """Score the stores' videos with a progress bar, write the results, return their document."""
+    from fakestormer.evaluation.protocol import score_store
+    from fakestormer.evaluation.results import evaluation_document, write_evaluation
+
+    scores = []
+    with _bar() as bar:
+        for name, store in stores.items():
+            task = bar.add_task(shown(name), total=None)
+
+            def advance(done: int, total: int, task: TaskID = task) -> None:
+                bar.update(task, completed=done, total=total)
+
+            scores += score_store(
+                detector.network,
+                detector.prediction,
+                detector.recipe.crop,
+                store,
+                name=name,
+                split=split,
+                face=face,
+                progress=advance,
+            )
+    document = evaluation_document(
+        scores,
+        stores,
+        model={"name": detector.name, **detector.fingerprint()},
+        settings=detector.prediction.model_dump(mode="json")
+        | {"clip_length": detector.network.config.frames, "split": split, "face": face},
+    )
+    write_evaluation(folder, scores, document)
+    return document
 
 
 def detect_with_bar(detector: Detector, path: Path) -> Report:

@@ -11,6 +11,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -51,6 +52,7 @@ class Detector:
         name: str,
         weights_sha256: str,
         trained_with: str | None = None,
+        licence: str | None = None,
         backend: FaceBackend | None = None,
         prediction: PredictionConfig | None = None,
     ) -> None:
@@ -60,6 +62,7 @@ class Detector:
         self.name = name
         self.weights_sha256 = weights_sha256
         self.trained_with = trained_with
+        self.licence = licence
         self._backend = backend
 
     @classmethod
@@ -104,20 +107,39 @@ class Detector:
             name=path.parent.name if path.name == "model.safetensors" else path.stem,
             weights_sha256=document["weights_sha256"],
             trained_with=document.get("face_backend"),
+            licence=document.get("licence"),
             backend=backend,
             prediction=prediction,
         )
 
-    def sampling(self, policy: Sampling) -> Detector:
-        """The same detector with another way to choose frames ("windows", "spread", ...)."""
+    def predicting(
+        self,
+        *,
+        sampling: Sampling | None = None,
+        shots: int | None = None,
+        shot_score: Literal["last", "mean"] | None = None,
+    ) -> Detector:
+        """The same detector with another way to choose frames, or several shots; None keeps.
+
+        Raises InputError for several shots of a model without h, which says what to hide.
+        """
+        changes = {"sampling": sampling, "shots": shots, "shot_score": shot_score}
+        prediction = self.prediction.model_copy(
+            update={name: value for name, value in changes.items() if value is not None}
+        )
+        if prediction.shots > 1 and "h" not in self.network.config.branches:
+            raise InputError(
+                f"{self.name}: this model has no h, which says what to hide between shots; use 1"
+            )
         return Detector(
             self.network,
             self.recipe,
             name=self.name,
             weights_sha256=self.weights_sha256,
             trained_with=self.trained_with,
+            licence=self.licence,
             backend=self._backend,
-            prediction=self.prediction.model_copy(update={"sampling": policy}),
+            prediction=prediction,
         )
 
     @property
@@ -128,7 +150,11 @@ class Detector:
         return self._backend
 
     def fingerprint(self) -> dict[str, str]:
-        """What has to be the same for the same answer: weights, recipe, versions, face models."""
+        """What has to be the same for the same answer: weights, recipe, versions, face models.
+
+        With it the licence of weights that are not ours, so that it goes where their scores go.
+        """
+        licence = {} if self.licence is None else {"licence": self.licence}
         return {
             "name": self.name,
             "weights_sha256": self.weights_sha256,
@@ -137,6 +163,7 @@ class Detector:
             "fakestormer": version("fakestormer"),
             "torch": torch.__version__,
             "python": platform.python_version(),
+            **licence,
         }
 
     def detect(self, path: str | Path, *, progress: Progress | None = None) -> Report:

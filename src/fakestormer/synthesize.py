@@ -11,7 +11,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-import av
 import cv2
 import numpy as np
 import torch
@@ -38,11 +37,11 @@ from fakestormer.types import Clip, FaceTrack, SelfBlended
 from fakestormer.video.clips import read_clips
 from fakestormer.video.crop import CropConfig
 from fakestormer.video.decode import probe, stream_frames
+from fakestormer.video.encode import write_film
 from fakestormer.video.faces import BackendName, FaceBackend, open_backend
 from fakestormer.video.tracking import TrackingConfig, find_tracks
 
 _COLUMNS = 8
-_CRF = "12"
 
 
 class SynthesisRecord(BaseModel):
@@ -246,7 +245,7 @@ def _write_all(
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as partial:
         folder = Path(partial)
         for name, pictures_tchw in films.items():
-            _write_film(folder / name, pictures_tchw, rate)
+            write_film(folder / name, pictures_tchw, rate)
         written = cv2.imwrite(
             str(folder / "contact_sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
         )
@@ -307,18 +306,3 @@ def _sheet(clip: Clip, record: SynthesisRecord) -> np.ndarray:
     )
     names = [f"frame {int(clip.indices[i])}" for i in at]
     return contact_sheet(title, names, blocks)
-
-
-def _write_film(path: Path, pictures_tchw: Tensor, rate: Fraction) -> None:
-    """H.264 in mp4, close to lossless, 4:2:0; so an odd side repeats its last row or column."""
-    height, width = pictures_tchw.shape[-2:]
-    pictures_tchw = pictures_tchw[:, :, [*range(height), *[-1] * (height % 2)]]
-    pictures_tchw = pictures_tchw[..., [*range(width), *[-1] * (width % 2)]]
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": _CRF})
-        stream.height, stream.width = (int(side) for side in pictures_tchw.shape[-2:])
-        stream.pix_fmt = "yuv420p"
-        for picture_chw in pictures_tchw:
-            rgb_hwc = picture_chw.permute(1, 2, 0).contiguous().cpu().numpy()
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb_hwc, format="rgb24")))
-        container.mux(stream.encode())

@@ -56,6 +56,8 @@ def fake_face() -> FakeFace:
         first_second: float = 0.0,
         seconds_apart: float = 1.6,
         warnings: tuple[str, ...] = (),
+        branches: tuple[str, ...] = ("h", "g"),
+        shots: Sequence[float] | None = None,
     ) -> FaceReport:
         rng = np.random.default_rng(number)
         clips = len(scores)
@@ -89,9 +91,13 @@ def fake_face() -> FakeFace:
         prediction = Prediction(
             probability=float(probabilities.mean()) if clips else 0.0,
             clip_probabilities=probabilities,
-            shot_probabilities=probabilities.mean(0, keepdim=True),
-            frame_scores=(probabilities[:, None] + wobble).clamp(0.0, 1.0),
-            derivative=torch.from_numpy(change),
+            shot_probabilities=probabilities.mean(0, keepdim=True)
+            if shots is None
+            else torch.tensor(shots, dtype=torch.float32),
+            frame_scores=(probabilities[:, None] + wobble).clamp(0.0, 1.0)
+            if "g" in branches
+            else None,
+            derivative=torch.from_numpy(change) if "h" in branches else None,
             indices=(seconds * 25).round().long(),
             pts_seconds=seconds,
         )

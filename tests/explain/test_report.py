@@ -293,6 +293,53 @@ def test_face_without_clips_and_no_score(fake_face: FakeFace, fake_report: FakeR
     assert "No clip of this face was scored." in page.text
 
 
+PLAIN = "This model is a plain classifier: it gives a score without explanation"
+
+
+def test_network_without_h_shows_no_heat_map(fake_face: FakeFace, fake_report: FakeReport) -> None:
+    page = page_of(fake_report((fake_face(branches=("g",)),)))
+    assert page.open == []
+    assert not any(image.get("class") == "layer" for image in page.all("img"))
+    assert "view" not in {i.get("name") for i in page.all("input")}
+    assert not re.search("heat map|standard deviation", page.text, flags=re.IGNORECASE)
+    assert "Frame score 0." in page.text
+    assert "This model does not say where in a frame the trace lies." in page.text
+    assert PLAIN not in page.text
+
+
+def test_network_without_g_shows_no_frame_scores(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    page = page_of(fake_report((fake_face(branches=("h",)),)))
+    assert page.open == []
+    assert not re.search("frame scores?\\b", page.text, flags=re.IGNORECASE)
+    assert not any("frame score" in (f.get("data-caption") or "") for f in page.all("figure"))
+    assert not any(e.get("class") == "bar" for e in page.all("span"))
+    assert sum(image.get("class") == "layer" for image in page.all("img")) == 3 * 3
+    assert "This model gives no scores of single frames." in page.text
+    assert PLAIN not in page.text
+
+
+def test_plain_classifier_is_called_so(fake_face: FakeFace, fake_report: FakeReport) -> None:
+    page = page_of(fake_report((fake_face(branches=()),)))
+    assert page.open == []
+    assert PLAIN in page.text
+    assert not re.search(
+        "heat map|standard deviation|frame scores?\\b|border|None", page.text, flags=re.IGNORECASE
+    )
+    assert len([i for i in page.all("img") if "at 0:" in (i["alt"] or "")]) == 3 * 4, "frames stay"
+    assert "0.930" in page.text
+
+
+def test_several_shots_show_the_last_and_the_mean(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    text = page_of(fake_report((fake_face(shots=(0.9, 0.75, 0.6)),))).text
+    assert "Face 1, shots 3: last 0.600000, mean 0.750000 (each: 0.900, 0.750, 0.600)" in text
+    assert "Frame scores and heat map are those of the first of 3 shots" in text
+    assert "shots" not in page_of(fake_report()).text
+
+
 @pytest.mark.parametrize("frames", [1, 8, 16])
 def test_other_clip_lengths_and_grids(
     fake_face: FakeFace, fake_report: FakeReport, frames: int

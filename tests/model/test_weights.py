@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fakestormer.model.baselines import build_timesformer
+from fakestormer.model.build import build
 from fakestormer.model.config import ModelConfig
-from fakestormer.model.fakestormer import FakeSTormer
-from fakestormer.model.fakestormer import build_fakestormer as build
+from fakestormer.model.fakestormer import FakeSTormer, build_fakestormer
 from fakestormer.model.weights import (
     load_pretrained,
     load_weights,
@@ -29,7 +30,7 @@ def config(**changes: object) -> ModelConfig:
 
 def network(seed: int = 0, **changes: object) -> FakeSTormer:
     torch.manual_seed(seed)
-    return build(config(**changes))
+    return build_fakestormer(config(**changes))
 
 
 def same(a: FakeSTormer, b: FakeSTormer) -> bool:
@@ -138,14 +139,21 @@ def vit(width: int = 16, depth: int = 2, grid: int = 4) -> dict[str, Tensor]:
     return {name: torch.randn(shape, generator=g) for name, shape in shapes.items()}
 
 
-def as_transformers(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def as_transformers(state: dict[str, Tensor], prefix: str, *, modules: bool) -> dict[str, Tensor]:
+    """`vit` under transformers' names: those it publishes, or those of its version 5's modules."""
+    layers = "layers" if modules else "encoder.layer"
     names = {
         "norm1": "layernorm_before",
-        "attn.proj": "attention.output.dense",
+        "attn.proj": "attention.o_proj" if modules else "attention.output.dense",
         "norm2": "layernorm_after",
-        "mlp.fc1": "intermediate.dense",
-        "mlp.fc2": "output.dense",
+        "mlp.fc1": "mlp.fc1" if modules else "intermediate.dense",
+        "mlp.fc2": "mlp.fc2" if modules else "output.dense",
     }
+    qkv = (
+        ("attention.q_proj", "attention.k_proj", "attention.v_proj")
+        if modules
+        else ("attention.attention.query", "attention.attention.key", "attention.attention.value")
+    )
     rest = {
         "cls_token": "embeddings.cls_token",
         "pos_embed": "embeddings.position_embeddings",
@@ -159,11 +167,11 @@ def as_transformers(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
         if key in rest:
             out[prefix + rest[key]] = tensor
             continue
-        _, i, name, kind = key.split(".", 2)[0], *_split(key)
-        layer = f"{prefix}encoder.layer.{i}."
+        i, name, kind = _split(key)
+        layer = f"{prefix}{layers}.{i}."
         if name == "attn.qkv":
-            for part, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                out[f"{layer}attention.attention.{part}.{kind}"] = piece.clone()
+            for part, piece in zip(qkv, tensor.chunk(3), strict=True):
+                out[f"{layer}{part}.{kind}"] = piece.clone()
         else:
             out[f"{layer}{names[name]}.{kind}"] = tensor
     return out
@@ -175,27 +183,41 @@ def _split(key: str) -> tuple[str, str, str]:
 
 
 DECODER = {"mask_token": torch.zeros(1, 1, 8), "decoder_embed.weight": torch.zeros(8, 16)}
+HEAD = {"head.weight": torch.zeros(10, 16)}
+HF_DECODER = {"decoder.decoder_embed.weight": torch.zeros(8, 16)}
 
 
-@pytest.mark.parametrize("layout", ["original", "timm", "transformers", "transformers-bare"])
-def test_three_layouts_of_one_model_load_alike(tmp_path: Path, layout: str) -> None:
-    source = vit()
-    extra: dict[str, Tensor] = DECODER
-    if layout == "original":
-        path = tmp_path / "mae.pth"
-        torch.save({"model": source | DECODER}, path)
-    elif layout == "timm":
-        path = tmp_path / "model.safetensors"
-        extra = {"head.weight": torch.zeros(10, 16)}
-        save_file(source | extra, path)
+def write(state: dict[str, Tensor], path: Path, *, wrap: bool = False) -> Path:
+    if path.suffix == ".safetensors":
+        save_file(state, path)
     else:
-        path = tmp_path / "model.safetensors"
-        extra = {"decoder.decoder_embed.weight": torch.zeros(8, 16)}
-        save_file(as_transformers(source, "" if "bare" in layout else "vit.") | extra, path)
+        torch.save({"model": state} if wrap else state, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    "layout",
+    ["original", "timm", "transformers", "transformers-bare", "transformers-modules"],
+)
+def test_three_layouts_of_one_model_load_alike(tmp_path: Path, layout: str, suffix: str) -> None:
+    source = vit()
+    path = tmp_path / f"model{suffix}"
+    extra: dict[str, Tensor]
+    if layout == "original":
+        extra = DECODER
+        write(source | extra, path, wrap=True)
+    elif layout == "timm":
+        extra = HEAD
+        write(source | extra, path)
+    else:
+        extra = HF_DECODER
+        prefix = "" if "bare" in layout else "vit."
+        write(as_transformers(source, prefix, modules="modules" in layout) | extra, path)
     target, start = network(), network()
     report = load_pretrained(target, path)
 
-    assert report.layout == layout.removesuffix("-bare")
+    assert report.layout == layout.partition("-")[0]
     assert report.ignored == tuple(sorted(extra))
     assert report.missing == report.unexpected == report.mismatched == report.resized == ()
     backbone, block = target.backbone, target.backbone.blocks[1].state_dict()
@@ -248,15 +270,17 @@ def test_wrong_keys_of_a_published_file_are_each_named(tmp_path: Path) -> None:
 
 
 def test_separate_query_key_value_that_are_incomplete_are_named(tmp_path: Path) -> None:
-    state = as_transformers(vit(), "vit.")
-    del state["vit.encoder.layer.0.attention.attention.key.weight"]
-    save_file(state, tmp_path / "m.safetensors")
-    report = load_pretrained(network(), tmp_path / "m.safetensors", strict=False)
-    assert report.missing == ("backbone.blocks.0.spatial_attention.qkv.weight",)
-    assert report.unexpected == (
-        "vit.encoder.layer.0.attention.attention.query.weight",
-        "vit.encoder.layer.0.attention.attention.value.weight",
-    )
+    for modules, names in (
+        (False, [f"encoder.layer.0.attention.attention.{part}" for part in ("query", "value")]),
+        (True, [f"layers.0.attention.{part}_proj" for part in ("q", "v")]),
+    ):
+        state = as_transformers(vit(), "vit.", modules=modules)
+        gone = "layers.0.attention.k_proj" if modules else "encoder.layer.0.attention.attention.key"
+        del state[f"vit.{gone}.weight"]
+        save_file(state, tmp_path / "m.safetensors")
+        report = load_pretrained(network(), tmp_path / "m.safetensors", strict=False)
+        assert report.missing == ("backbone.blocks.0.spatial_attention.qkv.weight",)
+        assert report.unexpected == tuple(f"vit.{name}.weight" for name in names)
 
 
 def test_positions_of_a_published_file_are_fitted_to_our_grid(tmp_path: Path) -> None:
@@ -268,6 +292,31 @@ def test_positions_of_a_published_file_are_fitted_to_our_grid(tmp_path: Path) ->
     assert "backbone.embedding.position" in report.loaded
     expected = resize_positions(state["pos_embed"][0], 4)
     assert torch.equal(target.backbone.embedding.position, expected)
+
+
+def test_the_plain_timesformer_starts_from_the_same_files(tmp_path: Path) -> None:
+    state = vit(grid=6)
+    torch.save({"model": state}, tmp_path / "mae.pth")
+    torch.manual_seed(0)
+    target = build_timesformer(
+        config(architecture="timesformer", branches=(), temporal_init="copy_spatial")
+    )
+    report = load_pretrained(target, tmp_path / "mae.pth")
+    embedding = target.backbone.embedding
+    assert torch.equal(embedding.class_token, state["cls_token"].flatten())
+    assert torch.equal(embedding.position, resize_positions(state["pos_embed"][0], 4))
+    assert not embedding.time.any()
+    assert torch.equal(target.backbone.norm.weight, state["norm.weight"])
+    block = target.backbone.blocks[1].state_dict()
+    for kind in ("spatial", "temporal"):
+        qkv = block[f"{kind}_attention.qkv.weight"]
+        assert torch.equal(qkv, state["blocks.1.attn.qkv.weight"])
+    assert not block["temporal_linear.weight"].any()
+
+    parameters = dict(target.named_parameters())
+    assert report.missing == report.unexpected == report.mismatched == ()
+    assert report.loaded | set(report.new) == parameters.keys()
+    assert all("temporal" in n or n.endswith("time") or n[0] == "f" for n in report.new)
 
 
 def test_temporal_attention_is_copied_from_what_was_loaded(tmp_path: Path) -> None:
@@ -284,9 +333,21 @@ def test_what_cannot_start_from_a_vit_says_so(tmp_path: Path) -> None:
     torch.save({"model": vit()}, tmp_path / "mae.pth")
     with pytest.raises(ValueError, match="stem='patch'"):
         load_pretrained(network(stem="conv"), tmp_path / "mae.pth")
+    with pytest.raises(ValueError, match=r"mae\.pth: architecture 'resnet3d' does not start from"):
+        load_pretrained(build(config(architecture="resnet3d", branches=())), tmp_path / "mae.pth")
+    with pytest.raises(ValueError, match=r"mae\.pth: architecture 'release' does not start from"):
+        load_pretrained(
+            build(config(architecture="release", tokens="averaged")), tmp_path / "mae.pth"
+        )
     save_file({"fc.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"no ViT in a layout known here.*fc\.weight"):
         load_pretrained(network(), tmp_path / "other.safetensors")
+
+
+def test_a_time_embedding_without_an_extra_slot_stays_without() -> None:
+    ramp = torch.linspace(-1, 1, 4)[:, None]
+    resized = resize_time(ramp, 7, extra=0)
+    torch.testing.assert_close(resized, torch.linspace(-1, 1, 7)[:, None])
 
 
 @pytest.mark.parametrize(("old", "new"), [(4, 4), (4, 8), (8, 16), (16, 4), (1, 4)])

@@ -62,7 +62,7 @@ def prepare(
         workers=workers,
         faces=backend_of(faces),
         max_frames=max_frames or None,
-        split=None if split is None else one_of(split, "train", "validation", "test"),
+        split=one_of(split, "train", "validation", "test"),
     )
     if not summary.tracks:
         raise typer.Exit(ExitCode.ALL_FAILED)

@@ -1,4 +1,4 @@
-"""Commands that judge videos: detect."""
+"""Commands that judge videos: detect, saliency."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import typer
 from fakestormer.cli.options import (
     ExitCode,
     Faces,
+    SamplingName,
+    Shots,
+    ShotScore,
     app,
     backend_of,
     one_of,
@@ -28,9 +31,9 @@ def detect(
     report: Annotated[
         Path | None, typer.Option(help="write one HTML report per video into this folder")
     ] = None,
-    sampling: Annotated[
-        str | None, typer.Option(help="windows, consecutive or spread; else the model's own")
-    ] = None,
+    sampling: SamplingName = None,
+    shots: Shots = None,
+    shot_score: ShotScore = None,
     faces: Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
@@ -47,8 +50,11 @@ def detect(
     if report is not None:
         require_folder(report, "--report")
     detector = Detector.load(model, device=device, backend=open_backend(backend_of(faces)))
-    if sampling is not None:
-        detector = detector.sampling(one_of(sampling, "consecutive", "spread", "windows"))
+    detector = detector.predicting(
+        sampling=one_of(sampling, "consecutive", "spread", "windows"),
+        shots=shots,
+        shot_score=one_of(shot_score, "last", "mean"),
+    )
     results = []
     failed = 0
     for path in videos:
@@ -65,6 +71,50 @@ def detect(
                 print(f"  report: {write_report(found, report)}")
         if json_file is not None:
             write_results(json_file, results)
+    if failed == len(videos):
+        raise typer.Exit(ExitCode.ALL_FAILED)
+    if failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+@app.command("saliency")
+def draw_saliency(
+    videos: Annotated[list[Path], typer.Argument(help="video files")],
+    model: Annotated[
+        Path, typer.Option(envvar="FAKESTORMER_MODEL", help="a model: .safetensors or its folder")
+    ],
+    out: Annotated[Path, typer.Option(help="write the sheets into this folder")],
+    clips: Annotated[int, typer.Option(min=1, help="sheets per video: its highest clips")] = 1,
+    faces: Faces = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+) -> None:
+    """Draw what the branches h and g drew on: a sheet for each of a video's highest clips."""
+    from fakestormer.console import detect_with_bar
+    from fakestormer.detector import Detector
+    from fakestormer.errors import InputError
+    from fakestormer.explain.report import face_name, shown
+    from fakestormer.explain.saliency import explainable
+    from fakestormer.explain.saliency_sheet import write_saliency_sheets
+    from fakestormer.video.faces import open_backend
+
+    require_folder(out, "--out")
+    detector = Detector.load(model, device=device, backend=open_backend(backend_of(faces)))
+    explainable(detector.network, str(model))
+    failed = 0
+    for path in videos:
+        try:
+            report = detect_with_bar(detector, path)
+            for face, clip, sheet in write_saliency_sheets(
+                report, detector.network, out, clips=clips
+            ):
+                score = float(face.prediction.clip_probabilities[clip])
+                print(
+                    f"{shown(report.path)}: {face_name(face.number)}, clip {clip + 1} of "
+                    f"{len(face.crops)} ({score:.3f}): {sheet}"
+                )
+        except InputError as error:
+            failed += 1
+            say(str(error))
     if failed == len(videos):
         raise typer.Exit(ExitCode.ALL_FAILED)
     if failed:

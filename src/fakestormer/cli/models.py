@@ -1,4 +1,4 @@
-"""Commands about set-up and models: setup, recipe."""
+"""Commands about set-up and models: setup, recipe, convert, verify-release."""
 
 from __future__ import annotations
 
@@ -37,3 +37,57 @@ def recipe(
 ) -> None:
     """Print a recipe as JSON: every field that --set can change, with its value."""
     print(recipe_of(name, set_ or []).model_dump_json(indent=2))
+
+
+@app.command()
+def convert(
+    weights: Annotated[Path, typer.Argument(help="the authors' checkpoint, a .pth file")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="the model to write: .safetensors, or a folder")
+    ],
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="attention heads; else width / 64, as in every ViT")
+    ] = None,
+) -> None:
+    """Make a model of the weights that the authors of FakeSTormer publish, if you have them.
+
+    Only tensors are read; no code in the file is run. The model works like any other here, on the
+    authors' network, which differs from the paper's.
+    """
+    from fakestormer.convert import LICENCE_NOTE
+    from fakestormer.convert import convert as run
+
+    print(f"{run(weights, output, heads=heads)}: the authors' network, with its .json beside it.")
+    print(LICENCE_NOTE)
+
+
+@app.command()
+def verify_release(
+    file: Annotated[Path, typer.Argument(help="an .npz of a released network and its numbers")],
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="attention heads; else found by trying")
+    ] = None,
+) -> None:
+    """Compare our copy of the authors' network with numbers of theirs, array by array.
+
+    Prints the largest error of each; exits with 4 when one is above its limit.
+    """
+    from fakestormer.errors import InputError
+    from fakestormer.verify_release import table
+    from fakestormer.verify_release import verify_release as run
+
+    done = run(file, heads=heads)
+    c = done.config
+    print(
+        f"{file}: {c.image_size} px, patch {c.patch_size}, D = {c.width}, {c.depth} blocks, "
+        f"T = {c.frames}, {c.heads} heads ({done.heads_from})"
+    )
+    print(table(done))
+    worst = done.worst
+    if not worst.ok:
+        raise InputError(
+            f"{file}: {sum(not row.ok for row in done.rows)} of {len(done.rows)} comparisons "
+            f"disagree, most of all {worst.name}, by {worst.error:.1e} where {worst.limit:.1e} is "
+            "allowed"
+        )
+    print(f"all {len(done.rows)} comparisons agree; closest to its limit: {worst.name}")

@@ -54,9 +54,9 @@ def recipe_of(name: str, assignments: list[str]) -> Recipe:
         raise typer.BadParameter(str(error)) from error
 
 
-def one_of(value: str, *choices: str) -> Any:
-    """The value, if it is one of the choices; else wrong usage, naming them."""
-    if value not in choices:
+def one_of(value: str | None, *choices: str) -> Any:
+    """The value, if it is None or one of the choices; else wrong usage, naming them."""
+    if value is not None and value not in choices:
         raise typer.BadParameter(f"'{value}' is not one of {', '.join(choices)}")
     return value
 
@@ -85,3 +85,10 @@ Table = Annotated[
     typer.Option(help="a CSV about the videos: path, and source, identity, split, label or method"),
 ]
 Faces = Annotated[str, typer.Option(help="face backend: auto, blazeface or dlib")]
+SamplingName = Annotated[
+    str | None, typer.Option(help="windows, consecutive or spread; else the model's own")
+]
+Shots = Annotated[
+    int | None, typer.Option(min=1, max=20, help="judge so often, hiding what h points at")
+]
+ShotScore = Annotated[str | None, typer.Option(help="what counts of several shots: last or mean")]

@@ -60,15 +60,8 @@ def heat_layer(derivative_tgg: Tensor, *, scale: float, size: int) -> Pixels:
     D~ is upsampled bilinearly as a signed value, then cut to [0, scale] and coloured. Raises
     ValueError when scale is not positive.
     """
-    if not scale > 0.0:
-        raise ValueError(f"heat_layer: expected a scale above 0, got {scale}")
-    change_tgg = torch.nan_to_num(derivative_tgg.detach().float().cpu(), nan=0.0)
-    upsampled = F.interpolate(
-        rearrange(change_tgg, "t g h -> t 1 g h"), (size, size), mode="bilinear"
-    )
-    levels = (upsampled[:, 0] / scale).clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
-    levels[:1] = 0
-    layer: Pixels = colour_table()[levels.numpy()]
+    layer = _coloured(derivative_tgg, scale=scale, size=size)
+    layer[:1] = colour_table()[0]
     return layer
 
 
@@ -78,14 +71,42 @@ def heat_map(derivative_tgg: Tensor, frames_t3hw: Tensor, *, scale: float) -> Te
     derivative_tgg: (T, G, G), D~. frames_t3hw: uint8 (T, 3, H, W), square. scale: from
     `display_scale`, the same for all clips that are to be compared.
     """
+    _check("heat_map", derivative_tgg, frames_t3hw)
+    size = frames_t3hw.shape[-1]
+    return _laid_over(heat_layer(derivative_tgg, scale=scale, size=size), frames_t3hw)
+
+
+def saliency_map(values_tgg: Tensor, frames_t3hw: Tensor, *, scale: float) -> Tensor:
+    """The same, for maps that mean something in the first frame too: nothing at 0, up to scale."""
+    _check("saliency_map", values_tgg, frames_t3hw)
+    size = frames_t3hw.shape[-1]
+    return _laid_over(_coloured(values_tgg, scale=scale, size=size), frames_t3hw)
+
+
+def _check(name: str, values_tgg: Tensor, frames_t3hw: Tensor) -> None:
     count, channels, height, width = frames_t3hw.shape
-    if channels != 3 or height != width or len(derivative_tgg) != count:
+    if channels != 3 or height != width or len(values_tgg) != count:
         raise ValueError(
-            f"heat_map: expected square frames (T, 3, S, S) and as many maps (T, G, G), "
-            f"got {tuple(frames_t3hw.shape)} and {tuple(derivative_tgg.shape)}"
+            f"{name}: expected square frames (T, 3, S, S) and as many maps (T, G, G), "
+            f"got {tuple(frames_t3hw.shape)} and {tuple(values_tgg.shape)}"
         )
-    layer = torch.from_numpy(heat_layer(derivative_tgg, scale=scale, size=width))
-    layer_t4hw = rearrange(layer, "t h w c -> t c h w").float()
+
+
+def _coloured(values_tgg: Tensor, *, scale: float, size: int) -> Pixels:
+    """RGBA uint8 (T, size, size, 4)."""
+    if not scale > 0.0:
+        raise ValueError(f"heat_layer: expected a scale above 0, got {scale}")
+    values_tgg = torch.nan_to_num(values_tgg.detach().float().cpu(), nan=0.0)
+    upsampled = F.interpolate(
+        rearrange(values_tgg, "t g h -> t 1 g h"), (size, size), mode="bilinear"
+    )
+    levels = (upsampled[:, 0] / scale).clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
+    layer: Pixels = colour_table()[levels.numpy()]
+    return layer
+
+
+def _laid_over(layer_thwc: Pixels, frames_t3hw: Tensor) -> Tensor:
+    layer_t4hw = rearrange(torch.from_numpy(layer_thwc), "t h w c -> t c h w").float()
     alpha = layer_t4hw[:, 3:] / 255.0
     blended = (1.0 - alpha) * frames_t3hw.detach().cpu().float() + alpha * layer_t4hw[:, :3]
     return blended.round().to(torch.uint8)

@@ -31,7 +31,7 @@ THUMBNAIL_SIDE = 96
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A frame and, but for a clip's first frame, the heat map to lay over it."""
+    """A frame and the heat map to lay over it: none for a clip's first frame, or without h."""
 
     frame: str
     layer: str | None
@@ -84,20 +84,19 @@ def _pictures(
     faces: tuple[FaceReport, ...], *, side: int, quality: int, clips: int
 ) -> Iterator[tuple[tuple[int, int], ClipPictures]]:
     for f, face in enumerate(faces):
-        scale = overlays.display_scale(face.prediction.derivative)
+        change_ctgg = face.prediction.derivative
+        scale = None if change_ctgg is None else overlays.display_scale(change_ctgg)
         ranked = face.prediction.clip_probabilities.argsort(descending=True, stable=True)
         for c in sorted(ranked[:clips].tolist()):
-            layers = overlays.heat_layer(
-                face.prediction.derivative[c], scale=scale, size=min(LAYER_SIDE, side)
-            )
+            layers: list[str | None] = [None] * len(face.crops[c])
+            if change_ctgg is not None and scale is not None:
+                drawn = overlays.heat_layer(change_ctgg[c], scale=scale, size=min(LAYER_SIDE, side))
+                layers[1:] = [_url(layer, quality=LAYER_QUALITY) for layer in drawn[1:]]
             yield (
                 (f, c),
                 tuple(
-                    Picture(
-                        frame=_frame_url(frame, side=side, quality=quality),
-                        layer=_url(layer, quality=LAYER_QUALITY) if t else None,
-                    )
-                    for t, (frame, layer) in enumerate(zip(face.crops[c], layers, strict=True))
+                    Picture(frame=_frame_url(frame, side=side, quality=quality), layer=layer)
+                    for frame, layer in zip(face.crops[c], layers, strict=True)
                 ),
             )
 

@@ -26,7 +26,7 @@ import torch
 from fakestormer.errors import InputError
 from fakestormer.explain import overlays, pictures, timeline
 from fakestormer.explain.pictures import Album, Picture
-from fakestormer.types import FaceReport, Report, Verdict
+from fakestormer.types import FaceReport, Prediction, Report, Verdict
 
 DEFAULT_THRESHOLD = 0.5
 
@@ -36,15 +36,18 @@ JOINERS = "\u200c\u200d"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameView:
-    """A frame as printed. `picture` is None where the page had no room for it."""
+    """A frame as printed. `score` is None without g, `picture` where the page had no room for it.
+
+    strongest, place: the largest value of D~ in this frame and where it lies; None and "" for a
+    clip's first frame, and without h.
+    """
 
     index: int
     time: str
-    score: float
+    score: float | None
     picture: Picture | None
-    strongest: float
+    strongest: float | None
     place: str
-    """Largest value of D~ in this frame and where it lies; for a clip's first frame "" ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +66,28 @@ class ClipView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShotsView:
+    """What several shots said about a face. `each`: the score of every shot alone."""
+
+    each: tuple[float, ...]
+    last: float
+    mean: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaceView:
-    """A face as printed. `squares`: the crops' (x, y, side) in per cent of the video's picture."""
+    """A face as printed. `squares`: the crops' (x, y, side) in per cent of the video's picture.
+
+    scale: the value of D~ drawn brightest, None without h. shots: None where one shot was all.
+    """
 
     number: int
     name: str
     verdict: Verdict
     decisive: bool
     score: float
-    scale: float
+    shots: ShotsView | None
+    scale: float | None
     thumbnail: str | None
     clips: tuple[ClipView, ...]
     warnings: tuple[str, ...]
@@ -154,6 +170,8 @@ def render_report(report: Report, *, date: datetime.date) -> str:
         report=report,
         faces=faces,
         decisive=decisive,
+        shows_change=all(face.prediction.derivative is not None for face in report.faces),
+        scores_frames=all(face.prediction.frame_scores is not None for face in report.faces),
         threshold=threshold,
         undecided=undecided_width(report),
         threshold_y=timeline.height(threshold),
@@ -199,7 +217,7 @@ def _face(
     album: Album,
 ) -> FaceView:
     prediction = face.prediction
-    assert prediction.frame_scores.shape[:2] == face.crops.shape[:2], "crops of other clips"
+    assert prediction.indices.shape == face.crops.shape[:2], "crops of other clips"
     probabilities = prediction.clip_probabilities.tolist()
     highest = max(range(len(probabilities)), key=probabilities.__getitem__, default=0)
     clips: list[ClipView] = []
@@ -226,7 +244,10 @@ def _face(
         verdict=face.verdict,
         decisive=face.number == report.face_number,
         score=prediction.probability,
-        scale=overlays.display_scale(prediction.derivative),
+        shots=_shots(prediction),
+        scale=None
+        if prediction.derivative is None
+        else overlays.display_scale(prediction.derivative),
         thumbnail=pictures.thumbnail(face),
         clips=tuple(clips),
         warnings=tuple(shown(w) for w in face.warnings),
@@ -236,15 +257,25 @@ def _face(
 
 def _frame(face: FaceReport, c: int, t: int, picture: Picture | None) -> FrameView:
     prediction = face.prediction
-    change_gg = torch.nan_to_num(prediction.derivative[c, t], nan=0.0)
+    strongest, place = None, ""
+    if prediction.derivative is not None and t:
+        change_gg = torch.nan_to_num(prediction.derivative[c, t], nan=0.0)
+        strongest, place = float(change_gg.max()), overlays.strongest_place(change_gg)
     return FrameView(
         index=int(prediction.indices[c, t]),
         time=timeline.time_code(float(prediction.pts_seconds[c, t])),
-        score=float(prediction.frame_scores[c, t]),
+        score=None if prediction.frame_scores is None else float(prediction.frame_scores[c, t]),
         picture=picture,
-        strongest=float(change_gg.max()) if t else 0.0,
-        place=overlays.strongest_place(change_gg) if t else "",
+        strongest=strongest,
+        place=place,
     )
+
+
+def _shots(prediction: Prediction) -> ShotsView | None:
+    each = prediction.shot_probabilities.tolist()
+    if len(each) < 2:
+        return None
+    return ShotsView(each=tuple(each), last=each[-1], mean=sum(each) / len(each))
 
 
 def _squares(

@@ -84,16 +84,72 @@ class MLP(nn.Module):
         return y
 
 
-class DividedBlock(nn.Module):
-    """Temporal attention, then spatial attention, then MLP; pre-norm, each with a residual.
+class DividedLayers(nn.Module):
+    """The layers of a block with divided attention, and what each of its three branches adds.
 
     Temporal attention runs along the time line of each position and ends in a linear layer that
-    starts at zero, so that the untrained block is the image model's. A temporal token attends only
-    with its own position, a spatial token only with its own frame; the two never meet.
+    starts at zero, so that the untrained block is the image model's. Spatial attention runs within
+    each frame, whose first token comes from outside the patches. Which tokens those are, and where
+    they go, is the business of the subclasses.
 
     Stochastic depth drops whole branches: of one (clip, position) in temporal attention, one
     (clip, frame) in spatial attention, one clip in the MLP. The release drops before the linear
     layer, whose bias then survives; here the whole branch goes.
+    """
+
+    def __init__(
+        self, width: int, heads: int, *, mlp_hidden: int, drop_path: float, norm_eps: float
+    ) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.temporal_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.temporal_attention = Attention(width, heads)
+        self.temporal_linear = nn.Linear(width, width)
+        self.spatial_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.spatial_attention = Attention(width, heads)
+        self.mlp_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.mlp = MLP(width, mlp_hidden)
+
+    def _over_time(self, lines_bnld: Tensor) -> Tensor:
+        """What temporal attention adds to the time line of each position: (b, n, l, d) -> same."""
+        rows_rld = self.temporal_norm(rearrange(lines_bnld, "b n l d -> (b n) l d"))
+        y_rld = self.temporal_linear(self.temporal_attention(rows_rld))
+        y_rld = drop_rows(y_rld, self.drop_path, training=self.training)
+        return rearrange(y_rld, "(b n) l d -> b n l d", b=len(lines_bnld))
+
+    def _over_space(self, z_btnd: Tensor, z_s: Tensor) -> tuple[Tensor, Tensor]:
+        """What spatial attention adds: to patches (b, t, n, d), to each frame's token (b, t, d)."""
+        y_rld = self.spatial_attention(self._frames(z_btnd, z_s))
+        y_rld = drop_rows(y_rld, self.drop_path, training=self.training)
+        y_btld = rearrange(y_rld, "(b t) l d -> b t l d", t=z_btnd.shape[1])
+        y_token, y_patches = torch.split(y_btld, [1, z_btnd.shape[2]], dim=2)
+        return y_patches, y_token.squeeze(2)
+
+    def _frames(self, z_btnd: Tensor, z_s: Tensor) -> Tensor:
+        """The rows of spatial attention, normalised: (b t, 1 + n, d), z_s (b, s, d) first."""
+        b, t, _, d = z_btnd.shape
+        x_btld = torch.cat([z_s.expand(b, t, d).unsqueeze(2), z_btnd], dim=2)
+        x_rld: Tensor = self.spatial_norm(rearrange(x_btld, "b t l d -> (b t) l d"))
+        return x_rld
+
+    def _keep(self, z_btnd: Tensor) -> Tensor:
+        """Stochastic depth of the MLP: (b,), one draw for all tokens of a clip."""
+        clips = torch.ones(len(z_btnd), dtype=z_btnd.dtype, device=z_btnd.device)
+        return drop_rows(clips, self.drop_path, training=self.training)
+
+    def _mlp(self, x: Tensor, keep_b: Tensor) -> Tensor:
+        """x: (b, ..., d), with its residual. keep_b: (b,) of `_keep`."""
+        y: Tensor = self.mlp(self.mlp_norm(x))
+        if self.training and self.drop_path:
+            y = y * keep_b.view(-1, *([1] * (x.ndim - 1)))
+        return x + y
+
+
+class DividedBlock(DividedLayers):
+    """Temporal attention, then spatial attention, then MLP; pre-norm, each with a residual.
+
+    A temporal token attends only with its own position, a spatial token only with its own frame;
+    the two never meet.
 
     average: which tokens leave the block as their mean over the clip ("averaged" tokens: mean
     after attention and before the MLP, like the release; "neither" is the paper).
@@ -109,23 +165,16 @@ class DividedBlock(nn.Module):
         norm_eps: float,
         average: Literal["neither", "temporal", "both"],
     ) -> None:
-        super().__init__()
-        self.drop_path = drop_path
+        super().__init__(
+            width, heads, mlp_hidden=mlp_hidden, drop_path=drop_path, norm_eps=norm_eps
+        )
         self.average = average
-        self.temporal_norm = nn.LayerNorm(width, eps=norm_eps)
-        self.temporal_attention = Attention(width, heads)
-        self.temporal_linear = nn.Linear(width, width)
-        self.spatial_norm = nn.LayerNorm(width, eps=norm_eps)
-        self.spatial_attention = Attention(width, heads)
-        self.mlp_norm = nn.LayerNorm(width, eps=norm_eps)
-        self.mlp = MLP(width, mlp_hidden)
 
     def forward(self, z_btnd: Tensor, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(b, t, n, d), (b, s, d), (b, p, d) -> the same; s and p become 1 where averaged."""
         z_btnd, z_t = self._attend_over_time(z_btnd, z_t)
         z_btnd, z_s = self._attend_over_space(z_btnd, z_s)
-        clips = torch.ones(len(z_btnd), dtype=z_btnd.dtype, device=z_btnd.device)
-        keep_b = drop_rows(clips, self.drop_path, training=self.training)
+        keep_b = self._keep(z_btnd)
         return self._mlp(z_btnd, keep_b), self._mlp(z_s, keep_b), self._mlp(z_t, keep_b)
 
     def spatial_attention_map(self, z_btnd: Tensor, z_s: Tensor, z_t: Tensor) -> Tensor:
@@ -140,36 +189,16 @@ class DividedBlock(nn.Module):
     def _attend_over_time(self, z_btnd: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
         b, t, n, d = z_btnd.shape
         token_bn1d = z_t.expand(b, n, d).unsqueeze(2)
-        lines = torch.cat([rearrange(z_btnd, "b t n d -> b n t d"), token_bn1d], dim=2)
-        y_rld = self.temporal_attention(
-            self.temporal_norm(rearrange(lines, "b n l d -> (b n) l d"))
+        y_bnld = self._over_time(
+            torch.cat([rearrange(z_btnd, "b t n d -> b n t d"), token_bn1d], dim=2)
         )
-        y_rld = drop_rows(self.temporal_linear(y_rld), self.drop_path, training=self.training)
-        y_bnld = rearrange(y_rld, "(b n) l d -> b n l d", n=n)
         y_patches, y_token = torch.split(y_bnld, [t, 1], dim=2)
         z_btnd = z_btnd + rearrange(y_patches, "b n t d -> b t n d")
         z_t = z_t + y_token.squeeze(2)
         return z_btnd, z_t if self.average == "neither" else z_t.mean(dim=1, keepdim=True)
 
     def _attend_over_space(self, z_btnd: Tensor, z_s: Tensor) -> tuple[Tensor, Tensor]:
-        y_rld = self.spatial_attention(self._frames(z_btnd, z_s))
-        y_rld = drop_rows(y_rld, self.drop_path, training=self.training)
-        y_btld = rearrange(y_rld, "(b t) l d -> b t l d", t=z_btnd.shape[1])
-        y_token, y_patches = torch.split(y_btld, [1, z_btnd.shape[2]], dim=2)
-        z_s = z_s + y_token.squeeze(2)
+        y_patches, y_token = self._over_space(z_btnd, z_s)
+        z_s = z_s + y_token
         z_s = z_s.mean(dim=1, keepdim=True) if self.average == "both" else z_s
         return z_btnd + y_patches, z_s
-
-    def _frames(self, z_btnd: Tensor, z_s: Tensor) -> Tensor:
-        """The rows of spatial attention, normalised: (b t, 1 + n, d), spatial token first."""
-        b, t, _, d = z_btnd.shape
-        x_btld = torch.cat([z_s.expand(b, t, d).unsqueeze(2), z_btnd], dim=2)
-        x_rld: Tensor = self.spatial_norm(rearrange(x_btld, "b t l d -> (b t) l d"))
-        return x_rld
-
-    def _mlp(self, x: Tensor, keep_b: Tensor) -> Tensor:
-        """x: (b, ..., d). keep_b: (b,), stochastic depth: one draw for all tokens of a clip."""
-        y: Tensor = self.mlp(self.mlp_norm(x))
-        if self.training and self.drop_path:
-            y = y * keep_b.view(-1, *([1] * (x.ndim - 1)))
-        return x + y

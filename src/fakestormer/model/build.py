@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from fakestormer.model.baselines import build_resnet3d, build_timesformer
 from fakestormer.model.config import Architecture, ModelConfig
 from fakestormer.model.fakestormer import build_fakestormer
 from fakestormer.model.network import VideoNetwork
+from fakestormer.model.release import build_release
 
 _BUILDERS: Mapping[Architecture, Callable[[ModelConfig], VideoNetwork]] = {
     "fakestormer": build_fakestormer,
+    "timesformer": build_timesformer,
+    "resnet3d": build_resnet3d,
+    "release": build_release,
 }
 
 

@@ -24,6 +24,12 @@ class ModelConfig(BaseModel):
     stem: "patch" is ViT's one linear layer per patch; "conv" is a small stack of convolutions,
     which learns faster from scratch on little data and has no counterpart in MAE weights.
     drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
+
+    "timesformer" has one class token per clip, so `tokens` says nothing to it. "resnet3d" has
+    neither patches nor blocks to choose: it takes image_size, frames and width (baselines.py says
+    which network a width gives) and ignores depth, heads, mlp_ratio, drop_path, head_dropout,
+    tokens, temporal_init, stem and norm_eps; its patch_size is only that of cutout and of the
+    targets, which are made for every network alike.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,20 +61,42 @@ class ModelConfig(BaseModel):
             raise ValueError(f"branches: each once, got {', '.join(self.branches)}")
         if self.architecture in ("timesformer", "resnet3d") and self.branches:
             raise ValueError(f"architecture '{self.architecture}' has f alone: set branches to []")
+        if self.architecture == "release":
+            self._fits_release()
         if self.image_size % self.patch_size:
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
             )
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if self.width % 8:
-            raise ValueError(f"width {self.width} is not a multiple of 8")
+        multiple = 4 if self.architecture == "release" else 8
+        if self.width % multiple:
+            raise ValueError(f"width {self.width} is not a multiple of {multiple}")
         if self.stem == "conv" and (self.patch_size < 4 or self.patch_size.bit_count() != 1):
             raise ValueError(
                 f"stem 'conv' halves the frame until patches are left: patch_size must be a power "
                 f"of two from 4 on, not {self.patch_size}"
             )
         return self
+
+    def _fits_release(self) -> None:
+        """The weights that this architecture is for leave no choice."""
+        fixed = {
+            "tokens": "averaged",
+            "stem": "patch",
+            "temporal_init": "default",
+            "branches": ("h", "g"),
+        }
+        for name, value in fixed.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"architecture 'release' is as its authors built it: {name} must be {value}"
+                )
+        if self.width % self.frames:
+            raise ValueError(
+                f"architecture 'release' gives each frame D / T channels in g: width {self.width} "
+                f"is not a multiple of frames {self.frames}"
+            )
 
 
 def base() -> ModelConfig:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fakestormer.model.attention import DividedBlock
+from fakestormer.model.attention import DividedBlock, DividedLayers
 from fakestormer.model.backbone import Backbone, ConvStem, Features, PatchStem, TokenEmbedding
 from fakestormer.model.config import ModelConfig
 from fakestormer.model.heads import ClassificationHead, SpatialHead, TemporalHead, patch_volume
@@ -98,7 +98,7 @@ class FakeSTormer(VideoNetwork):
 def copy_spatial_to_temporal(network: nn.Module) -> None:
     """Start every temporal attention, with its norm, from the spatial one of its block."""
     for block in network.modules():
-        if isinstance(block, DividedBlock):
+        if isinstance(block, DividedLayers):
             block.temporal_norm.load_state_dict(block.spatial_norm.state_dict())
             block.temporal_attention.load_state_dict(block.spatial_attention.state_dict())
 
@@ -119,25 +119,25 @@ def sincos_positions(grid: int, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def _initialise(network: FakeSTormer) -> None:
-    """ViT's initialisation; the temporal linear layers and the time embedding start at zero."""
-    for module in network.backbone.modules():
+def initialise_layers(network: nn.Module) -> None:
+    """ViT's initialisation of linear layers and patches; temporal linear layers start at zero."""
+    for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
-    for block in network.backbone.blocks:
-        assert isinstance(block, DividedBlock)
-        nn.init.zeros_(block.temporal_linear.weight)
-    for head in (network.f, network.g):
-        for module in head.modules() if head is not None else ():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
-    stem = network.backbone.stem
-    if isinstance(stem, PatchStem):
-        # As the linear layer that it is (MAE): Xavier over (patch pixels, D).
-        nn.init.xavier_uniform_(stem.proj.weight.flatten(1))
-        nn.init.zeros_(stem.proj.bias)  # type: ignore[arg-type]
+    for module in network.modules():
+        if isinstance(module, DividedLayers):
+            nn.init.zeros_(module.temporal_linear.weight)
+        elif isinstance(module, PatchStem):
+            # As the linear layer that it is (MAE): Xavier over (patch pixels, D).
+            nn.init.xavier_uniform_(module.proj.weight.flatten(1))
+            nn.init.zeros_(module.proj.bias)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def _initialise(network: FakeSTormer) -> None:
+    """Tokens as ViT's class token, fixed positions; the time embedding is zero already."""
+    initialise_layers(network)
     embedding = network.backbone.embedding
     nn.init.trunc_normal_(embedding.spatial_token, std=0.02)
     nn.init.trunc_normal_(embedding.temporal_token, std=0.02)

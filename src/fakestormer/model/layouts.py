@@ -1,8 +1,11 @@
 """The keys of published ViT checkpoints, translated to the names of our parameters.
 
-Three layouts: "original" (MAE's authors) and "timm" name their tensors alike and differ in the
-wrapping; "transformers" has other names, and separate query, key and value. Everything here is a
-function of keys: files are the business of weights.py.
+Three layouts. "original" (MAE's authors) and "timm" name their tensors alike; the authors' files
+wrap them in {"model": ...} or hold the decoder too. "transformers" has other names, and separate
+query, key and value: the names that are published and that `save_pretrained` writes
+("encoder.layer.0.attention.attention.query"), or those of transformers 5's modules, which their
+`state_dict` gives ("layers.0.attention.q_proj"). Everything here is a function of keys: files are
+the business of weights.py.
 """
 
 from __future__ import annotations
@@ -29,14 +32,24 @@ _BLOCK = {
     "mlp.fc1": "mlp.fc1",
     "mlp.fc2": "mlp.fc2",
 }
-# transformers name -> timm's.
+# Those of our last norms that take the place of the image model's.
+_NORMS = ("patch_norm", "spatial_norm", "norm")
+# transformers name -> timm's, published names and then those of transformers 5's modules.
+_TRANSFORMERS_LAYER = re.compile(r"(?:encoder\.layer|layers)\.(\d+)\.(.+)\.(weight|bias)")
 _TRANSFORMERS_BLOCK = {
     "layernorm_before": "norm1",
     "attention.output.dense": "attn.proj",
     "layernorm_after": "norm2",
     "intermediate.dense": "mlp.fc1",
     "output.dense": "mlp.fc2",
+    "attention.o_proj": "attn.proj",
+    "mlp.fc1": "mlp.fc1",
+    "mlp.fc2": "mlp.fc2",
 }
+_TRANSFORMERS_QKV = (
+    ("attention.attention.query", "attention.attention.key", "attention.attention.value"),
+    ("attention.q_proj", "attention.k_proj", "attention.v_proj"),
+)
 _TRANSFORMERS_REST = {
     "embeddings.cls_token": "cls_token",
     "embeddings.position_embeddings": "pos_embed",
@@ -57,18 +70,26 @@ def is_transformers(keys: Mapping[str, Tensor]) -> bool:
     return any("embeddings.patch_embeddings." in key for key in keys)
 
 
+def is_original(keys: Mapping[str, Tensor]) -> bool:
+    """Whether MAE's authors' decoder is among these keys."""
+    return any(key == "mask_token" or key.startswith("decoder_") for key in keys)
+
+
 def our_names(key: str) -> tuple[str, ...]:
-    """A key of the original or timm layout -> the names that take its value here."""
+    """A key of the original or timm layout -> the names that may take its value here.
+
+    No network has all of them: FakeSTormer has no class token, and the plain TimeSformer no other.
+    """
     block = re.fullmatch(r"blocks\.(\d+)\.(.+)\.(weight|bias)", key)
     if block and block[2] in _BLOCK:
         return (f"backbone.blocks.{block[1]}.{_BLOCK[block[2]]}.{block[3]}",)
     return {
-        "cls_token": ("backbone.embedding.spatial_token",),
+        "cls_token": ("backbone.embedding.spatial_token", "backbone.embedding.class_token"),
         "pos_embed": (POSITION,),
         "patch_embed.proj.weight": ("backbone.stem.proj.weight",),
         "patch_embed.proj.bias": ("backbone.stem.proj.bias",),
-        "norm.weight": ("backbone.patch_norm.weight", "backbone.spatial_norm.weight"),
-        "norm.bias": ("backbone.patch_norm.bias", "backbone.spatial_norm.bias"),
+        "norm.weight": tuple(f"backbone.{norm}.weight" for norm in _NORMS),
+        "norm.bias": tuple(f"backbone.{norm}.bias" for norm in _NORMS),
     }.get(key, ())
 
 
@@ -82,12 +103,10 @@ def from_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     renamed: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
         short = key.removeprefix("vit.")
-        layer = re.fullmatch(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias)", short)
-        part = re.fullmatch(r"attention\.attention\.(query|key|value)", layer[2]) if layer else None
-        if layer and part:
-            names = [
-                key.replace(f".{part[1]}.", f".{other}.") for other in ("query", "key", "value")
-            ]
+        layer = _TRANSFORMERS_LAYER.fullmatch(short)
+        parts = next((parts for parts in _TRANSFORMERS_QKV if layer and layer[2] in parts), None)
+        if layer and parts:
+            names = [key.replace(layer[2], part) for part in parts]
             if all(name in tensors for name in names):
                 renamed[f"blocks.{layer[1]}.attn.qkv.{layer[3]}"] = torch.cat(
                     [tensors[name] for name in names]

@@ -26,6 +26,7 @@ from fakestormer.model.layouts import (
     comes_from_image_model,
     from_transformers,
     is_ignored,
+    is_original,
     is_transformers,
     our_names,
 )
@@ -98,16 +99,26 @@ def load_weights(
 def load_pretrained(
     network: VideoNetwork, path: str | Path, *, strict: bool = True
 ) -> PretrainedReport:
-    """Start from an MAE ViT encoder: .pth of the authors, or timm's or transformers' safetensors.
+    """Start FakeSTormer or the plain TimeSformer from an MAE ViT encoder.
 
-    The layout is recognised by its keys. MAE's final norm goes to patch and spatial tokens, its
-    class token becomes the spatial token; position embeddings are interpolated to our grid. With
+    path: .safetensors, or what torch.save wrote (.pth, .bin), in the layout of MAE's authors, of
+    timm or of transformers, recognised by its keys. MAE's class token becomes the spatial token and
+    its final norm goes to patch and spatial tokens (the plain TimeSformer has a class token and one
+    norm, as MAE has); position embeddings are interpolated to our grid. With
     temporal_init "copy_spatial" the temporal attentions start from the loaded spatial ones (they
     count as new: they train in the warm-up). Only tensors are read from .pth files, no objects.
     With `strict`, missing, unexpected and mismatched keys raise one InputError that names them
     all, and nothing is loaded; without, what fits is loaded and the report names the rest.
+
+    Also raises InputError for a network that is no such transformer, and for a file that is none.
     """
     path = Path(path)
+    architecture = network.config.architecture
+    if architecture not in ("fakestormer", "timesformer"):
+        raise InputError(
+            f"{path}: architecture '{architecture}' does not start from a ViT for images; train it "
+            f"without starting weights, or choose 'fakestormer' or 'timesformer'"
+        )
     if network.config.stem != "patch":
         raise InputError(
             f"{path}: a stem of convolutions has no counterpart in a ViT; use stem='patch'"
@@ -170,16 +181,17 @@ def resize_positions(position: Tensor, grid: int) -> Tensor:
     return torch.cat([position[:1], resized.to(position.dtype)])
 
 
-def resize_time(time: Tensor, frames: int) -> Tensor:
-    """Time embedding (t + 1, d) -> (frames + 1, d); the last slot, "no frame", is kept.
+def resize_time(time: Tensor, frames: int, *, extra: int = 1) -> Tensor:
+    """Time embedding (t + extra, d) -> (frames + extra, d); the extra slots at the end are kept.
 
-    Linear in time; the first and the last frame keep their embeddings.
+    Linear in time; the first and the last frame keep their embeddings. FakeSTormer has one extra
+    slot, "no frame in particular", the plain TimeSformer none.
     """
-    old = len(time) - 1
+    old = len(time) - extra
     if old == frames:
         return time
     weights = _linear_weights(old, torch.linspace(0, old - 1, frames, dtype=torch.float64))
-    return torch.cat([(weights @ time[:-1].double()).to(time.dtype), time[-1:]])
+    return torch.cat([(weights @ time[:old].double()).to(time.dtype), time[old:]])
 
 
 def _linear_weights(old: int, at: Tensor) -> Tensor:
@@ -216,7 +228,7 @@ def _read_vit(path: Path) -> _ViT:
         if isinstance(entry, Tensor) and key not in ignored
     }
     not_tensors = tuple(sorted(entries.keys() - tensors.keys() - set(ignored)))
-    layout = "original" if wrapped else "timm"
+    layout = "original" if wrapped or is_original(entries) else "timm"
     if is_transformers(tensors):
         layout, tensors = "transformers", from_transformers(tensors)
     if "patch_embed.proj.weight" not in tensors:
@@ -242,8 +254,11 @@ def _resized(state: Mapping[str, Tensor], network: VideoNetwork) -> dict[str, Te
         and _is_square(len(position) - 1)
     ):
         resized[POSITION] = resize_positions(position, config.grid)
-    if TIME in state and len(state[TIME]) != config.frames + 1:
-        resized[TIME] = resize_time(state[TIME], config.frames)
+    time, own = state.get(TIME), network.state_dict().get(TIME)
+    if time is not None and own is not None:
+        extra = len(own) - config.frames
+        if len(time) > extra and len(time) != len(own):
+            resized[TIME] = resize_time(time, config.frames, extra=extra)
     return resized
 
 

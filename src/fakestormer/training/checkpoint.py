@@ -66,13 +66,15 @@ def save_model(
     metrics: Mapping[str, Any],
     *,
     face_backend: str | None = None,
+    licence: str | None = None,
 ) -> Path:
     """Write a model for `load_model`: `path` is a folder, or the `.safetensors` file itself.
 
     recipe_json: the whole recipe, JSON-able, with the network's configuration under "model".
     metrics: JSON-able, what is known about its quality. face_backend: name of the one that found
-    the training faces, None where unknown. Returns the path of the weights. Each file replaces an
-    older one only when it is complete; the JSON holds the hash of its weights.
+    the training faces, None where unknown. licence: of weights that are not ours, kept in the JSON.
+    Returns the path of the weights. Each file replaces an older one only when it is complete; the
+    JSON holds the hash of its weights.
     """
     weights = _weights_path(Path(path))
     weights.parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +87,8 @@ def save_model(
         "code": code_version(),
         "weights_sha256": sha256_of(weights),
     }
+    if licence is not None:
+        document["licence"] = licence
     _write_json(weights.with_suffix(".json"), document)
     return weights
 

@@ -1,0 +1,112 @@
+"""A store's real tracks -> pairs of video files: each real clip and its pseudo-fake, filmed alike.
+
+    OUT/real/<video>.<track>.mp4            the background of the pair
+    OUT/fake/self-blended/<video>.<track>.mp4
+    OUT/videos.csv                          for `prepare --table`: label, method, source, identity
+
+A test set of one's own that needs no fakes. The two files of a pair have the same size, rate and
+compression, and whoever judges them finds and crops each face anew: a network that goes by where
+the face stands in its crop (docs/experiments.md), or by compression, gains nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from torch import Tensor
+
+from fakestormer.data.manifest import Row
+from fakestormer.data.store import read_clip
+from fakestormer.errors import InputError
+from fakestormer.files import PARTIAL, write_atomically
+from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.synthesis.params import ClipParams, sample
+from fakestormer.synthesis.sbv import render
+from fakestormer.types import Clip, SelfBlended
+from fakestormer.video.encode import write_film
+
+METHOD = "self-blended"
+
+
+def write_pairs(
+    store: Path,
+    rows: Sequence[Row],
+    out: Path,
+    *,
+    synthesis: SynthesisConfig,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the pairs of all `rows` (real tracks) and the table about them; returns its path.
+
+    One draw of the synthesis per track, so that a pseudo-fake is one consistent video; the draw
+    depends on the seed and the track's name alone. Nothing is cut out and no margin cut off, as in
+    a fake that someone made. Pairs that are there already are kept: run it again to go on.
+    progress: (done, total). Raises InputError where a pair cannot be made or written.
+    """
+    lines = []
+    for done, row in enumerate(rows, start=1):
+        stem = f"{PurePosixPath(row.video).with_suffix('')}.{row.track}.mp4"
+        files = (f"real/{stem}", f"fake/{METHOD}/{stem}")
+        if not all((out / file).is_file() for file in files):
+            clip = read_clip(store / row.file, range(row.frames), video=row.video, number=row.track)
+            blended = _blend(clip, row, synthesis, seed)
+            rate = _rate(clip)
+            for file, twin_btchw in zip(files, (blended.real, blended.fake), strict=True):
+                _film(out / file, twin_btchw[0], rate)
+        for file, label, method in zip(files, ("real", "fake"), ("", METHOD), strict=True):
+            lines.append((file, label, method, row.source, row.group))
+        if progress is not None:
+            progress(done, len(rows))
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerows([("path", "label", "method", "source", "identity"), *lines])
+    path = out / "videos.csv"
+    write_atomically(path, table.getvalue().encode())
+    return path
+
+
+def draw(row: Row, synthesis: SynthesisConfig, *, seed: int) -> ClipParams:
+    """The parameters of a track's pseudo-fake."""
+    name = hashlib.sha256(f"{row.video}#{row.track}".encode()).digest()[:8]
+    key = (4, int.from_bytes(name, "big"))
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+    config = synthesis.model_copy(update={"cutout_probability": 0.0})
+    params = sample(rng, config, clip_length=row.frames)
+    return params.model_copy(update={"margin": 0, "shift": (0, 0)})
+
+
+def _blend(clip: Clip, row: Row, synthesis: SynthesisConfig, seed: int) -> SelfBlended:
+    params = draw(row, synthesis, seed=seed)
+    try:
+        return render(clip.frames[None], clip.landmarks[None], [params], size=clip.frames.shape[-1])
+    except ValueError as error:
+        raise InputError(
+            f"{clip.source}: no pseudo-fake can be made of it ({error}); take the video out of the "
+            "folder and run prepare again"
+        ) from error
+
+
+def _rate(clip: Clip) -> Fraction:
+    """Frames per second, from the median distance of the clip's frames; 25 where it has none."""
+    steps = clip.pts_seconds.diff()
+    step = float(steps.median()) if len(steps) else 0.0
+    return Fraction(1 / step if step > 0 else 25.0).limit_denominator(1001)
+
+
+def _film(path: Path, pictures_tchw: Tensor, rate: Fraction) -> None:
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_film(partial, pictures_tchw, rate)
+        partial.replace(path)
+    except OSError as error:  # PyAV's errors are among them
+        raise InputError(f"{path}: cannot be written ({error.strerror}); check the disk") from error
+    finally:
+        partial.unlink(missing_ok=True)

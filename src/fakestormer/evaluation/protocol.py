@@ -1,0 +1,218 @@
+"""A track store -> one score per video, by the path that detection takes; then the AUCs.
+
+    rows of the store -> the video's face track(s) -> prediction.predict_track -> VideoScore
+
+Conventions that change the number stand in the result: sampling, shots, pooling, margin, which face
+of several counts, and how many videos were used and left out. A video that could not be scored is
+counted and listed, never quietly 0.5: tables give the AUC without such videos and, beside it, with
+them scored 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fakestormer.data.manifest import Row, read_manifest, read_settings
+from fakestormer.data.store import read_clip
+from fakestormer.errors import InputError
+from fakestormer.evaluation.metrics import auc, auc_interval
+from fakestormer.model.network import VideoNetwork
+from fakestormer.prediction import PredictionConfig, predict_track
+from fakestormer.types import Clip, Prediction
+from fakestormer.video.crop import CropConfig
+
+FaceChoice = Literal["largest", "max"]
+SplitChoice = Literal["train", "validation", "test", "all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoScore:
+    """What one video got. data: the name of its store.
+
+    score: probability of "fake", None where no face of it could be scored; `reason` then says why.
+    shots: the score by each shot alone. clips: probabilities of the clips of the face that counts.
+    faces: tracks that were scored.
+    """
+
+    data: str
+    video: str
+    sha256: str
+    label: str
+    method: str
+    source: str
+    score: float | None
+    shots: tuple[float, ...] = ()
+    clips: tuple[float, ...] = ()
+    faces: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Separation:
+    """How well one group of fakes stands out from one group of real videos.
+
+    group: what they are, e.g. "all", "method anitalker", "source grid". real, fake: videos scored.
+    unscored: videos left out. auc: video-level; interval: its 95 % bootstrap interval;
+    auc_with_unscored: with those left out scored 0.5. auc_clip: of single clips, another number.
+    All are None where one of the two classes is missing.
+    """
+
+    group: str
+    real: int
+    fake: int
+    unscored: int
+    auc: float | None
+    interval: tuple[float, float] | None
+    auc_with_unscored: float | None
+    auc_clip: float | None
+
+
+def score_store(
+    network: VideoNetwork,
+    prediction: PredictionConfig,
+    crop: CropConfig,
+    store: Path,
+    *,
+    name: str,
+    split: SplitChoice = "test",
+    face: FaceChoice = "largest",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[VideoScore]:
+    """Score every video of a split, in the order of their names.
+
+    crop: how the model wants faces cut out; a store made otherwise is refused, because training and
+    evaluation must treat faces alike. face: of several faces in a video, the "largest" counts (what
+    papers do), or the highest score ("max"); faces seen in fewer frames than
+    `prediction.largest_share` of the longest track's do not count. progress: (done, total) videos.
+    Raises InputError for a store of another crop or without such a split.
+    """
+    made = read_settings(store).crop
+    if made != crop:
+        raise InputError(
+            f"{store}: its faces were cut out with {made!r}, the model wants {crop!r}; prepare the "
+            "videos again with the model's recipe"
+        )
+    rows = read_manifest(store)
+    videos = _videos(store, rows, split)
+    scores = []
+    for done, (video, tracks) in enumerate(videos, start=1):
+        scores.append(_score_video(network, prediction, store, name, video, tracks, face))
+        if progress is not None:
+            progress(done, len(videos))
+    return scores
+
+
+def _videos(
+    store: Path, rows: Sequence[Row], split: SplitChoice
+) -> list[tuple[str, tuple[Row, ...]]]:
+    """The rows of each video that has a usable track in the split, or none at all."""
+    by_video: dict[str, list[Row]] = {}
+    for row in rows:
+        by_video.setdefault(row.video, []).append(row)
+    wanted = []
+    for video, own in sorted(by_video.items()):
+        splits = {row.split for row in own if not row.rejected}
+        # A wholly rejected video has no split in the manifest; it is counted with every split.
+        if split == "all" or not splits or split in splits:
+            wanted.append((video, tuple(own)))
+    if not any(not row.rejected for _, own in wanted for row in own):
+        known = sorted({row.split for row in rows if row.split})
+        raise InputError(
+            f"{store}: has no usable video in the split {split!r} (there are: "
+            f"{', '.join(known) or 'none'}); choose another with --split, e.g. all"
+        )
+    return wanted
+
+
+def _score_video(
+    network: VideoNetwork,
+    config: PredictionConfig,
+    store: Path,
+    name: str,
+    video: str,
+    rows: tuple[Row, ...],
+    face: FaceChoice,
+) -> VideoScore:
+    first = rows[0]
+    usable = [row for row in rows if not row.rejected]
+    longest = max((row.frames for row in usable), default=0)
+    lasting = [row for row in usable if row.frames >= config.largest_share * longest]
+    if face == "largest" and lasting:
+        lasting = [max(lasting, key=lambda row: (row.face_side, row.frames))]
+    predictions = [_predict(network, config, store, row) for row in lasting]
+    best = max(predictions, key=lambda p: p.probability, default=None)
+    return VideoScore(
+        data=name,
+        video=video,
+        sha256=first.sha256,
+        label=first.label,
+        method=first.method,
+        source=first.source,
+        score=None if best is None else best.probability,
+        shots=() if best is None else tuple(best.shot_probabilities.tolist()),
+        clips=() if best is None else tuple(best.clip_probabilities.tolist()),
+        faces=len(predictions),
+        reason="" if best is not None else "; ".join(sorted({row.rejected for row in rows})),
+    )
+
+
+def _predict(network: VideoNetwork, config: PredictionConfig, store: Path, row: Row) -> Prediction:
+    def read(positions_ct: np.ndarray) -> list[Clip]:
+        return [
+            read_clip(store / row.file, positions, video=row.video, number=row.track)
+            for positions in positions_ct
+        ]
+
+    prediction, _ = predict_track(network, row.frames, read, config)
+    return prediction
+
+
+def separations(scores: Sequence[VideoScore]) -> list[Separation]:
+    """All videos; the fakes of each method against all real videos; each source by itself.
+
+    Sources that hold real videos only are left out: without fakes there is nothing to separate.
+    """
+    found = [separation("all", scores)]
+    real = [score for score in scores if score.label == "real"]
+    fake = [score for score in scores if score.label == "fake"]
+    for method in sorted({s.method for s in fake} - {""}):
+        found.append(
+            separation(f"method {method}", [*real, *(s for s in fake if s.method == method)])
+        )
+    for source in sorted({s.source for s in fake} - {""}):
+        own = [s for s in real if s.source == source]
+        against = "" if own else " against all real"
+        fakes = [s for s in fake if s.source == source]
+        found.append(separation(f"source {source}{against}", [*(own or real), *fakes]))
+    return found
+
+
+def separation(group: str, scores: Sequence[VideoScore]) -> Separation:
+    """The numbers of one group of videos."""
+    scored = [(float(s.label == "fake"), s.score) for s in scores if s.score is not None]
+    labels, values = [label for label, _ in scored], [value for _, value in scored]
+    real, fake = labels.count(0.0), labels.count(1.0)
+    unscored = [float(s.label == "fake") for s in scores if s.score is None]
+    clips = [(float(s.label == "fake"), clip) for s in scores for clip in s.clips]
+    both = real > 0 and fake > 0
+    return Separation(
+        group=group,
+        real=real,
+        fake=fake,
+        unscored=len(unscored),
+        auc=auc(labels, values) if both else None,
+        interval=auc_interval(labels, values) if both else None,
+        auc_with_unscored=auc(labels + unscored, values + [0.5] * len(unscored)) if both else None,
+        auc_clip=auc([label for label, _ in clips], [clip for _, clip in clips]) if both else None,
+    )
+
+
+def iterate_groups(scores: Sequence[VideoScore]) -> Iterator[tuple[str, list[VideoScore]]]:
+    """The scores by the store they came from, in order of appearance."""
+    for name in dict.fromkeys(score.data for score in scores):
+        yield name, [score for score in scores if score.data == name]

@@ -1,0 +1,427 @@
+"""The authors' weights become a model like any other; reference files of any size agree with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fakestormer.cli import ExitCode
+from fakestormer.convert import LICENCE_NOTE, convert, read_state
+from fakestormer.detector import Detector
+from fakestormer.errors import InputError
+from fakestormer.model.release import ReleaseNetwork
+from fakestormer.prediction import predict_clips
+from fakestormer.training.checkpoint import load_model
+from fakestormer.types import Clip
+from fakestormer.verify_release import verify_release
+from release_reference import Sizes, numbers, random_state, write_reference
+from test_cli import run
+
+MakeVideo = Callable[..., Path]
+SIZES = Sizes(image=32, patch=16, width=64, frames=4, depth=2, heads=1, hidden=128)
+
+
+@pytest.fixture
+def authors(tmp_path: Path) -> Path:
+    """A checkpoint as the authors would save it."""
+    path = tmp_path / "authors.pth"
+    torch.save({"epoch": 7, "state_dict": random_state(SIZES, 0)}, path)
+    return path
+
+
+@pytest.fixture
+def cli(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    return lambda *arguments: run(list(arguments), monkeypatch, capfd)
+
+
+def a_clip(seed: int, frames: int = 4) -> Clip:
+    g = torch.Generator().manual_seed(seed)
+    return Clip(
+        frames=torch.randint(0, 256, (frames, 3, 64, 64), dtype=torch.uint8, generator=g),
+        landmarks=torch.zeros(frames, 81, 2),
+        indices=torch.arange(frames),
+        pts_seconds=torch.arange(frames, dtype=torch.float64),
+        source=f"made#{seed}",
+    )
+
+
+def test_converting_gives_a_model_that_scores_as_released(
+    authors: Path, cli: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    output = tmp_path / "models" / "authors.safetensors"
+    code, out, err = cli("convert", authors, "-o", output)
+    assert (code, err) == (ExitCode.DONE, "")
+    assert str(output) in out
+    assert LICENCE_NOTE in out
+    assert "academic use" in LICENCE_NOTE
+    document = json.loads(output.with_suffix(".json").read_text())
+    assert document["licence"] == LICENCE_NOTE
+    assert document["recipe"]["name"] == "authors"
+    assert document["recipe"]["prediction"]["sampling"] == "spread"
+    assert document["recipe"]["prediction"]["pooling"] == "logit"
+
+    detector = Detector.load(output)
+    network = detector.network
+    assert isinstance(network, ReleaseNetwork)
+    c = network.config
+    assert (c.image_size, c.patch_size, c.width, c.frames, c.depth, c.heads) == (
+        32, 16, 64, 4, 2, 1
+    )  # fmt: skip
+    assert c.mlp_ratio == 2
+    prediction, crops = predict_clips(
+        network, [a_clip(1), a_clip(2), a_clip(3)], detector.prediction, batch_size=2
+    )
+    # A video's score is the mean logit of its clips, each judged by itself.
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    x_bcthw = ((crops / 255 - mean) / std).transpose(1, 2)
+    said = [numbers(random_state(SIZES, 0), x, 1) for x in x_bcthw]
+    logits = torch.cat([each["out_cls"][0] for each in said])
+    assert prediction.probability == pytest.approx(float(logits.mean().sigmoid()), abs=1e-5)
+    frame_scores = torch.cat([each["out_temp_loc"] for each in said]).sigmoid()
+    torch.testing.assert_close(prediction.frame_scores.double(), frame_scores, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_the_usual_wrappings_come_off(wrapper: str | None, prefix: str, tmp_path: Path) -> None:
+    state = random_state(SIZES, 0)
+    entries: dict = {f"{prefix}{name}": value.double() for name, value in state.items()}
+    torch.save({wrapper: entries, "epoch": 3} if wrapper else entries, tmp_path / "a.pth")
+    network, _ = load_model(convert(tmp_path / "a.pth", tmp_path / "out"))
+    own = network.state_dict()
+    assert own.keys() == state.keys()
+    assert all(torch.equal(own[name], value) for name, value in state.items())
+
+
+def test_twelve_blocks_and_other_heads(tmp_path: Path) -> None:
+    sizes = Sizes(image=48, patch=8, width=128, frames=8, depth=12, heads=2, hidden=512)
+    torch.save(random_state(sizes, 1), tmp_path / "a.pth")
+    network, document = load_model(convert(tmp_path / "a.pth", tmp_path / "out"))
+    assert (network.config.depth, network.config.heads, network.config.frames) == (12, 2, 8)
+    assert document["recipe"]["model"]["drop_path"] == 0.3
+    network, _ = load_model(convert(tmp_path / "a.pth", tmp_path / "out", heads=8))
+    assert network.config.heads == 8
+
+
+def test_every_key_that_does_not_fit_is_named_and_nothing_is_written(
+    cli: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    state: dict[str, object] = {**random_state(SIZES, 0)}
+    missing = ["backbone.time_embed", "backbone.blocks.0.attn.qkv.bias", "backbone.norm.bias"]
+    for name in missing:
+        del state[name]
+    unexpected = ["backbone.blocks.1.attn.relative", "fc.weight", "epoch"]
+    state |= {unexpected[0]: torch.zeros(3), unexpected[1]: torch.zeros(2, 2), unexpected[2]: 7}
+    state["backbone.pos_embed"] = torch.zeros(1, 5, 32)
+    state["keypoint_head.cls.fc_out.weight"] = torch.zeros(2, 64)
+    state["backbone.norm.weight"] = torch.full((64,), torch.nan)
+    state["keypoint_head.cls.fc_out.bias"] = "zero"
+    torch.save(state, tmp_path / "a.pth")
+    code, out, err = cli("convert", tmp_path / "a.pth", "-o", tmp_path / "a.safetensors")
+    assert code == ExitCode.ALL_FAILED
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    assert "a.pth" in err
+    for name in missing:
+        assert f"missing {name}" in err
+    for name in unexpected:
+        assert f"unexpected {name}" in err
+    assert "misshapen backbone.pos_embed: file (1, 5, 32), network (1, 5, 64)" in err
+    assert "misshapen keypoint_head.cls.fc_out.weight: file (2, 64), network (1, 64)" in err
+    assert "not finite backbone.norm.weight" in err
+    assert "keypoint_head.cls.fc_out.bias" in err
+    assert err.count(";") == len(missing) + len(unexpected) + 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth"]
+
+
+def test_two_names_that_become_one_are_both_seen(tmp_path: Path) -> None:
+    state = random_state(SIZES, 0)
+    torch.save(
+        state | {"module.backbone.norm.bias": state["backbone.norm.bias"]}, tmp_path / "a.pth"
+    )
+    assert "module.backbone.norm.bias" in read_state(tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"unexpected module\.backbone\.norm\.bias"):
+        convert(tmp_path / "a.pth", tmp_path / "out")
+
+
+class _Opens:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_no_code_in_a_file_is_run(cli: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    trace = tmp_path / "it was run"
+    for content, named in (
+        (_Opens(trace), "mkdir"),
+        (argparse.Namespace(epochs=3), "argparse.Namespace"),
+    ):
+        torch.save({"state_dict": random_state(SIZES, 0), "extra": content}, tmp_path / "a.pth")
+        code, _, err = cli("convert", tmp_path / "a.pth", "-o", tmp_path / "out")
+        assert code == ExitCode.ALL_FAILED
+        assert named in err
+        assert "never runs code" in err
+        assert len(err.strip().splitlines()) == 1
+    assert not trace.exists()
+    assert not (tmp_path / "out").exists()
+
+
+BAD_FILES = {
+    "missing": (None, "no such file"),
+    "empty": (b"", "not a readable checkpoint"),
+    "text": (b"no weights\n" * 99, "not a readable checkpoint"),
+    "cut": (b"PK\x03\x04" + b"\x00" * 40, "not a readable checkpoint"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_files_that_are_no_checkpoints(case: str, tmp_path: Path) -> None:
+    content, message = BAD_FILES[case]
+    if content is not None:
+        (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.pth: {message}"):
+        convert(tmp_path / "a.pth", tmp_path / "out")
+
+
+def test_other_contents_and_sizes_are_refused_in_one_sentence(
+    authors: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.pth"
+    torch.save([1, 2], path)
+    with pytest.raises(InputError, match="expected a dictionary of tensors, found list"):
+        convert(path, tmp_path / "out")
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(InputError, match=r"missing backbone\.cls_token.*unexpected weight"):
+        convert(path, tmp_path / "out")
+    torch.save(random_state(Sizes(width=48), 0), path)
+    with pytest.raises(InputError, match=r"48 channels wide.*--heads"):
+        convert(path, tmp_path / "out")
+    with pytest.raises(InputError, match="width 48 is not a multiple of heads 5"):
+        convert(path, tmp_path / "out", heads=5)
+    torch.save(random_state(Sizes(width=64, frames=3), 0), path)
+    with pytest.raises(InputError, match="width 64 is not a multiple of frames 3"):
+        convert(path, tmp_path / "out")
+    for output in (path, tmp_path / "folder.safetensors"):
+        (tmp_path / "folder.safetensors").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match="cannot be the converted model"):
+            convert(authors, output)
+
+
+def test_an_older_model_is_replaced_whole(authors: Path, tmp_path: Path) -> None:
+    output = tmp_path / "m.safetensors"
+    convert(authors, output)
+    torch.save(random_state(SIZES, 5), authors)
+    convert(authors, output)
+    network, _ = load_model(output)
+    assert torch.equal(
+        network.state_dict()["backbone.norm.bias"], random_state(SIZES, 5)["backbone.norm.bias"]
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "authors.pth", "m.safetensors", "m.json"
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+def test_detect_with_it_and_the_licence_goes_along(
+    authors: Path,
+    astronaut_video: MakeVideo,
+    cli: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+) -> None:
+    model = convert(authors, tmp_path / "authors.safetensors")
+    video = astronaut_video(tmp_path / "face.mp4", count=12)
+    results, reports = tmp_path / "results.json", tmp_path / "reports"
+    code, out, err = cli(
+        "detect", video, "--model", model, "--json", results, "--report", reports, "--shots", "2"
+    )
+    assert code == ExitCode.DONE, err
+    assert str(video) in out
+    (result,) = json.loads(results.read_text())["results"]
+    assert 0 < result["probability"] < 1
+    assert result["model"]["licence"] == LICENCE_NOTE
+    assert result["settings"]["sampling"] == "spread"
+    (face,) = result["faces"]
+    assert len(face["clips"]) == 3  # 12 frames in clips of 4
+    assert len(face["shots"]["each"]) == 2  # the second hides where h, in true order, sees most
+    assert len({clip["probability"] for clip in face["clips"]}) > 1
+    (page,) = reports.glob("*.html")
+    assert "for academic use only" in page.read_text()
+
+
+def test_other_models_have_no_licence_note(untrained_model: Path) -> None:
+    assert Detector.load(untrained_model).licence is None
+    assert "licence" not in json.loads((untrained_model / "model.json").read_text())
+
+
+# ---- verify-release
+
+
+def test_the_shipped_numbers_agree(
+    shared_data: Path, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    file = shared_data / "reference" / "release_tiny.npz"
+    code, out, err = cli("verify-release", file)
+    assert (code, err) == (ExitCode.DONE, "")
+    with np.load(file) as arrays:
+        given = {n for n in arrays.files if not n.startswith("sd/") and n.rpartition("/")[2] != "x"}
+    listed = {line.split()[0] for line in out.splitlines() if line.endswith("  ok")}
+    assert {name for name in given if not name.startswith("loss/target")} <= {
+        name.removesuffix(",") for name in listed
+    }
+    assert "3 heads" in out
+    assert "not in the file" not in out
+    assert "not compared" not in out
+    assert f"all {out.count('  ok')} comparisons agree" in out
+
+
+@pytest.mark.parametrize(
+    ("sizes", "seed", "heads_from"),
+    [
+        (Sizes(image=48, width=64, frames=8, depth=3, heads=4, hidden=256), 11, "agrees"),
+        (Sizes(image=24, width=40, frames=2, depth=1, heads=5, hidden=60), 12, "agrees"),
+        (Sizes(image=32, patch=16, width=128, frames=16, depth=1, heads=2), 13, "agrees"),
+        (Sizes(image=24, width=36, frames=3, depth=2, heads=2, hidden=72), 14, "agrees"),
+    ],
+    ids=["T=8", "T=2", "D/64 heads", "T=3, N=9"],
+)
+def test_files_of_other_sizes_agree(
+    sizes: Sizes, seed: int, heads_from: str, tmp_path: Path
+) -> None:
+    write_reference(tmp_path / "other.npz", sizes, seed)
+    done = verify_release(tmp_path / "other.npz")
+    assert done.config.heads == sizes.heads
+    assert heads_from in done.heads_from
+    assert (done.absent, done.unknown) == ((), ())
+    assert len(done.rows) > 60
+    for row in done.rows:
+        assert row.ok, row
+    c = done.config
+    assert (c.frames, c.depth, c.image_size) == (sizes.frames, sizes.depth, sizes.image)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    path = tmp_path_factory.mktemp("npz") / "other.npz"
+    write_reference(path, Sizes(image=16, width=16, heads=2, depth=1, hidden=32), 21)
+    with np.load(path) as file:
+        return dict(file)
+
+
+def saved(arrays: dict[str, np.ndarray], path: Path) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def test_what_a_file_lacks_and_what_nobody_knows_is_said(
+    other: dict[str, np.ndarray], cli: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    kept = {
+        name: array
+        for name, array in other.items()
+        if name.startswith("sd/") or name in ("x", "out_cls", "f64/out_hm", "fixembed/out_hm")
+    }
+    path = saved(kept | {"odd/out_cls": kept["out_cls"], "mood": kept["x"]}, tmp_path / "a.npz")
+    code, out, _ = cli("verify-release", path)
+    assert code == ExitCode.DONE
+    assert out.count("  ok") == 3
+    assert "all 3 comparisons agree" in out
+    (lacking,) = [line for line in out.splitlines() if line.startswith("not in the file: ")]
+    for name in ("out_hm", "patch_embed", "f64/out_cls", "all of b2/", "all of loss/"):
+        assert name in lacking
+    assert "in the file and not compared: odd/out_cls, mood" in out
+
+
+@pytest.mark.parametrize("name", ["out_hm", "f64/feat_cls", "b2/out_cls", "loss/hm", "block0_in"])
+def test_a_number_that_differs_is_found(
+    name: str,
+    other: dict[str, np.ndarray],
+    cli: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+) -> None:
+    changed = other[name].copy()
+    changed.flat[-1] += 1e-3 if changed.dtype == np.float32 else 1e-8
+    code, out, err = cli("verify-release", saved(other | {name: changed}, tmp_path / "a.npz"))
+    assert code == ExitCode.ALL_FAILED
+    assert out.count("NOT OK") == 1
+    assert f"most of all {name}, by 1.0e-" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_not_a_number_and_another_shape_do_not_pass(
+    other: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    for changed in (other["out_hm"] * np.nan, other["out_hm"] * np.inf, other["out_hm"][:, 0]):
+        done = verify_release(saved(other | {"out_hm": changed}, tmp_path / "a.npz"))
+        assert not done.worst.ok
+        assert done.worst.name == "out_hm"
+
+
+def test_heads_can_be_given_and_wrong_ones_show(
+    other: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    path = saved(other, tmp_path / "a.npz")
+    assert verify_release(path, heads=2).worst.ok
+    done = verify_release(path, heads=4)
+    assert done.heads_from == "as given"
+    assert not done.worst.ok
+    with pytest.raises(InputError, match="width 16 is not a multiple of heads 3"):
+        verify_release(path, heads=3)
+
+
+def without(arrays: dict[str, np.ndarray], *prefixes: str) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if not name.startswith(prefixes)}
+
+
+def test_bad_files_get_one_sentence(
+    other: dict[str, np.ndarray], cli: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    state = {name: array for name, array in other.items() if name.startswith("sd/")}
+    cases = {
+        "holds no sd/": without(other, "sd/"),
+        "missing backbone.norm.bias": without(other, "sd/backbone.norm.bias"),
+        "Object arrays": other | {"x": np.array([{}], dtype=object)},
+        "nothing that it gave": state | {"x": other["x"], "b2/x": other["b2/x"]},
+        "x has the shape (1, 3, 2, 16, 16)": other | {"x": other["x"][:, :, :2]},
+        "loss/target_cls has the shape (2,)": other
+        | {"loss/target_cls": other["loss/target_cls"][:, 0]},
+        "can't convert": other | {"out_cls": np.array(["high"])},
+    }
+    for message, arrays in cases.items():
+        path = saved(arrays, tmp_path / "a.npz")
+        heads = ["--heads", "2"] if message.startswith("nothing") else []
+        code, out, err = cli("verify-release", path, *heads)
+        assert (code, out) == (ExitCode.ALL_FAILED, ""), message
+        assert message in err
+        assert str(path) in err
+        assert len(err.strip().splitlines()) == 1
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    (tmp_path / "text.npz").write_text("text")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    for name, message in (
+        ("one.npy", "not a readable"),
+        ("text.npz", "not a readable"),
+        ("empty.npz", "not a readable"),
+        ("none.npz", "no such file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            verify_release(tmp_path / name)
+
+
+def test_a_state_alone_needs_heads(other: dict[str, np.ndarray], tmp_path: Path) -> None:
+    path = saved({n: a for n, a in other.items() if n.startswith("sd/")}, tmp_path / "a.npz")
+    with pytest.raises(InputError, match="nothing in it tells the number of attention heads"):
+        verify_release(path)
