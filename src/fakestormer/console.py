@@ -177,6 +177,45 @@ def evaluate_with_bar(
     return document
 
 
+def ablate_and_print(
+    name: str,
+    training_store: Path,
+    tests: Mapping[str, Path],
+    folder: Path,
+    *,
+    recipe: Recipe,
+    only: tuple[str, ...],
+    weights: Path | None,
+    split: SplitChoice,
+    accelerator: str,
+    workers: int,
+) -> bool:
+    """Run a table's rows, writing the table anew after each; returns whether all could be run."""
+    from fakestormer.ablation.report import write_table
+    from fakestormer.ablation.run import Bench, row_recipes, run_row
+    from fakestormer.ablation.tables import TABLES
+
+    table = TABLES[name]
+    bench = Bench(
+        recipe=recipe,
+        training_store=training_store,
+        tests=tests,
+        out=folder,
+        split=split,
+        initial_weights=weights,
+        accelerator=accelerator,
+        workers=workers,
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    results = []
+    text = ""
+    for row in row_recipes(table, recipe, only):
+        results.append(run_row(row, bench))
+        text = write_table(name, table, results, bench)
+    print(text)
+    return not any(result.reason for result in results)
+
+
 def detect_with_bar(detector: Detector, path: Path) -> Report:
     """`Detector.detect` with a progress bar by stage."""
     stages = {"faces": "following faces", "scores": "scoring faces"}

@@ -30,6 +30,8 @@ from fakestormer.errors import InputError
         ("take_b.mp4", "take_b"),
         ("take.mp4", "take"),
         ("c23/actor_1/take_004.mp4", "actor_1"),
+        ("fake/grid_007.mp4", "grid"),
+        ("real/actor_1/take.mp4", "actor_1"),
     ],
 )
 def test_source_of(video: str, source: str) -> None:

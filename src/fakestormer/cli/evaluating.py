@@ -101,3 +101,52 @@ def stores_of(words: list[str]) -> dict[str, Path]:
             raise typer.BadParameter(f"two data sets are called {name}; name them with NAME=STORE")
         stores[name] = store
     return stores
+
+
+@app.command()
+def ablate(
+    table: Annotated[
+        str, typer.Argument(help="table1, table5, table6, table7, table8, table9 or table11")
+    ],
+    training_store: Annotated[
+        Path, typer.Option("--train", help="a prepared store with tracks held out for validation")
+    ],
+    test: Annotated[
+        list[str], typer.Option(help="a store of real and fake videos, or NAME=STORE; repeatable")
+    ],
+    folder: Annotated[Path, typer.Option("--out", help="runs and tables; the same one goes on")],
+    recipe_name: RecipeName = "tiny",
+    set_: Assignments = None,
+    only: Annotated[list[str] | None, typer.Option(help="a row's name; repeatable")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="pre-trained MAE ViT weights to start from")
+    ] = None,
+    split: SplitName = "test",
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="processes that read and synthesise")] = 1,
+) -> None:
+    """Train and test the rows of one of the paper's tables, beside the paper's numbers.
+
+    Stopped at any moment, the same command goes on where it was; rows that ask for the same
+    network, also in other tables, share one training run. Name a test set as the paper does
+    (CDF2=STORE) where it is that one.
+    """
+    from fakestormer.ablation.tables import TABLES
+    from fakestormer.console import ablate_and_print
+
+    require_folder(folder, "--out")
+    chosen = one_of(table, *TABLES)
+    done = ablate_and_print(
+        chosen,
+        training_store,
+        stores_of(test),
+        folder,
+        recipe=recipe_of(recipe_name, set_ or []),
+        only=tuple(only or ()),
+        weights=weights,
+        split=one_of(split, "train", "validation", "test", "all"),
+        accelerator=accelerator,
+        workers=workers,
+    )
+    if not done:
+        raise typer.Exit(ExitCode.SOME_FAILED)

@@ -199,8 +199,13 @@ class Labelling:
 
 
 def source_of(video: str) -> str:
-    """`grid_007.mp4` -> `grid`; `c23/actor_1/take.mp4` -> `actor_1`; `take.mp4` -> `take`."""
+    """`grid_007.mp4` -> `grid`; `c23/actor_1/take.mp4` -> `actor_1`; `take.mp4` -> `take`.
+
+    A folder "real" or "fake" at the top says what the videos are, not where they come from.
+    """
     path = PurePosixPath(video)
+    if path.parts[0].lower() in get_args(Label) and len(path.parts) > 1:
+        path = PurePosixPath(*path.parts[1:])
     if path.parent.name:
         return path.parent.name
     numbered = re.fullmatch(r"(.+)_\d+", path.stem)
