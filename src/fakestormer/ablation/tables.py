@@ -104,7 +104,7 @@ TABLES: Mapping[str, Table] = {
     "table5": Table(
         title="Table 5: components",
         note="baseline is the plain TimeSformer on fake videos; the rows after it are the "
-        "revisited TimeSformer with the heads named. The last three are ours: all but one component.",
+        "revisited TimeSformer with the heads named. The last three are ours: all but one.",
         columns=_SETS,
         rows=(
             _row("baseline", (*_TIMESFORMER, *_VIDEOS), 61.5, 62.8, 59.4, 58.5, 65.2, 61.5),
