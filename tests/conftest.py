@@ -16,8 +16,8 @@ from fakestormer.training.checkpoint import save_model
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# The makers of videos, for every room (pyproject puts tests/ on the path).
-pytest_plugins = ["video_fixtures"]
+# The makers of videos and of stores, for every room (pyproject puts tests/ on the path).
+pytest_plugins = ["store_fixtures", "video_fixtures"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -74,11 +74,13 @@ def test_a_head_that_looks_at_one_channel_and_sees_one_place_gives_a_map_there()
 
 
 def test_no_change_above_the_average_gives_an_empty_map() -> None:
-    volume = torch.full((1, 8, 4, 3, 3), -20.0)
-    volume[:, 0, 0] = 25.0  # in the first frame only, which has no predecessor
     h = first_channel_head()
-    h.conv3.bias.data.fill_(-0.5)
+    h.conv3.bias.data.fill_(-30.0)  # D~ = F - 30: what raises it is there, but not enough of it
+    volume = torch.full((1, 8, 4, 3, 3), 25.0)
+    volume[:, :, 0] = 90.0  # the first frame has no predecessor
     assert grad_cam(h, volume).abs().max() == 0
+    volume[:, :, 1] = 90.0
+    assert grad_cam(h, volume).max() > 0
 
 
 def test_grad_cam_is_its_formula() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock
+from fakestormer.model.backbone import HighPass
 from fakestormer.model.config import ModelConfig, base, small, tiny
 from fakestormer.model.fakestormer import FakeSTormer, sincos_positions
 from fakestormer.model.fakestormer import build_fakestormer as build
@@ -57,7 +58,9 @@ def test_shapes_for_every_clip_length(frames: int, tokens: str) -> None:
     assert out.frame_logits.shape == (2, frames)
 
 
-@pytest.mark.parametrize("changes", [{}, {"tokens": "averaged"}, {"stem": "conv"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"tokens": "averaged"}, {"stem": "conv"}, {"stem": "residual"}]
+)
 def test_a_clip_does_not_depend_on_its_batch(changes: dict[str, object]) -> None:
     c = config(**changes)
     network, x = stirred(c), clips(c, 4)
@@ -93,6 +96,25 @@ def test_patches_that_carry_their_place_arrive_there(grid: int) -> None:
     features = network.backbone(frames[None])
     volume = patch_volume(features.patches, grid)
     torch.testing.assert_close(volume[0, 0], code)
+
+
+def test_the_high_pass_filters_by_hand() -> None:
+    high_pass = HighPass()
+    y, x = torch.meshgrid(torch.arange(9.0), torch.arange(9.0), indexing="ij")
+    ramp = torch.stack([0.1 * x, 0.1 * y, 0.2 * x - 0.1 * y])[None]
+    inner = (..., slice(2, -2), slice(2, -2))
+    assert high_pass(ramp)[inner].abs().max() < 1e-5  # flat and rising regions give nothing
+    dot = torch.zeros(1, 3, 9, 9)
+    dot[..., 4, 4] = 0.3
+    seen = high_pass(dot)
+    assert seen.shape == (1, 2, 9, 9)
+    assert seen[0, 0, 4, 4] == pytest.approx(0.3 * -12 / 12 * 4)
+    assert seen[0, 0, 4, 5] == pytest.approx(0.3 * 8 / 12 * 4)
+    assert seen[0, 1, 4, 4] == pytest.approx(0.3 * -4 / 4 * 4)
+    assert seen[0, 1, 3, 3] == pytest.approx(0.3 * -1 / 4 * 4)
+    assert high_pass(100 * dot).abs().max() == 3
+    assert not list(high_pass.parameters())
+    assert not high_pass.state_dict()
 
 
 def test_the_temporal_head_looks_along_time_only() -> None:

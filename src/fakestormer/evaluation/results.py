@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fakestormer.data.manifest import read_settings
 from fakestormer.evaluation.protocol import Separation, VideoScore, iterate_groups, separations
 from fakestormer.files import sha256_of, write_atomically
 
@@ -27,8 +28,8 @@ def evaluation_document(
     """Everything that is needed to repeat the numbers, and the numbers.
 
     stores: folder of each data set's store by name. model, settings: JSON-able, what judged and
-    how. Per data set: its manifest's hash, how many videos were used and left out (with reasons),
-    and `separations`.
+    how. Per data set: its manifest's hash, how its faces were found and cut out ("prepared"), how
+    many videos were used and left out (with reasons), and `separations`.
     """
     return {
         "format": FORMAT,
@@ -37,6 +38,7 @@ def evaluation_document(
         "data": {
             name: {
                 "manifest_sha256": sha256_of(stores[name] / "manifest.parquet"),
+                "prepared": read_settings(stores[name]).model_dump(mode="json"),
                 "videos": len(own),
                 "scored": sum(score.score is not None for score in own),
                 "left_out": {s.video: s.reason for s in own if s.score is None},
@@ -66,15 +68,29 @@ def markdown(document: Mapping[str, Any]) -> str:
             f"## {name}\n\n"
             f"Video-level AUC in per cent, 95 % bootstrap interval over videos. "
             f"{data['scored']} of {data['videos']} videos scored, {len(data['left_out'])} left "
-            f"out; split {settings['split']}, sampling {settings['sampling']}, "
-            f"{settings['frames']} frames in clips of {settings['clip_length']}, shots "
-            f"{settings['shots']}, mean of {settings['pooling']}, margin {settings['margin']:g} of "
-            f"256 px, face: {settings['face']}.\n\n"
+            f"out; {conventions(settings, data['prepared'])}.\n\n"
             "| group | real | fake | AUC | 95 % | with left-out at 0.5 | AUC of clips |\n"
             "| --- | --- | --- | --- | --- | --- | --- |\n"
             + "".join(_line(Separation(**entry)) for entry in data["separations"])
         )
     return "\n".join(parts)
+
+
+def conventions(settings: Mapping[str, Any], prepared: Mapping[str, Any]) -> str:
+    """What a caption says of how a number came about.
+
+    settings: of `PredictionConfig`, with clip_length, split and face. prepared: of `StoreSettings`.
+    """
+    shots, limit = settings["shots"], prepared["max_frames"]
+    return (
+        f"split {settings['split']}, sampling {settings['sampling']}, {settings['frames']} frames "
+        f"in clips of {settings['clip_length']}, shots {shots}"
+        + (f" ({settings['shot_score']})" if shots > 1 else "")
+        + f", mean of {settings['pooling']}, margin {settings['margin']:g} of 256 px, face: "
+        f"{settings['face']}; faces found by {prepared['backend']} in "
+        + ("all frames" if limit is None else f"the first {limit} frames")
+        + f", boxes enlarged by {prepared['crop']['enlarge']:g}"
+    )
 
 
 def per_cent(value: float | None) -> str:

@@ -70,10 +70,11 @@ def saliency(network: VideoNetwork, frames_btchw: Tensor) -> Saliency:
 
 def grad_cam(h: TemporalHead, volume_bdtyx: Tensor) -> Tensor:
     """Grad-CAM of s with respect to F (b, d, T, G, G): (b, T, G, G), >= 0."""
-    with torch.enable_grad():
-        maps_b1tyx: Tensor = _layer_grad_cam()(
-            lambda volume: positive_change(h(volume)), h.conv1
-        ).attribute(volume_bdtyx, attribute_to_layer_input=True, relu_attributions=True)
+    of_input_of_h = _layer_grad_cam()(lambda volume: positive_change(h(volume)), h.conv1)
+    # Detached, because captum makes its argument require gradients and leaves it so.
+    maps_b1tyx: Tensor = of_input_of_h.attribute(
+        volume_bdtyx.detach(), attribute_to_layer_input=True, relu_attributions=True
+    )
     return rearrange(maps_b1tyx.detach(), "b 1 t y x -> b t y x")
 
 

@@ -105,7 +105,7 @@ def saliency_sheet(report: Report, face: FaceReport, clip: int, maps: Saliency) 
     names = [f"frame {i}, {time_code(s)}" for i, s in zip(indices, seconds, strict=True)]
     score = float(prediction.clip_probabilities[clip])
     title = (
-        f"{_printable(PurePath(report.path).name)}: {face_name(face.number)}, clip {clip + 1} of "
+        f"{_short(PurePath(report.path).name)}: {face_name(face.number)}, clip {clip + 1} of "
         f"{len(face.crops)}, score {score:.3f}"
     )
     sheet = contact_sheet(
@@ -145,11 +145,11 @@ def _legend(width: int, scales: list[tuple[str, str]]) -> RGB:
 
 def _model(report: Report) -> str:
     weights = str(report.model.get("weights_sha256", "unknown"))
-    return f"model {_printable(str(report.model.get('name', 'unknown')))}, weights {weights[:12]}"
+    return f"model {_short(str(report.model.get('name', 'unknown')))}, weights {weights[:12]}"
 
 
-def _printable(name: str, most: int = 40) -> str:
-    """A file name in the letters that the sheet's font has, its middle left out if it is long."""
-    plain = shown(name).encode("ascii", "replace").decode()
+def _short(name: str, most: int = 40) -> str:
+    """A name as it may be shown, its middle left out where it is long."""
+    plain = shown(name)
     half = (most - 3) // 2
     return plain if len(plain) <= most else f"{plain[:half]}...{plain[-half:]}"

@@ -115,7 +115,7 @@ class DividedLayers(nn.Module):
         rows_rld = self.temporal_norm(rearrange(lines_bnld, "b n l d -> (b n) l d"))
         y_rld = self.temporal_linear(self.temporal_attention(rows_rld))
         y_rld = drop_rows(y_rld, self.drop_path, training=self.training)
-        return rearrange(y_rld, "(b n) l d -> b n l d", b=len(lines_bnld))
+        return rearrange(y_rld, "(b n) l d -> b n l d", n=lines_bnld.shape[1])
 
     def _over_space(self, z_btnd: Tensor, z_s: Tensor) -> tuple[Tensor, Tensor]:
         """What spatial attention adds: to patches (b, t, n, d), to each frame's token (b, t, d)."""
@@ -134,7 +134,7 @@ class DividedLayers(nn.Module):
 
     def _keep(self, z_btnd: Tensor) -> Tensor:
         """Stochastic depth of the MLP: (b,), one draw for all tokens of a clip."""
-        clips = torch.ones(len(z_btnd), dtype=z_btnd.dtype, device=z_btnd.device)
+        clips = torch.ones(z_btnd.shape[0], dtype=z_btnd.dtype, device=z_btnd.device)
         return drop_rows(clips, self.drop_path, training=self.training)
 
     def _mlp(self, x: Tensor, keep_b: Tensor) -> Tensor:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock
+from fakestormer.model.config import ModelConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,12 +53,16 @@ class ConvStem(nn.Module):
     Learns edges from little data, where a ViT's 16 x 16 linear map does not. Channels rise evenly
     to D. BatchNorm left the first plateau in fewer steps than GroupNorm (one seed,
     docs/experiments.md); like h's, its statistics are those of the batch in training only.
+
+    residuals: show it, beside the colours, what a `HighPass` leaves of the frame.
     """
 
-    def __init__(self, width: int, patch_size: int) -> None:
+    def __init__(self, width: int, patch_size: int, *, residuals: bool = False) -> None:
         super().__init__()
+        self.high_pass = HighPass() if residuals else None
         steps = patch_size.bit_length() - 1
-        channels = [3, *(width * (i + 1) // steps for i in range(steps))]
+        first = 3 + (2 if residuals else 0)
+        channels = [first, *(width * (i + 1) // steps for i in range(steps))]
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(channels):
             layers += [
@@ -68,8 +74,54 @@ class ConvStem(nn.Module):
 
     def forward(self, frames_rchw: Tensor) -> Tensor:
         """(r, 3, H, W) -> (r, d, G, G); r frames, each on its own."""
+        if self.high_pass is not None:
+            frames_rchw = torch.cat([frames_rchw, self.high_pass(frames_rchw)], dim=1)
         y: Tensor = self.layers(frames_rchw)
         return y
+
+
+class HighPass(nn.Module):
+    """What two fixed filters leave of a frame's grey values: noise and sharpness, not content.
+
+    The 3x3 and 5x5 kernels of the rich models for steganalysis (Fridrich and Kodovsky 2012), as
+    image forensics uses them: 0 on flat and linearly rising regions. Clipped to +-3, so that
+    strong edges do not drown the rest. Nothing here is learned. A pseudo-fake differs from its
+    real twin by traces of this size, and a network from scratch would have to find them first.
+    """
+
+    kernels: Tensor
+
+    _GAIN = 4.0
+    _LIMIT = 3.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        square = torch.tensor(
+            [
+                [-1.0, 2, -2, 2, -1],
+                [2, -6, 8, -6, 2],
+                [-2, 8, -12, 8, -2],
+                [2, -6, 8, -6, 2],
+                [-1, 2, -2, 2, -1],
+            ]
+        )
+        small = torch.zeros(5, 5)
+        small[1:4, 1:4] = torch.tensor([[-1.0, 2, -1], [2, -4, 2], [-1, 2, -1]])
+        kernels = torch.stack([square / 12, small / 4])[:, None] * self._GAIN
+        self.register_buffer("kernels", kernels, persistent=False)
+
+    def forward(self, frames_rchw: Tensor) -> Tensor:
+        """(r, 3, H, W) -> (r, 2, H, W)."""
+        grey = frames_rchw.mean(dim=1, keepdim=True)
+        padded = F.pad(grey, (2, 2, 2, 2), mode="reflect")
+        return F.conv2d(padded, self.kernels.to(grey.dtype)).clamp(-self._LIMIT, self._LIMIT)
+
+
+def stem_of(config: ModelConfig) -> PatchStem | ConvStem:
+    """The stem that a configuration names."""
+    if config.stem == "patch":
+        return PatchStem(config.width, config.patch_size)
+    return ConvStem(config.width, config.patch_size, residuals=config.stem == "residual")
 
 
 class TokenEmbedding(nn.Module):
@@ -98,7 +150,7 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, patches_btnd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(b, t, n, d) -> patch tokens (b, t, n, d), spatial (b, s, d), temporal (b, p, d)."""
-        b = len(patches_btnd)
+        b = patches_btnd.shape[0]
         place_nd, time_td = self.position[1:], self.time[:-1]
         z_btnd = patches_btnd + (place_nd + time_td[:, None])
         z_s_sd = (self.spatial_token + self.position[0])[None]

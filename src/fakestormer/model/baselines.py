@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fakestormer.errors import SetupError
 from fakestormer.model.attention import DividedLayers
-from fakestormer.model.backbone import ConvStem, PatchStem
+from fakestormer.model.backbone import ConvStem, PatchStem, stem_of
 from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import (
     copy_spatial_to_temporal,
@@ -33,7 +33,7 @@ def build_timesformer(config: ModelConfig) -> PlainTimeSformer:
     network = PlainTimeSformer(
         config,
         backbone=ClassTokenBackbone(
-            stem=(PatchStem if c.stem == "patch" else ConvStem)(c.width, c.patch_size),
+            stem=stem_of(c),
             embedding=ClassTokenEmbedding(grid=c.grid, frames=c.frames, width=c.width),
             blocks=[
                 ClassTokenBlock(
@@ -127,7 +127,7 @@ class ClassTokenEmbedding(nn.Module):
         """(b, t, n, d) -> patch tokens (b, t, n, d), class token (b, 1, d)."""
         z_btnd = patches_btnd + (self.position[1:] + self.time[:, None])
         z_c_d = self.class_token + self.position[0]
-        return z_btnd, z_c_d.expand(len(patches_btnd), 1, -1)
+        return z_btnd, z_c_d.expand(patches_btnd.shape[0], 1, -1)
 
 
 class ClassTokenBlock(DividedLayers):

@@ -22,7 +22,8 @@ class ModelConfig(BaseModel):
     temporal_init: "copy_spatial" starts each temporal attention from the spatial attention of its
     block, as TimeSformer does; "default" from random weights.
     stem: "patch" is ViT's one linear layer per patch; "conv" is a small stack of convolutions,
-    which learns faster from scratch on little data and has no counterpart in MAE weights.
+    which learns faster from scratch on little data and has no counterpart in MAE weights;
+    "residual" is the same with what two fixed high-pass filters leave of the frame beside it.
     drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
 
     "timesformer" has one class token per clip, so `tokens` says nothing to it. "resnet3d" has
@@ -47,7 +48,7 @@ class ModelConfig(BaseModel):
     head_dropout: float = Field(default=0.2, ge=0, lt=1)
     tokens: Literal["separate", "averaged"] = "separate"
     temporal_init: Literal["default", "copy_spatial"] = "default"
-    stem: Literal["patch", "conv"] = "patch"
+    stem: Literal["patch", "conv", "residual"] = "patch"
     norm_eps: float = Field(default=1e-6, gt=0)
 
     @property
@@ -72,10 +73,10 @@ class ModelConfig(BaseModel):
         multiple = 4 if self.architecture == "release" else 8
         if self.width % multiple:
             raise ValueError(f"width {self.width} is not a multiple of {multiple}")
-        if self.stem == "conv" and (self.patch_size < 4 or self.patch_size.bit_count() != 1):
+        if self.stem != "patch" and (self.patch_size < 4 or self.patch_size.bit_count() != 1):
             raise ValueError(
-                f"stem 'conv' halves the frame until patches are left: patch_size must be a power "
-                f"of two from 4 on, not {self.patch_size}"
+                f"stem '{self.stem}' halves the frame until patches are left: patch_size must be "
+                f"a power of two from 4 on, not {self.patch_size}"
             )
         return self
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock, DividedLayers
-from fakestormer.model.backbone import Backbone, ConvStem, Features, PatchStem, TokenEmbedding
+from fakestormer.model.backbone import Backbone, Features, PatchStem, TokenEmbedding, stem_of
 from fakestormer.model.config import ModelConfig
 from fakestormer.model.heads import ClassificationHead, SpatialHead, TemporalHead, patch_volume
 from fakestormer.model.network import VideoNetwork
@@ -22,7 +22,7 @@ def build_fakestormer(config: ModelConfig) -> FakeSTormer:
     network = FakeSTormer(
         config,
         backbone=Backbone(
-            stem=(PatchStem if c.stem == "patch" else ConvStem)(c.width, c.patch_size),
+            stem=stem_of(c),
             embedding=TokenEmbedding(grid=c.grid, frames=c.frames, width=c.width, tokens=c.tokens),
             blocks=[
                 DividedBlock(

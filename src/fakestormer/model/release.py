@@ -133,7 +133,7 @@ class ReleaseBackbone(nn.Module):
 
     def embed(self, patches_bntd: Tensor) -> Tensor:
         """Patches (b, n, t, d) -> all tokens (b, 1 + n t + 1, d) with position and time."""
-        b = len(patches_bntd)
+        b = patches_bntd.shape[0]
         position_n1d, time_td = self.pos_embed[0, 1:, None], self.time_embed[0, :-1]
         z_bntd = patches_bntd + (position_n1d + time_td)
         z_s_b1d = (self.cls_token + self.pos_embed[:, :1]).expand(b, -1, -1)

@@ -1,0 +1,173 @@
+"""Track stores of drawn faces, for every room's tests: no videos and no face models needed.
+
+`draw_store` writes the tracks of any rows; `make_store` makes the rows too, so many to a split.
+`recipe` trains a very small network on them within a second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fakestormer.data.manifest import Row, Split, StoreSettings, write_manifest, write_settings
+from fakestormer.data.store import encode_frame, write_track
+from fakestormer.model.config import ModelConfig
+from fakestormer.model.fakestormer import build_fakestormer
+from fakestormer.recipes import Recipe
+from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.training.checkpoint import save_model
+from fakestormer.training.config import TrainingConfig
+from fakestormer.types import FaceTrack
+from fakestormer.video.crop import CropConfig
+from fakestormer.video.tracking import TrackingConfig
+
+SIDE = 64
+CROP = CropConfig(stored_size=SIDE)
+
+
+def _landmarks() -> np.ndarray:
+    """81 made-up landmarks within the crop: rings and rows where a face has its parts."""
+
+    def arc(count: int, x: float, y: float, rx: float, ry: float, start: float, end: float) -> list:
+        angles = np.linspace(start, end, count) * np.pi
+        return [(x + rx * np.cos(a), y + ry * np.sin(a)) for a in angles]
+
+    points = arc(17, 32, 28, 22, 28, 1, 0)  # jaw
+    points += arc(5, 21, 22, 8, 3, 1, 2) + arc(5, 43, 22, 8, 3, 1, 2)  # brows
+    points += [(32, y) for y in (27, 31, 35, 39)] + [(x, 42) for x in (28, 30, 32, 34, 36)]
+    points += arc(6, 21, 28, 5, 2, 1, -0.66) + arc(6, 43, 28, 5, 2, 1, -0.66)
+    points += arc(12, 32, 48, 10, 4, 1, -0.83) + arc(8, 32, 48, 7, 2, 1, -0.75)
+    points += arc(13, 32, 24, 21, 18, 1.05, 1.95)  # forehead
+    return np.asarray(points, np.float32)
+
+
+def _draw(frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    skin, grain = rng.integers(140, 230, 3), rng.integers(0, 60, (SIDE, SIDE, 3))
+    pictures, landmarks = [], []
+    for t in range(frames):
+        points = _landmarks() + np.float32((np.sin(t / 2 + seed), np.cos(t / 3)))
+        picture = grain.astype(np.uint8)
+        cv2.fillConvexPoly(picture, cv2.convexHull(points.astype(np.int32)), skin.tolist())
+        cv2.fillConvexPoly(picture, points[48:60].astype(np.int32), (skin // 2).tolist())
+        pictures.append(picture)
+        landmarks.append(points)
+    return np.stack(pictures), np.stack(landmarks)
+
+
+def _draw_store(folder: Path, rows: Iterable[Row]) -> Path:
+    settings = StoreSettings(
+        backend="drawn", crop=CROP, tracking=TrackingConfig(), max_frames=256, min_frames=4
+    )
+    folder.mkdir(parents=True)
+    write_settings(folder, settings)
+    written = []
+    for seed, row in enumerate(rows):
+        if row.rejected:
+            written.append(row)
+            continue
+        file = f"tracks/{row.video}.{row.track}.zip"
+        pictures, landmarks = _draw(row.frames, seed=seed)
+        points = torch.from_numpy(landmarks)
+        track = FaceTrack(
+            number=row.track,
+            indices=torch.arange(row.frames),
+            pts_seconds=torch.arange(row.frames, dtype=torch.float64) / 25,
+            boxes=torch.cat([points.amin(1), points.amax(1)], dim=1),
+            landmarks=points,
+            confidence=torch.ones(row.frames),
+        )
+        write_track(
+            folder / file,
+            track,
+            pngs=[encode_frame(picture) for picture in pictures],
+            squares_t3=torch.tensor([[31.5, 31.5, 64.0]]).expand(row.frames, 3).contiguous(),
+            landmarks_tk2=points,
+        )
+        written.append(dataclasses.replace(row, file=file))
+    write_manifest(folder, written)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def draw_store() -> Callable[[Path, Iterable[Row]], Path]:
+    """draw_store(folder, rows): a store of exactly these rows; each usable one gets a drawn track.
+
+    Rows need video, track, frames and split; `file` is filled in.
+    """
+    return _draw_store
+
+
+@pytest.fixture(scope="session")
+def make_store() -> Callable[..., Path]:
+    """make_store(folder, train=3, validation=2, test=0, frames=9): a store of drawn faces.
+
+    fakes={"test": {"Deepfakes": 2}} adds fake videos, by split and method.
+    """
+
+    def make(
+        folder: Path,
+        *,
+        frames: int = 9,
+        fakes: Mapping[Split, Mapping[str, int]] | None = None,
+        **splits: int,
+    ) -> Path:
+        named = [
+            (f"{split}_{number}.mp4", split, "real", "")
+            for split, count in splits.items()
+            for number in range(count)
+        ]
+        named += [
+            (f"fake/{method}/{split}_{number}.mp4", split, "fake", method)
+            for split, methods in (fakes or {}).items()
+            for method, count in methods.items()
+            for number in range(count)
+        ]
+        rows = [
+            Row(video=video, sha256=hashlib.sha256(f"{folder}/{video}".encode()).hexdigest(),
+                label=label, method=method, source=split, group=video, split=split, track=0,
+                first_frame=0, frames=frames)
+            for video, split, label, method in named
+        ]  # fmt: skip
+        return _draw_store(folder, rows)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    """Two epochs of a network of two small blocks, with everything that draws at random on."""
+    return Recipe(
+        name="test",
+        crop=CROP,
+        synthesis=SynthesisConfig(),
+        model=ModelConfig(
+            image_size=32, patch_size=8, width=48, depth=2, heads=3, drop_path=0.2, frames=4
+        ),
+        training=TrainingConfig(
+            epochs=2, batch_size=4, learning_rate=1e-3, freeze_epochs=0, validation_clips=2, seed=3
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def drawn_model(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> Path:
+    """Folder of an untrained model that takes the faces of drawn stores: it tells them apart."""
+    torch.manual_seed(0)
+    network = build_fakestormer(recipe.model)
+    for block in network.backbone.blocks:  # as built they end in zeros: nothing is heard of time
+        nn.init.normal_(block.temporal_linear.weight, std=0.5)
+    network.f.linear.weight.data.mul_(40)
+    folder = tmp_path_factory.mktemp("drawn") / "model"
+    save_model(
+        folder, network, recipe.model_dump(mode="json"), {"validation": {}}, face_backend="drawn"
+    )
+    return folder
