@@ -28,7 +28,7 @@ from fakestormer.data.loaders import (
     TrainingClips,
     training_batches,
 )
-from fakestormer.data.manifest import Row, Split, read_manifest, read_settings, tracks_of
+from fakestormer.data.manifest import Row
 from fakestormer.errors import InputError, SetupError
 from fakestormer.model.build import build
 from fakestormer.model.network import VideoNetwork
@@ -44,6 +44,7 @@ from fakestormer.training.config import RecipeLike
 from fakestormer.training.interrupt import interruptible
 from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import freeze, frozen_names, learning_rate
+from fakestormer.training.tracks import Tracks, choose_tracks
 from fakestormer.training.validation import (
     ValidationSet,
     build_validation_set,
@@ -87,12 +88,9 @@ class _Job:
 
     recipe: RecipeLike
     store: Path
-    face_backend: str
+    tracks: Tracks
     out: Path
     plan: ClipPlan
-    training_rows: tuple[Row, ...]
-    fake_rows: tuple[Row, ...]
-    validation_rows: tuple[Row, ...]
     initial_weights: Path | None
     resume: bool
     workers: int
@@ -125,43 +123,15 @@ def train(
     tracking, for an `out` that holds a run already, or for a resumption under another recipe;
     TrainingError when the numbers stop being finite.
     """
-    settings = read_settings(store)
-    for made, wanted, what in (
-        (settings.crop, recipe.crop, "cut out"),
-        (settings.tracking, recipe.tracking, "followed"),
-    ):
-        if made != wanted:
-            raise InputError(
-                f"{store}: its faces were {what} with {made!r}, recipe {recipe.name} wants "
-                f"{wanted!r}; training and detection must treat faces alike: prepare with this "
-                "recipe"
-            )
-    rows = read_manifest(store)
-    length = recipe.model.frames
-    training_rows = tuple(row for row in tracks_of(rows, "train") if row.frames >= length)
-    if not training_rows:
-        raise InputError(f"{store}: no training track has {length} frames or more")
-    validation_rows = tuple(row for row in tracks_of(rows, "validation") if row.frames >= length)
-    fake_rows: tuple[Row, ...] = ()
-    if recipe.training.fakes == "videos":
-        fake_rows = _fakes(store, rows, "train", recipe)
-        validation_rows += _fakes(store, rows, "validation", recipe)
-    if not validation_rows and tracks_of(rows, "test"):
-        raise InputError(
-            f"{store}: has test videos but none held out for validation; a model is never chosen "
-            "on a test split: prepare again with videos held out for validation"
-        )
+    tracks = choose_tracks(recipe, store)
     if not resume and (out / "checkpoints").exists():
         raise InputError(f"{out}: holds a run already; resume it, or give another folder")
     job = _Job(
         recipe=recipe,
         store=store,
-        face_backend=settings.backend,
+        tracks=tracks,
         out=out,
-        plan=_plan(recipe, training_rows),
-        training_rows=training_rows,
-        fake_rows=fake_rows,
-        validation_rows=validation_rows,
+        plan=_plan(recipe, tracks.training),
         initial_weights=initial_weights,
         resume=resume,
         workers=workers,
@@ -176,25 +146,6 @@ def train(
     )
     result: TrainingResult = fabric.launch(partial(_run, job=job))
     return result
-
-
-def _fakes(store: Path, rows: tuple[Row, ...], split: Split, recipe: RecipeLike) -> tuple[Row, ...]:
-    """The fake tracks of a split that the recipe wants."""
-    methods = recipe.training.fake_methods
-    fakes = tuple(
-        row
-        for row in tracks_of(rows, split, "fake")
-        if row.frames >= recipe.model.frames and (not methods or row.method in methods)
-    )
-    if not fakes:
-        known = sorted({row.method or "not named" for row in rows if row.label == "fake"})
-        raise InputError(
-            f"{store}: no fake {split} track"
-            + (f" made by {', '.join(methods)}" if methods else "")
-            + f" (methods there: {', '.join(known) or 'none'}); prepare fake videos into it, or "
-            "train on pseudo-fakes"
-        )
-    return fakes
 
 
 def _strategy(devices: int, *, freezes: bool) -> Strategy | str:
@@ -253,7 +204,9 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult:
     if job.resume:
         restore(job.out / "checkpoints" / "last", network, optimizer)
     batches = training_batches(
-        TrainingClips(job.store, job.training_rows, plan, recipe.synthesis, fakes=job.fake_rows),
+        TrainingClips(
+            job.store, job.tracks.training, plan, recipe.synthesis, fakes=job.tracks.fakes
+        ),
         size=recipe.model.image_size,
         patch_size=recipe.model.patch_size,
         first_step=state.step,
@@ -312,7 +265,7 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult:
 
 def _first_state(job: _Job, network: VideoNetwork, fingerprint: str) -> RunState:
     """Where the run begins; loads pre-trained weights, or checks what is resumed."""
-    rows = (*job.training_rows, *job.fake_rows)
+    rows = (*job.tracks.training, *job.tracks.fakes)
     listed = json.dumps([(r.video, r.sha256, r.track, r.frames) for r in rows])
     tracks = hashlib.sha256(listed.encode()).hexdigest()
     if not job.resume:
@@ -377,17 +330,17 @@ def _record(fabric: Fabric, step: int, epoch: int, rate: float, losses: Losses) 
 
 
 def _validation_set(job: _Job) -> ValidationSet:
-    if job.fake_rows:
+    if job.tracks.fakes:
         return videos_validation_set(
             job.store,
-            job.validation_rows,
+            job.tracks.validation,
             margin=job.recipe.prediction.margin,
             model=job.recipe.model,
             clips_per_track=job.recipe.training.validation_clips,
         )
     return build_validation_set(
         job.store,
-        job.validation_rows,
+        job.tracks.validation,
         synthesis=job.recipe.synthesis,
         model=job.recipe.model,
         clips_per_track=job.recipe.training.validation_clips,
@@ -428,9 +381,9 @@ def _export(job: _Job, state: RunState) -> None:
         {
             "validation": state.best,
             "validation_set_sha256": state.validation,
-            "training_tracks": len(job.training_rows),
-            "validation_tracks": len(job.validation_rows),
+            "training_tracks": len(job.tracks.training),
+            "validation_tracks": len(job.tracks.validation),
             "steps": state.step,
         },
-        face_backend=job.face_backend,
+        face_backend=job.tracks.face_backend,
     )
