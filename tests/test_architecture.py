@@ -33,6 +33,7 @@ LEVEL = {
     "verify_release": 8,
     "ablation": 8,
     "console": 9,
+    "export": 9,
     "cli": 10,
     "__main__": 11,
 }

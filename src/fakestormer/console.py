@@ -145,9 +145,11 @@ def evaluate_with_bar(
     face: FaceChoice,
 ) -> dict[str, Any]:
     """Score the stores' videos with a progress bar, write the results, return their document."""
-    from fakestormer.evaluation.protocol import score_store
+    from fakestormer.evaluation.protocol import score_store, videos_of
     from fakestormer.evaluation.results import evaluation_document, write_evaluation
 
+    for store in stores.values():  # before hours are spent on the others
+        videos_of(store, detector.recipe.crop, split)
     scores = []
     with _bar() as bar:
         for name, store in stores.items():
@@ -169,7 +171,7 @@ def evaluate_with_bar(
     document = evaluation_document(
         scores,
         stores,
-        model={"name": detector.name, **detector.fingerprint()},
+        model=detector.fingerprint(faces=False),
         settings=detector.prediction.model_dump(mode="json")
         | {"clip_length": detector.network.config.frames, "split": split, "face": face},
     )

@@ -149,17 +149,19 @@ class Detector:
             self._backend = open_backend()
         return self._backend
 
-    def fingerprint(self) -> dict[str, str]:
+    def fingerprint(self, *, faces: bool = True) -> dict[str, str]:
         """What has to be the same for the same answer: weights, recipe, versions, face models.
 
         With it the licence of weights that are not ours, so that it goes where their scores go.
+        faces: leave the face backend out, and unopened, where others found the faces.
         """
+        backend = {"face_backend": self.backend.name} if faces else {}
         licence = {} if self.licence is None else {"licence": self.licence}
         return {
             "name": self.name,
             "weights_sha256": self.weights_sha256,
             "recipe": self.recipe.name,
-            "face_backend": self.backend.name,
+            **backend,
             "fakestormer": version("fakestormer"),
             "torch": torch.__version__,
             "python": platform.python_version(),

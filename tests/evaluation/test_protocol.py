@@ -74,7 +74,9 @@ def _by_track(
             path = store / row.file
 
             def read(positions_ct: torch.Tensor, path: Path = path) -> list:
-                return [read_clip(path, positions, video="", number=0) for positions in positions_ct]
+                return [
+                    read_clip(path, positions, video="", number=0) for positions in positions_ct
+                ]
 
             found[row.video, row.track] = predict_track(network, row.frames, read, config)[0]
     return found
@@ -173,7 +175,7 @@ def test_a_store_of_other_crops_is_refused(
     network: VideoNetwork, store: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     for other in (CropConfig(), recipe.crop.model_copy(update={"enlarge": 1.5})):
-        with pytest.raises(InputError, match="its faces were cut out with .* the model wants"):
+        with pytest.raises(InputError, match=r"its faces were cut out with .* the model wants"):
             score_store(network, PredictionConfig(), other, store, name="data")
     with pytest.raises(InputError, match="not a track store"):
         score_store(network, PredictionConfig(), recipe.crop, tmp_path, name="data")

@@ -9,9 +9,10 @@ from typing import Any
 
 from fakestormer.ablation.run import Bench, RowResult, training_data
 from fakestormer.ablation.tables import Table
+from fakestormer.data.manifest import read_settings
 from fakestormer.evaluation.protocol import Separation
-from fakestormer.evaluation.results import per_cent
-from fakestormer.files import write_atomically
+from fakestormer.evaluation.results import conventions, per_cent
+from fakestormer.files import sha256_of, write_atomically
 from fakestormer.training.checkpoint import code_version
 
 #: Layout of the JSON.
@@ -38,7 +39,15 @@ def _document(table: Table, results: Sequence[RowResult], bench: Bench) -> dict[
         "code": code_version(),
         "recipe": bench.recipe.model_dump(mode="json"),
         "training": training_data(bench.training_store),
-        "tests": {name: store.name for name, store in bench.tests.items()},
+        "tests": {
+            name: {
+                "store": store.name,
+                "manifest_sha256": sha256_of(store / "manifest.parquet"),
+                "prepared": read_settings(store).model_dump(mode="json"),
+            }
+            for name, store in bench.tests.items()
+        },
+        "split": bench.split,
         "stood_in": _stood_in(table, bench),
         "rows": [
             {
@@ -104,11 +113,28 @@ def _markdown(table: Table, results: Sequence[RowResult], document: Mapping[str,
     parts.append(
         "Video-level AUC in per cent, with the 95 % bootstrap interval over the test videos; it "
         "says nothing about another seed. Recipe "
-        f"{document['recipe']['name']}, seed {document['recipe']['training']['seed']}."
+        f"{document['recipe']['name']}, seed {document['recipe']['training']['seed']}; where a row "
+        "does not set it otherwise:"
     )
+    parts.append("\n".join(_caption(test, results, document) for test in tests))
     parts.append("\n".join(lines))
     parts += [_groups(test, results) for test in tests]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _caption(test: str, results: Sequence[RowResult], document: Mapping[str, Any]) -> str:
+    """How the numbers of one test set came about, and of how many videos they are."""
+    recipe = document["recipe"]
+    settings = recipe["prediction"] | {
+        "clip_length": recipe["model"]["frames"],
+        "split": document["split"],
+        "face": "largest",
+    }
+    counted = [result.measured[test][0] for result in results if not result.reason]
+    videos = "".join(
+        f"{s.real} real and {s.fake} fake videos, {s.unscored} left out; " for s in counted[:1]
+    )
+    return f"- {test}: {videos}{conventions(settings, document['tests'][test]['prepared'])}"
 
 
 def _groups(test: str, results: Sequence[RowResult]) -> str:
@@ -128,7 +154,9 @@ def _groups(test: str, results: Sequence[RowResult]) -> str:
 def _with_interval(s: Separation) -> str:
     if s.auc is None or s.interval is None:
         return "-"
-    return f"{per_cent(s.auc)} ({' to '.join(per_cent(end) for end in s.interval)})"
+    ends = " to ".join(per_cent(end) for end in s.interval)
+    with_all = f"; {per_cent(s.auc_with_unscored)} with left-out at 0.5" if s.unscored else ""
+    return f"{per_cent(s.auc)} ({ends}){with_all}"
 
 
 def _line(cells: Sequence[str]) -> str:

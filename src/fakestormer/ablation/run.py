@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from fakestormer.ablation.tables import Table, TableRow
 from fakestormer.data.manifest import Row, read_manifest, tracks_of
@@ -27,12 +29,14 @@ from fakestormer.evaluation.protocol import (
     VideoScore,
     score_store,
     separations,
+    videos_of,
 )
 from fakestormer.files import sha256_of, write_atomically
 from fakestormer.recipes import Recipe, override
 from fakestormer.training.checkpoint import load_model
 from fakestormer.training.loop import train
 
+_UNSEEN = "an ablation is tested on videos that nothing was trained on or chosen by"
 #: What one evaluation gave: the separations of every test set by its name.
 Measured = Mapping[str, tuple[Separation, ...]]
 
@@ -60,6 +64,9 @@ class Bench:
 
     tests: test stores by name. split: of the test stores. initial_weights: a pre-trained image
     model, for the rows that start from one. progress: told what is going on, in one line.
+
+    Raises InputError, before hours are spent, for a test store that scoring would refuse or that
+    shows a video of the training store's.
     """
 
     recipe: Recipe
@@ -73,14 +80,18 @@ class Bench:
     progress: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
-        hashes = {name: _manifest_hash(store) for name, store in self.tests.items()}
         trained_on = _manifest_hash(self.training_store)
-        for name, of in hashes.items():
-            if of == trained_on:
-                raise InputError(
-                    f"{self.tests[name]}: the test store is the training store; an ablation is "
-                    "tested on videos that nothing was trained on or chosen by"
-                )
+        rows = read_manifest(self.training_store)
+        seen = {row.sha256 for row in rows if row.split in ("train", "validation")}
+        for store in self.tests.values():
+            if _manifest_hash(store) == trained_on:
+                raise InputError(f"{store}: the test store is the training store; {_UNSEEN}")
+            for video, own in videos_of(store, self.recipe.crop, self.split):
+                if any(row.sha256 in seen for row in own if not row.rejected):
+                    raise InputError(
+                        f"{store}: {video} is in the training store too, for training or "
+                        f"validation; {_UNSEEN}"
+                    )
 
     def say(self, line: str) -> None:
         if self.progress is not None:
@@ -103,6 +114,7 @@ def run_row(row: TableRow, bench: Bench) -> RowResult:
     run = _run_folder(row, trained, weights, bench)
     seconds = _train(trained, run, weights, bench, row.name)
     network, document = load_model(run)
+    network.to(_device(bench.accelerator))
     measured = {}
     for name, store in bench.tests.items():
         key = _hash(_manifest_hash(store), recipe.prediction.model_dump(mode="json"), bench.split)
@@ -134,8 +146,8 @@ def run_row(row: TableRow, bench: Bench) -> RowResult:
 def row_recipes(table: Table, recipe: Recipe, only: Sequence[str] = ()) -> list[TableRow]:
     """The rows to run, all checked against the recipe before hours are spent.
 
-    only: names of rows; empty takes all. Raises InputError for a name that the table does not have;
-    ValueError for a recipe that a row does not fit.
+    only: names of rows; empty takes all. Raises InputError for a name that the table does not have,
+    or for a row that does not fit the recipe.
     """
     names = [row.name for row in table.rows]
     unknown = [name for name in only if name not in names]
@@ -143,7 +155,10 @@ def row_recipes(table: Table, recipe: Recipe, only: Sequence[str] = ()) -> list[
         raise InputError(f"no row named {', '.join(unknown)}; there are: {', '.join(names)}")
     rows = [row for row in table.rows if not only or row.name in only]
     for row in rows:
-        override(recipe, row.sets)
+        try:
+            override(recipe, row.sets)
+        except ValueError as error:
+            raise InputError(f"row {row.name} does not fit this recipe: {error}") from error
     return rows
 
 
@@ -151,7 +166,7 @@ def _train(recipe: Recipe, run: Path, weights: Path | None, bench: Bench, name: 
     """Make sure that `run` holds a finished model; returns the seconds its training took."""
     clock = run / "seconds.json"
     before = float(json.loads(clock.read_text())) if clock.is_file() else 0.0
-    if (run / "model.safetensors").is_file():
+    if (run / "model.json").is_file():  # written last
         return before
     resume = (run / "checkpoints" / "last").exists()
     bench.say(f"{name}: {'resuming' if resume else 'training'} in {run}")
@@ -176,12 +191,19 @@ def _missing_fakes(recipe: Recipe, store: Path) -> str:
     """Why the row cannot be trained on this store, or ""."""
     if recipe.training.fakes != "videos":
         return ""
-    fakes = tracks_of(read_manifest(store), "train", "fake")
-    methods = recipe.training.fake_methods
-    if any(not methods or row.method in methods for row in fakes):
-        return ""
-    wanted = f"made by {', '.join(methods)} " if methods else ""
-    return f"the training store holds no fake training videos {wanted}".strip()
+    rows, methods = read_manifest(store), recipe.training.fake_methods
+    wanted = f" made by {', '.join(methods)}" if methods else ""
+    splits: tuple[Literal["train", "validation"], ...] = ("train", "validation")
+    for split in splits:
+        fakes = [row for row in tracks_of(rows, split, "fake") if row.frames >= recipe.model.frames]
+        if not any(not methods or row.method in methods for row in fakes):
+            return f"the training store holds no fake {split} videos{wanted}"
+    return ""
+
+
+def _device(accelerator: str) -> torch.device:
+    """Where networks are scored: on a GPU where training may use one."""
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _run_folder(row: TableRow, recipe: Recipe, weights: Path | None, bench: Bench) -> Path:

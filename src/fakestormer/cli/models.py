@@ -1,4 +1,4 @@
-"""Commands about set-up and models: setup, recipe, convert, verify-release."""
+"""Commands about set-up and models: setup, recipe, convert, export, verify-release."""
 
 from __future__ import annotations
 
@@ -91,3 +91,27 @@ def verify_release(
             "allowed"
         )
     print(f"all {len(done.rows)} comparisons agree; closest to its limit: {worst.name}")
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="a trained model: .safetensors, or its folder")],
+    onnx: Annotated[Path | None, typer.Option(help="the ONNX file to write")] = None,
+    torch: Annotated[Path | None, typer.Option(help="the torch.export file to write, .pt2")] = None,
+) -> None:
+    """Write a model's network for other programs, as ONNX, for torch.export, or both.
+
+    It takes frames, uint8 (batch, T, 3, H, W), RGB, and gives logit, and derivative and
+    frame_logits where the model has them; normalisation is inside, faces and crops are not. A file
+    is kept only if it is read back and agrees with torch to 1e-4.
+    """
+    if onnx is None and torch is None:
+        raise typer.BadParameter("name a file with --onnx, with --torch, or with both")
+    from fakestormer.export import export as run
+
+    for done in run(model, onnx=onnx, pt2=torch):
+        outputs = ", ".join(
+            f"{name} ({', '.join(map(str, shape))})" for name, shape in done.shapes.items()
+        )
+        print(f"{', '.join(map(str, done.files))}: {outputs}")
+        print(f"  at most {max(done.errors.values()):.1e} from torch on random frames")

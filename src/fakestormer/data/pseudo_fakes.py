@@ -3,6 +3,7 @@
     OUT/real/<video>.<track>.mp4            the background of the pair
     OUT/fake/self-blended/<video>.<track>.mp4
     OUT/videos.csv                          for `prepare --table`: label, method, source, identity
+    OUT/pairs.json                          what all pairs are drawn by: seed and synthesis
 
 A test set of one's own that needs no fakes. The two files of a pair have the same size, rate and
 compression, and whoever judges them finds and crops each face anew: a network that goes by where
@@ -14,9 +15,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -48,11 +51,14 @@ def write_pairs(
     One draw of the synthesis per track, so that a pseudo-fake is one consistent video; the draw
     depends on the seed and the track's name alone. Nothing is cut out and no margin cut off, as in
     a fake that someone made. Pairs that are there already are kept: run it again to go on.
-    progress: (done, total). Raises InputError where a pair cannot be made or written.
+    progress: (done, total). Raises InputError where a pair cannot be made or written, and for an
+    `out` that was begun with another seed or synthesis.
     """
+    _begin(out, synthesis, seed)
     lines = []
     for done, row in enumerate(rows, start=1):
-        stem = f"{PurePosixPath(row.video).with_suffix('')}.{row.track}.mp4"
+        # Another suffix stays: a.mov and a.mp4 are two videos.
+        stem = f"{row.video.removesuffix('.mp4')}.{row.track}.mp4"
         files = (f"real/{stem}", f"fake/{METHOD}/{stem}")
         if not all((out / file).is_file() for file in files):
             clip = read_clip(store / row.file, range(row.frames), video=row.video, number=row.track)
@@ -68,8 +74,30 @@ def write_pairs(
     writer = csv.writer(table, lineterminator="\n")
     writer.writerows([("path", "label", "method", "source", "identity"), *lines])
     path = out / "videos.csv"
-    write_atomically(path, table.getvalue().encode())
+    with _writing(path):
+        write_atomically(path, table.getvalue().encode())
     return path
+
+
+def _begin(out: Path, synthesis: SynthesisConfig, seed: int) -> None:
+    """Keep what the pairs are drawn by, so that those already there are not taken for others."""
+    path = out / "pairs.json"
+    content = json.dumps({"seed": seed, "synthesis": synthesis.model_dump(mode="json")}, indent=2)
+    if path.is_file() and path.read_bytes() != content.encode():
+        raise InputError(
+            f"{out}: its pairs were drawn with another seed or synthesis (see {path.name}); give "
+            "the same ones, or another folder"
+        )
+    with _writing(path):
+        write_atomically(path, content.encode())
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # PyAV's errors are among them
+        raise InputError(f"{path}: cannot be written ({error.strerror}); check the disk") from error
 
 
 def draw(row: Row, synthesis: SynthesisConfig, *, seed: int) -> ClipParams:
@@ -102,11 +130,10 @@ def _rate(clip: Clip) -> Fraction:
 
 def _film(path: Path, pictures_tchw: Tensor, rate: Fraction) -> None:
     partial = path.with_name(f".{path.name}{PARTIAL}")
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_film(partial, pictures_tchw, rate)
-        partial.replace(path)
-    except OSError as error:  # PyAV's errors are among them
-        raise InputError(f"{path}: cannot be written ({error.strerror}); check the disk") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        try:
+            write_film(partial, pictures_tchw, rate)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)

@@ -89,16 +89,9 @@ def score_store(
     evaluation must treat faces alike. face: of several faces in a video, the "largest" counts (what
     papers do), or the highest score ("max"); faces seen in fewer frames than
     `prediction.largest_share` of the longest track's do not count. progress: (done, total) videos.
-    Raises InputError for a store of another crop or without such a split.
+    Raises InputError as `videos_of` does.
     """
-    made = read_settings(store).crop
-    if made != crop:
-        raise InputError(
-            f"{store}: its faces were cut out with {made!r}, the model wants {crop!r}; prepare the "
-            "videos again with the model's recipe"
-        )
-    rows = read_manifest(store)
-    videos = _videos(store, rows, split)
+    videos = videos_of(store, crop, split)
     scores = []
     for done, (video, tracks) in enumerate(videos, start=1):
         scores.append(_score_video(network, prediction, store, name, video, tracks, face))
@@ -107,10 +100,20 @@ def score_store(
     return scores
 
 
-def _videos(
-    store: Path, rows: Sequence[Row], split: SplitChoice
+def videos_of(
+    store: Path, crop: CropConfig, split: SplitChoice
 ) -> list[tuple[str, tuple[Row, ...]]]:
-    """The rows of each video that has a usable track in the split, or none at all."""
+    """The rows of each video that has a usable track in the split, or none at all.
+
+    Raises InputError for a store of another crop or without a usable video in the split.
+    """
+    made = read_settings(store).crop
+    if made != crop:
+        raise InputError(
+            f"{store}: its faces were cut out with {made!r}, the model wants {crop!r}; prepare the "
+            "videos again with the model's recipe"
+        )
+    rows = read_manifest(store)
     by_video: dict[str, list[Row]] = {}
     for row in rows:
         by_video.setdefault(row.video, []).append(row)

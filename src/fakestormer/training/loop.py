@@ -124,7 +124,7 @@ def train(
     TrainingError when the numbers stop being finite.
     """
     tracks = choose_tracks(recipe, store)
-    if not resume and (out / "checkpoints").exists():
+    if not resume and (out / "checkpoints" / "last").exists():
         raise InputError(f"{out}: holds a run already; resume it, or give another folder")
     job = _Job(
         recipe=recipe,
