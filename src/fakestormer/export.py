@@ -287,8 +287,8 @@ def _compare(target: Path, run: Run, answers: Sequence[tuple[Tensor, Numbers]]) 
     if errors[worst] > TOLERANCE:
         raise InputError(
             f"{target}: not written, because its {worst} differs from torch's by "
-            f"{errors[worst]:.1e} on random frames, where {TOLERANCE:.0e} is allowed; use the "
-            "versions of constraints.txt"
+            f"{errors[worst]:.1e} of its largest value (or of 1) on random frames, where "
+            f"{TOLERANCE:.0e} is allowed; use the versions of constraints.txt"
         )
     return errors
 
