@@ -78,7 +78,7 @@ def release() -> Recipe:
             schedule="release",
             loss=LossConfig(mse_factor=0.5, temperature=2.0),
         ),
-        prediction=PredictionConfig(sampling="spread", pooling="logit", shot_threshold=None),
+        prediction=PredictionConfig(sampling="spread", pooling="logit"),
     )
 
 
