@@ -44,6 +44,8 @@ class Recipe(BaseModel):
                 "training.fakes 'videos' trains f alone, because nobody knows the boundary of a "
                 "fake video: set model.branches=[]"
             )
+        if self.training.fake_methods and self.training.fakes != "videos":
+            raise ValueError("training.fake_methods needs training.fakes=videos")
         return self
 
 

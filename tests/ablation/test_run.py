@@ -22,7 +22,6 @@ from fakestormer.ablation.tables import TABLES, TableRow
 from fakestormer.console import ablate_and_print
 from fakestormer.data.manifest import read_manifest, write_manifest
 from fakestormer.errors import InputError
-from fakestormer.prediction import PredictionConfig
 from fakestormer.recipes import Recipe, override
 from fakestormer.training import loop
 from fakestormer.training.checkpoint import load_model
@@ -233,9 +232,11 @@ def test_rows_that_ask_for_the_same_network_share_its_run(
     # Scored once for each number of shots, from the one network.
     files = {path.name: path for path in (tmp_path / first.run / "scores").iterdir()}
     assert len(files) == 3
-    shots = sorted(len(json.loads(path.read_text())[0]["shots"]) for path in files.values())
-    assert shots == [1, 2, 3]
-    assert others[3].measured != others[2].measured or others[4].measured != others[2].measured
+    entries = [json.loads(path.read_text())[0] for path in files.values()]
+    assert sorted(len(entry["shots"]) for entry in entries) == [1, 2, 3]
+    for entry in entries:
+        assert entry["score"] == pytest.approx(entry["shots"][-1])
+    assert len({entry["score"] for entry in entries}) == 3
     with pytest.raises(AssertionError, match="done already"):
         run_row(ROWS["table7", "0.5/100/0.5"], bench)
 
@@ -406,4 +407,3 @@ def test_the_networks_device(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert run._device("auto").type == expected
         assert run._device("cpu").type == "cpu"
-    assert PredictionConfig().shots == 1

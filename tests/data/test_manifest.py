@@ -96,7 +96,7 @@ def test_nothing_is_held_out_where_that_was_not_asked_for_or_would_leave_nothing
         row.split for row in Labelling(validation_fraction=few).apply_all([rows[0], rejected])
     ] == [
         "train",
-        "",
+        "train",
     ]
 
 

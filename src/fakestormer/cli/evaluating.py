@@ -27,7 +27,7 @@ SplitName = Annotated[str, typer.Option(help="train, validation, test or all")]
 def pseudo_fakes(
     store: Annotated[Path, typer.Argument(help="a prepared store of real videos")],
     folder: Annotated[Path, typer.Option("--out", help="where the pairs of videos go")],
-    split: SplitName = "all",
+    split: SplitName = "test",
     seed: Annotated[int, typer.Option(min=0, help="draws the blending")] = 0,
     recipe_name: RecipeName = "tiny",
     set_: Assignments = None,

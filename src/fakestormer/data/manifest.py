@@ -62,8 +62,8 @@ class Row:
     "fake". method: how a fake was made, "" for real videos and where nobody said. track: number
     within the video, -1 for a rejected video. file: relative to the store, "" when rejected.
     first_frame: position in the video. face_side: px of the source, median over the track of the
-    face box's longer side. landmarks: K. split: "" when rejected. rejected: "" for a usable track,
-    else why; `detail` is the sentence behind it.
+    face box's longer side. landmarks: K. split: of rejected ones too, which are counted.
+    rejected: "" for a usable track, else why; `detail` is the sentence behind it.
     """
 
     video: str
@@ -150,17 +150,16 @@ class Labelling:
         Videos that the table puts into a split stay there, and the last training group too.
         """
         labelled = [self.apply(row) for row in rows]
-        splits = {row.split for row in labelled}
-        training = {row.group for row in labelled if row.split == "train"}
+        usable = [row for row in labelled if not row.rejected]
+        splits = {row.split for row in usable}
+        training = {row.group for row in usable if row.split == "train"}
         said = {row.group for row in labelled if self.table.get(row.video, {}).get("split")}
         free = training - said
         if not self.validation_fraction or "validation" in splits or not free or len(training) < 2:
             return labelled
         smallest = min(free, key=lambda group: (_uniform(self.seed, group), group))
         return [
-            dataclasses.replace(row, split="validation")
-            if row.group == smallest and row.split
-            else row
+            dataclasses.replace(row, split="validation") if row.group == smallest else row
             for row in labelled
         ]
 
@@ -182,7 +181,7 @@ class Labelling:
             method=method,
             source=source,
             group=group,
-            split="" if row.rejected else split,
+            split=split,
         )
 
     def label(self, video: str) -> tuple[Label, str]:
@@ -195,7 +194,7 @@ class Labelling:
         below = (
             PurePosixPath(video).parts[folders.index("fake") + 1 : -1] if "fake" in folders else ()
         )
-        return "fake", said.get("method") or "/".join(below)
+        return "fake", said.get("method") or (below[0] if below else "")
 
 
 def source_of(video: str) -> str:

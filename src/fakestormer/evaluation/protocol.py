@@ -119,9 +119,9 @@ def videos_of(
         by_video.setdefault(row.video, []).append(row)
     wanted = []
     for video, own in sorted(by_video.items()):
-        splits = {row.split for row in own if not row.rejected}
-        # A wholly rejected video has no split in the manifest; it is counted with every split.
-        if split == "all" or not splits or split in splits:
+        splits = {row.split for row in own}
+        # In older stores rejected rows have no split: such a video is counted with every split.
+        if split == "all" or split in splits or splits == {""}:
             wanted.append((video, tuple(own)))
     if not any(not row.rejected for _, own in wanted for row in own):
         known = sorted({row.split for row in rows if row.split})

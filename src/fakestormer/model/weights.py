@@ -221,6 +221,8 @@ def _read_vit(path: Path) -> _ViT:
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
     wrapped = isinstance(state.get("model"), dict)
     entries: dict[str, Any] = state["model"] if wrapped else state
+    if not all(isinstance(key, str) for key in entries):
+        raise InputError(f"{path}: its keys are not names of weights; give an MAE ViT's checkpoint")
     ignored = tuple(sorted(key for key in entries if is_ignored(key)))
     tensors = {
         key: entry
@@ -284,12 +286,16 @@ def _read_pth(path: Path) -> dict[str, Any]:
     _check_there(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (  # what torch's reader raises on files that are something else, or damaged
+        pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
+        AttributeError, IndexError, AssertionError,
+    ) as error:  # fmt: skip
+        why = (str(error).splitlines() or ["damaged"])[0]
         raise InputError(
-            f"{path}: not a checkpoint of tensors only ({str(error).splitlines()[0]}); convert it "
-            f"to safetensors where you trust it"
+            f"{path}: not a checkpoint of tensors only ({why}); convert it to safetensors where "
+            f"you trust it"
         ) from error
-    if not isinstance(state, dict):
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise InputError(f"{path}: expected a dictionary of tensors, found {type(state).__name__}")
     return state
 

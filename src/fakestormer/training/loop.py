@@ -141,24 +141,31 @@ def train(
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
-        strategy=_strategy(devices, freezes=recipe.training.freeze_epochs > 0),
+        strategy=_strategy(devices, idle=_leaves_idle(recipe)),
         precision=recipe.training.precision,
     )
     result: TrainingResult = fabric.launch(partial(_run, job=job))
     return result
 
 
-def _strategy(devices: int, *, freezes: bool) -> Strategy | str:
+def _leaves_idle(recipe: RecipeLike) -> bool:
+    """Whether some parameters get no gradient: frozen ones, or those of a missing head."""
+    model = recipe.model
+    whole = model.architecture == "fakestormer" and set(model.branches) == {"h", "g"}
+    return recipe.training.freeze_epochs > 0 or not whole
+
+
+def _strategy(devices: int, *, idle: bool) -> Strategy | str:
     """DDP for several processes; under torchrun they exist already.
 
-    freezes: whether parameters may stand still for a while; DDP must not wait for them.
+    idle: whether some parameters may get no gradient; DDP must not wait for them.
     """
     if devices == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         return "auto"
     start_method: Literal["popen", "spawn"] = (
         "popen" if "TORCHELASTIC_RUN_ID" in os.environ else "spawn"
     )
-    return DDPStrategy(start_method=start_method, find_unused_parameters=freezes)
+    return DDPStrategy(start_method=start_method, find_unused_parameters=idle)
 
 
 def _plan(recipe: RecipeLike, rows: tuple[Row, ...]) -> ClipPlan:
