@@ -68,6 +68,10 @@ def test_the_interval_where_it_is_known() -> None:
     assert auc_interval([0, 1], [0.1, 0.9]) == (1.0, 1.0)
     # Two fakes, one above and one below the real one: both, one or none of them drawn.
     assert auc_interval([0, 1, 1], [0.5, 0.4, 0.6]) == (0.0, 1.0)
+    # Six of nine fakes above the one real: a binomial count of 9 draws at 2/3. Up to 2 of 9 come in
+    # 0.8 % of the resamples, up to 3 in 4.2 %: percentile 2.5 is 3 of 9, percentile 5 is not.
+    six = [0.4] * 3 + [0.6] * 6
+    assert auc_interval([0, *[1] * 9], [0.5, *six])[0] == pytest.approx(3 / 9)
 
 
 def test_the_interval_narrows_with_more_videos_and_is_seeded() -> None:

@@ -47,8 +47,10 @@ ROWS = [
     _row("partly.mp4", 0),
     _row("fake/swap/one.mp4", label="fake", method="swap"),
     _row("held.mp4", split="validation"),
-    _rejected("partly.mp4", "too short"),
-    _rejected("nobody.mp4", "no face"),
+    _rejected("partly.mp4", "too short", split="test"),
+    _rejected("nobody.mp4", "no face", split="test"),
+    _rejected("elsewhere.mp4", "no face", split="train"),
+    # As older stores have them, of no split: counted with every one.
     _rejected("fake/swap/gone.mp4", "too short", label="fake", method="swap"),
     _rejected("fake/swap/gone.mp4", "face too small", label="fake", method="swap"),
 ]
@@ -161,12 +163,16 @@ def test_the_split_decides_and_an_empty_one_says_what_there_is(
 ) -> None:
     config = PredictionConfig(frames=4)
 
-    def videos(split: str) -> set[str]:
+    def videos(split: str) -> tuple[set[str], set[str]]:
         scores = score_store(network, config, recipe.crop, store, name="data", split=split)
-        return {score.video for score in scores if score.score is not None}
+        scored = {score.video for score in scores if score.score is not None}
+        return scored, {score.video for score in scores} - scored
 
-    assert videos("validation") == {"held.mp4"}
-    assert videos("all") == videos("test") | {"held.mp4"}
+    gone = "fake/swap/gone.mp4"
+    assert videos("validation") == ({"held.mp4"}, {gone})
+    test, left_out = videos("test")
+    assert left_out == {"nobody.mp4", gone}
+    assert videos("all") == (test | {"held.mp4"}, {"nobody.mp4", "elsewhere.mp4", gone})
     with pytest.raises(InputError, match=r"no usable video .* 'train' \(there are: test, valid"):
         videos("train")
 
@@ -228,7 +234,7 @@ def test_a_separation_by_hand() -> None:
     scores = [
         _score("real", 0.2, clips=(0.1, 0.3)),
         _score("real", 0.6, clips=(0.6, 0.6)),
-        _score("fake", 0.4, clips=(0.2, 0.6)),
+        _score("fake", 0.55, clips=(0.2, 0.6)),
         _score("fake", 0.9, clips=(0.9,)),
         _score("real", None),
         _score("fake", None),
@@ -239,8 +245,8 @@ def test_a_separation_by_hand() -> None:
     assert found.auc == pytest.approx(3 / 4)
     assert found.interval is not None
     assert found.interval[0] <= 0.75 <= found.interval[1]
-    # With both others at 0.5: fakes 0.4, 0.9, 0.5 against 0.2, 0.6, 0.5 are 1 + 3 + 1.5 of 9.
-    assert found.auc_with_unscored == pytest.approx(5.5 / 9)
+    # With both others at 0.5: fakes 0.55, 0.9, 0.5 against 0.2, 0.6, 0.5 are 2 + 3 + 1.5 of 9.
+    assert found.auc_with_unscored == pytest.approx(6.5 / 9)
     # Clips: 0.2, 0.6, 0.9 against 0.1, 0.3, 0.6, 0.6 are 1 + (2 + 2/2) + 4 of 12.
     assert found.auc_clip == pytest.approx(8 / 12)
 

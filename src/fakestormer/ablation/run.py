@@ -82,7 +82,8 @@ class Bench:
     def __post_init__(self) -> None:
         trained_on = _manifest_hash(self.training_store)
         rows = read_manifest(self.training_store)
-        seen = {row.sha256 for row in rows if row.split in ("train", "validation")}
+        usable = [row for row in rows if not row.rejected]
+        seen = {row.sha256 for row in usable if row.split in ("train", "validation")}
         for store in self.tests.values():
             if _manifest_hash(store) == trained_on:
                 raise InputError(f"{store}: the test store is the training store; {_UNSEEN}")

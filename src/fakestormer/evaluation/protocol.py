@@ -124,7 +124,7 @@ def videos_of(
         if split == "all" or split in splits or splits == {""}:
             wanted.append((video, tuple(own)))
     if not any(not row.rejected for _, own in wanted for row in own):
-        known = sorted({row.split for row in rows if row.split})
+        known = sorted({row.split for row in rows if not row.rejected})
         raise InputError(
             f"{store}: has no usable video in the split {split!r} (there are: "
             f"{', '.join(known) or 'none'}); choose another with --split, e.g. all"
