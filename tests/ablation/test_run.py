@@ -358,6 +358,13 @@ def test_a_test_set_that_was_trained_on_is_refused(
     ):
         write_manifest(again, [rows[0], harmless, *rows[2:]])
         _bench(quick, stores, tmp_path, tests={"x": again})
+    # Nor was anything trained on a rejected one.
+    write_manifest(again, [rows[0], leaked, *rows[2:]])
+    train = tmp_path / "train"
+    shutil.copytree(stores["train"], train)
+    others = [row for row in read_manifest(train) if row != held]
+    write_manifest(train, [*others, dataclasses.replace(held, rejected="too short")])
+    _bench(quick, stores, tmp_path, training_store=train, tests={"x": again})
 
 
 def test_what_would_fail_after_hours_is_refused_at_once(
