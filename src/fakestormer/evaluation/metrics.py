@@ -1,14 +1,63 @@
-"""How well scores separate fakes from real videos."""
+"""How well scores separate fakes from real videos.
+
+labels: (N,), 1 = fake, 0 = real. scores: (N,), higher = more likely fake. Whether a number is one
+of clips or of videos is decided by what the N are; name it so. All raise ValueError when shapes
+differ, a label is neither 0 nor 1 or a score is not finite, and where the number is undefined: most
+need both classes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from fakestormer.errors import SetupError
+from fakestormer.evaluation.intervals import resampled_aucs
 
 Numbers = Sequence[float] | np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """The numbers of one group of videos, in 0..1; None where undefined.
+
+    Without a real or without a fake one everything but `accuracy` is None, without any video all
+    is. interval: 95 % bootstrap interval of `auc`. accuracy, balanced_accuracy: at the threshold
+    0.5. tpr_at_1_fpr, tpr_at_01_fpr: fakes found at no more than 1 % and 0.1 % false alarms; ask
+    `is_measurable` whether the group has enough real videos for them.
+    """
+
+    auc: float | None
+    interval: tuple[float, float] | None
+    average_precision: float | None
+    equal_error_rate: float | None
+    accuracy: float | None
+    balanced_accuracy: float | None
+    tpr_at_1_fpr: float | None
+    tpr_at_01_fpr: float | None
+
+
+def metrics_of(
+    labels: Numbers, scores: Numbers, *, resamples: int = 2000, seed: int = 0
+) -> Metrics:
+    """All of them. Raises ValueError for what is no labels and scores, never for a missing class.
+
+    resamples, seed: of the interval (`auc_interval`).
+    """
+    labels_n, scores_n = _checked(labels, scores)
+    both = len(np.unique(labels_n)) == 2
+    return Metrics(
+        auc=auc(labels, scores) if both else None,
+        interval=auc_interval(labels, scores, resamples=resamples, seed=seed) if both else None,
+        average_precision=average_precision(labels, scores) if both else None,
+        equal_error_rate=equal_error_rate(labels, scores) if both else None,
+        accuracy=accuracy(labels, scores) if scores_n.size else None,
+        balanced_accuracy=balanced_accuracy(labels, scores) if both else None,
+        tpr_at_1_fpr=tpr_at_fpr(labels, scores, 0.01) if both else None,
+        tpr_at_01_fpr=tpr_at_fpr(labels, scores, 0.001) if both else None,
+    )
 
 
 def auc(labels: Numbers, scores: Numbers) -> float:
@@ -20,7 +69,7 @@ def auc(labels: Numbers, scores: Numbers) -> float:
 
     # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9] -> 3.5 / 4
     """
-    labels_n, scores_n = _checked(labels, scores)
+    labels_n, scores_n = _both_classes(labels, scores)
     try:
         from sklearn.metrics import roc_auc_score
     except ModuleNotFoundError as error:
@@ -37,19 +86,110 @@ def auc_interval(
     lacks one. Says how much the number depends on which videos happen to be in the set, and nothing
     about another training run. Raises ValueError as `auc` does.
     """
-    labels_n, scores_n = _checked(labels, scores)
-    real, fake = scores_n[labels_n == 0], scores_n[labels_n == 1]
-    # wins[i, j]: what fake i against real j adds to the AUC
-    wins = (fake[:, None] > real).astype(np.float64) + 0.5 * (fake[:, None] == real)
-    rng = np.random.default_rng(seed)
-    drawn_fake = rng.multinomial(len(fake), np.full(len(fake), 1 / len(fake)), resamples)
-    drawn_real = rng.multinomial(len(real), np.full(len(real), 1 / len(real)), resamples)
-    aucs = np.einsum("rj, rj -> r", drawn_fake @ wins, drawn_real) / (len(fake) * len(real))
+    real, fake = by_class(labels, scores)
+    (aucs,) = resampled_aucs(real[None], fake[None], resamples=resamples, seed=seed)
     low, high = np.percentile(aucs, (2.5, 97.5))
     return float(low), float(high)
 
 
+def roc_curve(labels: Numbers, scores: Numbers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The ROC curve's corners: false alarms, found fakes and thresholds, each float64 (K + 1,).
+
+    K: distinct scores. Thresholds fall from infinity (nothing is called fake: (0, 0)) to the lowest
+    score (all is: (1, 1)); at each, scores >= it count as fake. A straight line between neighbours
+    is right for a plot: equal scores are told apart by chance, and the area below is `auc`.
+
+    # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9]
+    #     -> fpr [0, 0, 0.5, 1], tpr [0, 0.5, 1, 1], thresholds [inf, 0.9, 0.4, 0.1]
+    """
+    real, fake = by_class(labels, scores)
+    thresholds = np.unique(np.concatenate([real, fake]))[::-1]
+    fpr = _share_from(real, thresholds)
+    tpr = _share_from(fake, thresholds)
+    return np.append(0.0, fpr), np.append(0.0, tpr), np.append(np.inf, thresholds)
+
+
+def average_precision(labels: Numbers, scores: Numbers) -> float:
+    """Area under the precision-recall curve as a sum of steps: precision, weighted by new recall.
+
+    One step for each distinct score, so that ties count together; no interpolation, which would
+    flatter. Depends on the share of fakes: a score without any information gets that share.
+
+    # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9] -> 1/2 * 1 + 1/2 * 2/3
+    """
+    real, fake = by_class(labels, scores)
+    fpr, tpr, _ = roc_curve(labels, scores)
+    false_alarms, found = fpr[1:] * len(real), tpr[1:] * len(fake)
+    return float(np.sum(np.diff(tpr) * found / (found + false_alarms)))
+
+
+def equal_error_rate(labels: Numbers, scores: Numbers) -> float:
+    """Where as many real videos are called fake as fakes are missed: that share of each.
+
+    Read off the ROC curve with straight lines between its corners (not its convex hull, which is
+    lower where the curve bends inwards): the one point where FPR = 1 - TPR.
+
+    # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9] -> 1/4, in the middle of (0, 0.5), (0.5, 1)
+    """
+    fpr, tpr, _ = roc_curve(labels, scores)
+    # fpr + tpr grows from 0 to 2 with every corner, so that it crosses 1 just once.
+    return float(np.interp(1.0, fpr + tpr, fpr))
+
+
+def tpr_at_fpr(labels: Numbers, scores: Numbers, fpr: float) -> float:
+    """Share of fakes found at the best threshold with at most `fpr` of the real ones called fake.
+
+    Conservative: only thresholds that exist count, without a line between them. With fewer than
+    1 / fpr real videos no false alarm at all is allowed: the number is then the one at FPR 0, and
+    `is_measurable` says False. Raises ValueError for an `fpr` outside 0..1.
+
+    # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9], fpr 0.49 -> 0.5
+    """
+    if not 0 <= fpr <= 1:
+        raise ValueError(f"fpr is a share between 0 and 1, got {fpr}")
+    false_alarms, found, _ = roc_curve(labels, scores)
+    return float(found[false_alarms <= fpr].max())
+
+
+def is_measurable(fpr: float, real: int) -> bool:
+    """Whether `real` videos can show a false alarm rate as low as `fpr` (the lowest is 1 / real).
+
+    # 1 % asks for 100 real videos, 0.1 % for 1,000
+    """
+    return real > 0 and 1 / real <= fpr
+
+
+def accuracy(labels: Numbers, scores: Numbers, threshold: float = 0.5) -> float:
+    """Share of right answers when scores >= threshold are called fake.
+
+    One class is enough; raises ValueError without any video.
+    """
+    labels_n, scores_n = _checked(labels, scores)
+    if not scores_n.size:
+        raise ValueError("no scores: the accuracy is undefined")
+    return float(np.mean((scores_n >= threshold) == (labels_n == 1)))
+
+
+def balanced_accuracy(labels: Numbers, scores: Numbers, threshold: float = 0.5) -> float:
+    """Mean of the accuracies on real and on fake: a constant answer gets 0.5."""
+    real, fake = by_class(labels, scores)
+    return float((np.mean(real < threshold) + np.mean(fake >= threshold)) / 2)
+
+
+def by_class(labels: Numbers, scores: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of the real and of the fake, each float64 and in their order."""
+    labels_n, scores_n = _both_classes(labels, scores)
+    return scores_n[labels_n == 0], scores_n[labels_n == 1]
+
+
 _NEEDS_SKLEARN = "metrics need scikit-learn: install it with `pip install 'fakestormer[train]'`"
+
+
+def _share_from(scores_n: np.ndarray, thresholds_k: np.ndarray) -> np.ndarray:
+    """Share of scores >= each threshold, float64 (K,)."""
+    below = np.searchsorted(np.sort(scores_n), thresholds_k, "left")
+    share: np.ndarray = (scores_n.size - below) / scores_n.size
+    return share
 
 
 def _checked(labels: Numbers, scores: Numbers) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +202,11 @@ def _checked(labels: Numbers, scores: Numbers) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{int((~np.isfinite(scores_n)).sum())} of the scores are not finite")
     if not np.isin(labels_n, (0, 1)).all():
         raise ValueError("labels are 0 (real) and 1 (fake), found others")
+    return labels_n, scores_n
+
+
+def _both_classes(labels: Numbers, scores: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    labels_n, scores_n = _checked(labels, scores)
     for value, name in ((0, "real"), (1, "fake")):
         if not (labels_n == value).any():
             raise ValueError(f"no {name} one among the {labels_n.size}: the rate is undefined")

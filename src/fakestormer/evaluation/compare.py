@@ -1,0 +1,349 @@
+"""Do two models differ on the same videos, by more than the choice of videos explains?
+
+    VideoScores of A and of B -> videos scored by both -> AUCs, their difference, interval, p-value
+
+Both AUCs come from the same videos, so they rise and fall together; comparing their two intervals
+would hide differences that the pairs show. Nothing here says what another training run would give,
+and videos count as independent: many fakes of one face make an interval too narrow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fakestormer.errors import InputError
+from fakestormer.evaluation.intervals import half_wins, resampled_aucs
+from fakestormer.evaluation.metrics import Numbers, by_class
+from fakestormer.evaluation.protocol import VideoScore
+
+Method = Literal["delong", "bootstrap"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """AUC of B minus AUC of A on the same videos.
+
+    interval: 95 %, of `difference`. p_value: two-sided, for "both separate equally well".
+    """
+
+    auc_a: float
+    auc_b: float
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One group of videos of one data set under two models.
+
+    group: "all" or "method NAME", whose fakes stand against all real videos. videos: scored by
+    both, of these real and fake. only_a, only_b: scored by one of them alone, and left out. The
+    numbers are those of `Difference`; None with fewer than two real or two fake videos in common.
+    """
+
+    data: str
+    group: str
+    videos: int
+    real: int
+    fake: int
+    only_a: int
+    only_b: int
+    auc_a: float | None
+    auc_b: float | None
+    difference: float | None
+    interval: tuple[float, float] | None
+    p_value: float | None
+    method: Method
+
+
+def delong(
+    labels: Numbers, scores_a: Numbers, scores_b: Numbers
+) -> tuple[float, float, np.ndarray]:
+    """AUCs of A and B, and their covariance over videos, float64 (2, 2) (DeLong 1988).
+
+    labels: (N,), 1 = fake. scores_a, scores_b: (N,) of the same videos. By sorting, in N log N (Sun
+    & Xu 2014). Raises ValueError as `auc` does, and with fewer than two of a class.
+    """
+    of_fake_2m, of_real_2n = _half_wins(labels, scores_a, scores_b)
+    fake, real = of_fake_2m.shape[1], of_real_2n.shape[1]
+    auc_a, auc_b = of_fake_2m.sum(axis=1) / (2 * fake * real)
+    covariance = (
+        np.cov(of_fake_2m) / (2 * real) ** 2 / fake + np.cov(of_real_2n) / (2 * fake) ** 2 / real
+    )
+    return float(auc_a), float(auc_b), covariance
+
+
+def compare_scores(
+    labels: Numbers,
+    scores_a: Numbers,
+    scores_b: Numbers,
+    *,
+    method: Method = "delong",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Difference:
+    """How much better B separates than A, and how sure that is.
+
+    labels: (N,), 1 = fake. scores_a, scores_b: (N,) of the same videos, each on a scale of its own.
+    delong: normal approximation; measured on equally good models, p < 0.05 comes in 2 to 7 of a
+    hundred comparisons with 10 real videos, in 3 to 5 with 50. bootstrap: videos of each class
+    drawn anew with repetition, both models judged on the same draw; percentiles, and p no lower
+    than 2 / (resamples + 1).
+
+    Where no choice among these videos changes the difference, the interval has no width: both
+    separate perfectly, or one does and the other not at all. p is then 1 for no difference, and
+    otherwise 2 / choose(N, fakes), how often labels dealt at random would look so. Raises
+    ValueError as `delong` does.
+    """
+    of_fake_2m, of_real_2n = _half_wins(labels, scores_a, scores_b)
+    fake, real = of_fake_2m.shape[1], of_real_2n.shape[1]
+    auc_a, auc_b = (of_fake_2m.sum(axis=1) / (2 * fake * real)).tolist()
+    # Whole numbers: models that rank alike give exactly 0, and so does their variance.
+    gain_m, gain_n = of_fake_2m[1] - of_fake_2m[0], of_real_2n[1] - of_real_2n[0]
+    difference = float(gain_m.sum() / (2 * fake * real))
+    interval: tuple[float, float]
+    if np.ptp(gain_m) == 0 and np.ptp(gain_n) == 0:
+        interval = (difference, difference)
+        p_value = 1.0 if difference == 0 else min(1.0, 2 / math.comb(fake + real, fake))
+    elif method == "delong":
+        error = math.sqrt(
+            gain_m.var(ddof=1) / (2 * real) ** 2 / fake
+            + gain_n.var(ddof=1) / (2 * fake) ** 2 / real
+        )
+        interval = (max(-1.0, difference - _Z * error), min(1.0, difference + _Z * error))
+        p_value = math.erfc(abs(difference) / error / math.sqrt(2))
+    else:
+        pairs = [by_class(labels, scores) for scores in (scores_a, scores_b)]
+        real_2n, fake_2m = (np.stack(own) for own in zip(*pairs, strict=True))
+        aucs_a, aucs_b = resampled_aucs(real_2n, fake_2m, resamples=resamples, seed=seed)
+        drawn = aucs_b - aucs_a
+        low, high = np.percentile(drawn, (2.5, 97.5))
+        interval = (float(low), float(high))
+        tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+        p_value = min(1.0, 2 * (1 + tail) / (1 + resamples))
+    return Difference(
+        auc_a=auc_a, auc_b=auc_b, difference=difference, interval=interval, p_value=p_value
+    )
+
+
+def compare_videos(
+    a: Sequence[VideoScore],
+    b: Sequence[VideoScore],
+    *,
+    method: Method = "delong",
+    names: tuple[str, str] = ("A", "B"),
+    resamples: int = 2000,
+    seed: int = 0,
+) -> list[Comparison]:
+    """Each data set, then the fakes of each of its methods, in the order in which they appear.
+
+    a, b: one score per video, of one sampling. Videos are the same when data set, name and SHA-256
+    are. names: of the two models, for sentences. Raises InputError for a name that appears twice,
+    for two videos under one name, one video under two labels or methods, and where no video was
+    scored by both.
+    """
+    of_a, of_b = _by_name(a, names[0]), _by_name(b, names[1])
+    for key, score in of_a.items():
+        if key in of_b:
+            _check_same(score, of_b[key], names)
+    scored_a, scored_b = (
+        {key: score for key, score in own.items() if score.score is not None}
+        for own in (of_a, of_b)
+    )
+    if not scored_a.keys() & scored_b.keys():
+        raise InputError(
+            f"no video was scored by both {names[0]} and {names[1]}; evaluate both on the same "
+            "stores, under the same --data names"
+        )
+    found = []
+    for data in dict.fromkeys(key[0] for key in (*of_a, *of_b)):
+        own_a, own_b = (
+            {key: score for key, score in own.items() if key[0] == data}
+            for own in (scored_a, scored_b)
+        )
+        methods = {s.method for s in (*own_a.values(), *own_b.values()) if s.label == "fake"}
+        for fakes in (None, *sorted(methods - {""})):
+            found.append(
+                _compare_group(
+                    data, fakes, own_a, own_b, method=method, resamples=resamples, seed=seed
+                )
+            )
+    return found
+
+
+def comparison_markdown(
+    comparisons: Sequence[Comparison], names: tuple[str, str] = ("A", "B")
+) -> str:
+    """One plain sentence per data set, then the table of all groups, then what p means.
+
+    names: of the models A and B. AUCs in per cent, differences B - A in points.
+    """
+    a, b = names
+    sentences = [f"- {c.data}: {_sentence(c, names)}.\n" for c in comparisons if c.group == "all"]
+    lines = [
+        f"| {c.data} | {c.group} | {c.real} | {c.fake} | {c.only_a} | {c.only_b} | "
+        f"{_per_cent(c.auc_a)} | {_per_cent(c.auc_b)} | {_points(c)} | {_p(c.p_value, '')} |\n"
+        for c in comparisons
+    ]
+    methods = ", ".join(dict.fromkeys(_METHOD_NAMES[c.method] for c in comparisons))
+    return (
+        "".join(sentences)
+        + f"\n| data | group | real | fake | only {a} | only {b} | AUC {a} | AUC {b} | "
+        f"{b} - {a} (95 %) | p |\n"
+        + "| --- " * 10
+        + "|\n"
+        + "".join(lines)
+        + f"\nVideo-level AUC in per cent, on the videos that both models scored; {methods}. "
+        "Each p is that of one comparison: of twenty groups without any difference one falls below "
+        "0.05 by chance. Intervals speak of other videos of the same kind, not of another training "
+        "run, and count videos as independent of each other.\n"
+    )
+
+
+_Key = tuple[str, str]
+
+#: Half of a normal distribution's middle 95 %, in standard deviations.
+_Z = 1.959963984540054
+
+_METHOD_NAMES: dict[Method, str] = {
+    "delong": "intervals and p by DeLong's test",
+    "bootstrap": "intervals and p by a paired bootstrap over videos",
+}
+
+
+def _half_wins(
+    labels: Numbers, scores_a: Numbers, scores_b: Numbers
+) -> tuple[np.ndarray, np.ndarray]:
+    """`half_wins` of both models: int64 (2, fakes) and (2, real)."""
+    pairs = [half_wins(*by_class(labels, scores)) for scores in (scores_a, scores_b)]
+    of_fake_2m, of_real_2n = (np.stack(own) for own in zip(*pairs, strict=True))
+    if min(of_fake_2m.shape[1], of_real_2n.shape[1]) < 2:
+        raise ValueError("a comparison needs at least two real and two fake ones")
+    return of_fake_2m, of_real_2n
+
+
+def _by_name(scores: Sequence[VideoScore], name: str) -> dict[_Key, VideoScore]:
+    found: dict[_Key, VideoScore] = {}
+    for score in scores:
+        key = (score.data, score.video)
+        if key in found:
+            raise InputError(
+                f"{score.data}: {score.video} is listed twice in {name}; compare one sampling at a "
+                "time, and give every store a name of its own"
+            )
+        found[key] = score
+    return found
+
+
+def _check_same(a: VideoScore, b: VideoScore, names: tuple[str, str]) -> None:
+    """Raises InputError unless it is one video, known as the same thing to both."""
+    where, again = f"{a.data}: {a.video}", "evaluate both on the same store"
+    # A file that could not be read has no hash and no score: nothing to mix up.
+    hashes = {score.sha256 for score in (a, b) if score.sha256 or score.score is not None}
+    if len(hashes) > 1 or hashes == {""}:
+        raise InputError(
+            f"{where} is not the same file in {names[0]} (SHA-256 {a.sha256[:12] or 'unknown'}) "
+            f"and {names[1]} ({b.sha256[:12] or 'unknown'}); {again}"
+        )
+    for what in ("label", "method"):
+        own, other = getattr(a, what), getattr(b, what)
+        if own != other:
+            raise InputError(
+                f"{where} has the {what} {own!r} in {names[0]} and {other!r} in {names[1]}; {again}"
+            )
+
+
+def _compare_group(
+    data: str,
+    fakes: str | None,
+    scored_a: Mapping[_Key, VideoScore],
+    scored_b: Mapping[_Key, VideoScore],
+    *,
+    method: Method,
+    resamples: int,
+    seed: int,
+) -> Comparison:
+    """The real videos of one data set against its fakes of one method, or against all (None)."""
+    group_a, group_b = (
+        {
+            key: score
+            for key, score in scored.items()
+            if score.label == "real" or fakes in (None, score.method)
+        }
+        for scored in (scored_a, scored_b)
+    )
+    common = [key for key in group_a if key in group_b]
+    labels = [float(group_a[key].label == "fake") for key in common]
+    real, fake = labels.count(0.0), labels.count(1.0)
+    values_a, values_b = (
+        [value for key in common if (value := group[key].score) is not None]
+        for group in (group_a, group_b)
+    )
+    found = (
+        compare_scores(labels, values_a, values_b, method=method, resamples=resamples, seed=seed)
+        if min(real, fake) >= 2
+        else None
+    )
+    return Comparison(
+        data=data,
+        group="all" if fakes is None else f"method {fakes}",
+        videos=len(common),
+        real=real,
+        fake=fake,
+        only_a=len(group_a) - len(common),
+        only_b=len(group_b) - len(common),
+        auc_a=found.auc_a if found else None,
+        auc_b=found.auc_b if found else None,
+        difference=found.difference if found else None,
+        interval=found.interval if found else None,
+        p_value=found.p_value if found else None,
+        method=method,
+    )
+
+
+def _sentence(c: Comparison, names: tuple[str, str]) -> str:
+    if c.difference is None or c.interval is None:
+        return (
+            f"nothing to compare, {c.real} real and {c.fake} fake videos were scored by both; at "
+            "least two of each are needed"
+        )
+    low, high = c.interval
+    if c.p_value is None or c.p_value >= 0.05:
+        return (
+            f"no difference that these {c.videos} videos could show ({names[1]} - {names[0]}: "
+            f"{100 * c.difference:+.1f} points, 95 %: {100 * low:.1f} to {100 * high:.1f}; "
+            f"{_p(c.p_value)})"
+        )
+    better, gain = names[1], c.difference
+    if c.difference < 0:
+        better, gain, low, high = names[0], -c.difference, -high, -low
+    return (
+        f"{better} separates better by {100 * gain:.1f} points (95 %: {100 * low:.1f} to "
+        f"{100 * high:.1f}; {_p(c.p_value)})"
+    )
+
+
+def _per_cent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _points(c: Comparison) -> str:
+    if c.difference is None or c.interval is None:
+        return "-"
+    low, high = (f"{100 * end:.1f}" for end in c.interval)
+    return f"{100 * c.difference:+.1f} ({low} to {high})"
+
+
+def _p(value: float | None, prefix: str = "p ") -> str:
+    """0.0213 -> "p = 0.021"; in tables, without the prefix, "0.021"."""
+    if value is None:
+        return "-"
+    if value < 0.001:
+        return f"{prefix}< 0.001"
+    return f"p = {value:.2g}" if prefix else f"{value:.2g}"

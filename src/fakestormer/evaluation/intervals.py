@@ -1,0 +1,55 @@
+"""Every fake against every real video, by sorting: what the AUC's intervals are made of.
+
+A table of all pairs would be 200 MB at 5,000 x 5,000 videos. Everything here counts half wins,
+whole numbers, so that sums are exact and models that rank alike differ by exactly nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def half_wins(real_n: np.ndarray, fake_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How often each fake stands above a real one, and each real one below a fake; ties count half.
+
+    real_n: (N,), fake_m: (M,), finite scores. Returns int64 (M,) out of 2 N and int64 (N,) out of
+    2 M: a win counts 2, a tie 1. Either sum over 2 N M is the AUC. Divided by 2 N and 2 M they are
+    DeLong's structural components, the same as from midranks (Sun & Xu 2014).
+
+    # real [0.1, 0.4], fake [0.4, 0.9] -> [3, 4] of 4, [4, 3] of 4
+    """
+    real, fake = np.sort(real_n), np.sort(fake_m)
+    of_fake = np.searchsorted(real, fake_m, "left") + np.searchsorted(real, fake_m, "right")
+    of_real = np.searchsorted(fake, real_n, "left") + np.searchsorted(fake, real_n, "right")
+    return of_fake, 2 * len(fake) - of_real
+
+
+def resampled_aucs(
+    real_kn: np.ndarray, fake_km: np.ndarray, *, resamples: int, seed: int
+) -> np.ndarray:
+    """AUCs of K models on `resamples` bootstrap draws of the videos: float64 (K, resamples).
+
+    real_kn: (K, N), fake_km: (K, M), finite scores. Every draw takes N real and M fake videos with
+    repetition, and every model is judged on that same draw.
+    """
+    real_count, fake_count = real_kn.shape[1], fake_km.shape[1]
+    rng = np.random.default_rng(seed)
+    drawn_fake = rng.multinomial(fake_count, np.full(fake_count, 1 / fake_count), resamples)
+    halves = np.empty((len(real_kn), resamples), np.int64)
+    for start in range(0, resamples, _AT_ONCE):
+        part = drawn_fake[start : start + _AT_ONCE]
+        drawn_real = rng.multinomial(real_count, np.full(real_count, 1 / real_count), len(part))
+        # One column more than videos: how many drawn real ones stand before each place.
+        before = np.zeros((len(part), real_count + 1), np.int64)
+        for k, (real, fake) in enumerate(zip(real_kn, fake_km, strict=True)):
+            order = np.argsort(real)
+            np.cumsum(drawn_real[:, order], axis=1, out=before[:, 1:])
+            below = before[:, np.searchsorted(real[order], fake, "left")]
+            not_above = before[:, np.searchsorted(real[order], fake, "right")]
+            halves[k, start : start + len(part)] = ((below + not_above) * part).sum(axis=1)
+    aucs: np.ndarray = halves / (2 * real_count * fake_count)
+    return aucs
+
+
+#: Draws worked on together: bounds the memory, leaves the numbers as they are.
+_AT_ONCE = 64
