@@ -1,0 +1,173 @@
+"""Celeb-DF v1 and v2. Their list calls real videos 1 and fake ones 0, unlike everybody else's.
+
+Its terms do not allow us to ship the list; it is read from the data set's root. The label comes
+from the folder, the list only says what is test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from fakestormer.data.layouts.options import Options
+from fakestormer.data.layouts.reading import (
+    by_stem,
+    folders_in,
+    nothing_here,
+    read_text,
+    some,
+    stem_of,
+    videos_in,
+)
+from fakestormer.data.listing import Count, Entry, Listing
+from fakestormer.data.manifest import Label
+from fakestormer.errors import InputError
+
+LIST = "List_of_testing_videos.txt"
+FOLDERS: Mapping[str, tuple[Label, str]] = {
+    "Celeb-real": ("real", "Celeb"),
+    "YouTube-real": ("real", "YouTube"),
+    "Celeb-synthesis": ("fake", "Celeb"),
+}
+#: As the list has it.
+LABEL: Mapping[str, Label] = {"1": "real", "0": "fake"}
+#: {(label or folder, split or ""): videos}
+COUNTS = {
+    "celeb-df-v1": {("real", ""): 408, ("fake", ""): 795},
+    "celeb-df-v2": {
+        ("Celeb-real", ""): 590,
+        ("YouTube-real", ""): 300,
+        ("Celeb-synthesis", ""): 5639,
+        ("real", "test"): 178,
+        ("fake", "test"): 340,
+    },
+}
+NAME = {
+    "Celeb-real": r"(?P<target>id\d+)_\d+",
+    "YouTube-real": r"\d+",
+    "Celeb-synthesis": r"(?P<target>id\d+)_id\d+_\d+",
+}
+
+
+def celeb_identity(stem: str) -> str:
+    """Who is seen: "id3" of id3_0001 and of id3_id5_0001; "" of YouTube videos, which tell not."""
+    found = re.fullmatch(r"(id\d+)(_id\d+)?_\d+", stem)
+    return found.group(1) if found else ""
+
+
+def celeb_df_v1(root: Path, options: Options) -> Listing:
+    return _list_celeb(root, "celeb-df-v1")
+
+
+def celeb_df_v2(root: Path, options: Options) -> Listing:
+    return _list_celeb(root, "celeb-df-v2")
+
+
+def _list_celeb(root: Path, dataset: str) -> Listing:
+    # Some copies write "Youtube-real".
+    folders = {name.lower(): name for name in folders_in(root)}
+    here = {name: folders[name.lower()] for name in FOLDERS if name.lower() in folders}
+    if not here:
+        raise nothing_here(root, dataset, *(f"{name}/" for name in FOLDERS))
+    listed, doubled = _read_list(root / LIST)
+    labels = {_key(name): label for name, label in listed.items()}
+    entries, unexpected, seen = [], [], set()
+    for folder, actual in here.items():
+        label, source = FOLDERS[folder]
+        found, second = by_stem(videos_in(root / actual))
+        unexpected += [f"{actual}/{name}" for name in second]
+        for stem, name in found.items():
+            video = f"{actual}/{name}"
+            key = _key(video)
+            seen.add(key)
+            if key not in labels and not re.fullmatch(NAME[folder], stem):
+                unexpected.append(video)
+            entries.append(
+                Entry(
+                    video=video,
+                    path=root / video,
+                    label=label,
+                    method="" if label == "real" else "Celeb-synthesis",
+                    split="test" if key in labels else "train",
+                    source=source,
+                    identity=celeb_identity(stem),
+                )
+            )
+    entries.sort(key=lambda entry: entry.video)
+    return Listing(
+        dataset=dataset,
+        entries=tuple(entries),
+        missing=tuple(sorted(name for name in listed if _key(name) not in seen)),
+        unexpected=tuple(sorted(unexpected)),
+        doubled=tuple(sorted(doubled)),
+        counts=_counts(dataset, entries),
+        conflicts=_conflicts(listed),
+        notes=tuple(f"{name}/ is not here" for name in FOLDERS if name not in here),
+        lists=LIST,
+    )
+
+
+def _key(name: str) -> str:
+    """What a video is told apart by: folder and name, not the file's suffix."""
+    folder, _, file = stem_of(name).rpartition("/")
+    return f"{folder.lower()}/{file}"
+
+
+def _read_list(path: Path) -> tuple[dict[str, Label], set[str]]:
+    """{video: label as the list has it}, and the videos it names twice. The list has no header."""
+    if not path.is_file():
+        raise InputError(
+            f"{path}: the list of test videos is not here; it comes with the data set, whose terms "
+            "do not let us ship it; copy it there"
+        )
+    listed: dict[str, Label] = {}
+    doubled = set()
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        found = re.fullmatch(r"([01])\s+(\S+/\S+)", line.strip())
+        if found is None:
+            raise InputError(
+                f"{path}: line {number} is {line.strip()[:60]!r}, expected like "
+                "'1 YouTube-real/00170.mp4'; copy the list again"
+            )
+        name = found.group(2)
+        if name in listed:
+            doubled.add(name)
+        listed.setdefault(name, LABEL[found.group(1)])
+    if not listed:
+        raise InputError(f"{path}: the list of test videos is empty; copy it again")
+    return listed, doubled
+
+
+def _conflicts(listed: Mapping[str, Label]) -> tuple[str, ...]:
+    folders = {name.lower(): label for name, (label, _) in FOLDERS.items()}
+    strange = [name for name in listed if name.partition("/")[0].lower() not in folders]
+    wrong = [
+        name
+        for name, label in listed.items()
+        if folders.get(name.partition("/")[0].lower(), label) != label
+    ]
+    sentences = []
+    if wrong:
+        sentences.append(
+            f"{len(wrong)} lines of {LIST} contradict the folder (1 is real, 0 is fake there); the "
+            f"folder is believed: {some(wrong)}"
+        )
+    if strange:
+        sentences.append(f"{len(strange)} lines of {LIST} name another folder: {some(strange)}")
+    return tuple(sentences)
+
+
+def _counts(dataset: str, entries: list[Entry]) -> tuple[Count, ...]:
+    tally: Counter[tuple[str, str]] = Counter()
+    for entry in entries:
+        folder = entry.video.partition("/")[0].lower()
+        for what in (entry.label, *(name for name in FOLDERS if name.lower() == folder)):
+            tally.update([(what, ""), (what, entry.split)])
+    return tuple(
+        Count(what=" ".join(key).strip(), expected=expected, found=tally[key])
+        for key, expected in COUNTS[dataset].items()
+    )

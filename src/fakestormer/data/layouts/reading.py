@@ -1,0 +1,166 @@
+"""What lies below a root, by one walk, and the lists that a data set comes with.
+
+Nothing is opened but the lists, and nothing is asked of a file but whether it is one.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fakestormer.data.manifest import SPLIT_WORDS, Split
+from fakestormer.errors import InputError
+
+VIDEO = frozenset(
+    {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
+)
+
+
+def is_video(name: str) -> bool:
+    """By its suffix. Hidden files are none, nor the "._x.mp4" that macOS leaves behind."""
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in VIDEO
+
+
+def scan(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies directly in a folder and is not hidden, by name; [] where there is no such folder.
+
+    Raises InputError when the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be read ({error.strerror}); check its rights"
+        ) from error
+
+
+def folders_in(folder: Path) -> list[str]:
+    return [entry.name for entry in scan(folder) if entry.is_dir()]
+
+
+def videos_in(folder: Path) -> list[str]:
+    """Names of the videos directly in a folder."""
+    return [entry.name for entry in scan(folder) if is_video(entry.name) and entry.is_file()]
+
+
+def files_below(
+    root: Path, wanted: Callable[[str], bool], *, leave_out: Path | None = None
+) -> list[str]:
+    """Paths below the root ("/"-separated, sorted) of the files whose names are wanted.
+
+    Goes into linked folders too, but never round in a circle. leave_out: a folder to stay out of.
+    """
+    own = leave_out.resolve() if leave_out is not None else None
+
+    def walk(folder: Path, above: str, around: frozenset[str]) -> Iterator[str]:
+        real = os.path.realpath(folder)
+        if real in around or (own is not None and Path(real).is_relative_to(own)):
+            return
+        for entry in scan(folder):
+            if entry.is_dir():
+                yield from walk(Path(entry.path), f"{above}{entry.name}/", around | {real})
+            elif wanted(entry.name) and entry.is_file():
+                yield above + entry.name
+
+    return sorted(walk(root, "", frozenset()))
+
+
+def stem_of(name: str) -> str:
+    """A path without its last suffix: "a/000_003.mp4" -> "a/000_003"."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + (file.rpartition(".")[0] or file)
+
+
+def by_stem(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """{path without its suffix: path}, and the paths whose place another suffix has taken."""
+    found: dict[str, str] = {}
+    second = []
+    for name in names:
+        if found.setdefault(stem_of(name), name) != name:
+            second.append(name)
+    return found, second
+
+
+def read_text(path: Path) -> str:
+    """Raises InputError naming the list when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not text in UTF-8; copy or download it again") from error
+
+
+def read_json(path: Path) -> tuple[Any, list[str]]:
+    """The content, and the keys that one of its tables has twice (the first is what counts).
+
+    Raises InputError when the file cannot be read or is no JSON.
+    """
+    doubled = []
+
+    def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        read: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in read:
+                doubled.append(key)
+            else:
+                read[key] = value
+        return read
+
+    try:
+        return json.loads(read_text(path), object_pairs_hook=table), doubled
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: is not JSON or breaks off ({error}); copy or download it again"
+        ) from error
+
+
+def read_table_of_videos(path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """A JSON of {video: {what is known of it}}, and the videos named twice. Raises InputError."""
+    content, doubled = read_json(path)
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise InputError(f"{path}: does not say one thing per video; copy or download it again")
+    return content, [name for name in doubled if name in content]
+
+
+def read_rows(path: Path, *columns: str) -> list[tuple[str, ...]]:
+    """The named columns of a CSV with a header. Raises InputError when one of them is missing."""
+    try:
+        reader = csv.DictReader(read_text(path).splitlines())
+        rows = list(reader)
+    except csv.Error as error:
+        raise InputError(f"{path}: is not a CSV file ({error}); download it again") from error
+    lacking = [column for column in columns if column not in (reader.fieldnames or ())]
+    if lacking:
+        raise InputError(
+            f"{path}: has no column `{lacking[0]}` in its first line; it should begin with "
+            f"{','.join(columns)}"
+        )
+    return [tuple((row[column] or "").strip() for column in columns) for row in rows]
+
+
+def split_called(word: object) -> Split | None:
+    """ "val" -> "validation"; None for a word that is no split's."""
+    name = str(word).strip().lower()
+    return "validation" if name == "validate" else SPLIT_WORDS.get(name)
+
+
+def nothing_here(root: Path, dataset: str, *looked_for: str) -> InputError:
+    return InputError(
+        f"{root}: nothing of {dataset} is here; looked for {' or '.join(looked_for)}; give the "
+        "folder that holds it"
+    )
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """ "a, b, c and 7 more"."""
+    listed = list(names)
+    rest = len(listed) - most
+    return ", ".join(listed[:most]) + (f" and {rest} more" if rest > 0 else "")

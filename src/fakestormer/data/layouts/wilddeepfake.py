@@ -1,0 +1,82 @@
+"""WildDeepfake: faces already cut out, one archive a video, many sequences in each.
+
+    deepfake_in_the_wild/{real, fake}_{train, test}/100.tar.gz
+    inside: 100/{real, fake}/<sequence>/<frame>.png, 224 px
+
+The archives are tens of GB and are not opened here, so that their sequences are not counted.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fakestormer.data.layouts.options import Options
+from fakestormer.data.layouts.reading import nothing_here, scan, some
+from fakestormer.data.listing import Count, Entry, Listing
+from fakestormer.data.manifest import Label, Split
+
+FOLDER = "deepfake_in_the_wild"
+PARTS: tuple[tuple[Label, Split], ...] = (
+    ("real", "train"),
+    ("real", "test"),
+    ("fake", "train"),
+    ("fake", "test"),
+)
+ARCHIVE = re.compile(r"(.+)\.(tar\.gz|tgz|tar)", re.IGNORECASE)
+
+
+def wilddeepfake(root: Path, options: Options) -> Listing:
+    """One entry per archive or unpacked folder. root: the data set's folder, or the one around."""
+    base = root / FOLDER if (root / FOLDER).is_dir() else root
+    parts = {f"{label}_{split}": (label, split) for label, split in PARTS}
+    here = [name for name in parts if (base / name).is_dir()]
+    if not here:
+        raise nothing_here(root, "wilddeepfake", *(f"{FOLDER}/{name}/" for name in parts))
+    entries = []
+    unexpected = []
+    both = []
+    for part in here:
+        label, split = parts[part]
+        chosen: dict[str, str] = {}
+        for item in scan(base / part):
+            archive = ARCHIVE.fullmatch(item.name)
+            if item.is_dir():
+                video = item.name
+            elif archive is not None:
+                video = archive.group(1)
+            else:
+                unexpected.append(f"{part}/{item.name}")
+                continue
+            if video in chosen:
+                both.append(f"{part}/{item.name}")  # "100", unpacked, sorts before "100.tar.gz"
+            chosen.setdefault(video, item.name)
+        entries += [
+            Entry(
+                video=f"{part}/{name}",
+                path=base / part / name,
+                label=label,
+                kind="sequences",
+                split=split,
+                source="wilddeepfake",
+            )
+            for name in chosen.values()
+        ]
+    notes = [
+        "one score is for a sequence, each counted by itself, not for a video",
+        "7,314 sequences are published; the archives are not opened to count them",
+    ]
+    if both:
+        notes.append(
+            f"{len(both)} archives lie beside what was unpacked of them; the folder is taken: "
+            f"{some(both)}"
+        )
+    notes += [f"{name}/ is not here" for name in parts if name not in here]
+    return Listing(
+        dataset="wilddeepfake",
+        entries=tuple(sorted(entries, key=lambda entry: entry.video)),
+        unexpected=tuple(sorted(unexpected)),
+        counts=(Count(what="videos", expected=707, found=len(entries)),),
+        notes=tuple(notes),
+        lists="by folder",
+    )

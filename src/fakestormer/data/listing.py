@@ -1,0 +1,93 @@
+"""What a data set holds as it was distributed, before anything of it is decoded.
+
+A layout (`data/layouts/`) looks at a root folder and gives a `Listing`: its videos as typed
+entries, and how what is there differs from what the data set's own lists and publications say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from fakestormer.data.manifest import Label, Split
+
+#: How frames lie on the disk: a "video" file; a folder of "pictures" (or the files named); a folder
+#: or .tar.gz archive of "sequences", each a folder of pictures below real/ or fake/.
+Kind = Literal["video", "pictures", "sequences"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One video of a data set.
+
+    video: its name in the store, unique there: the path below the root, "/"-separated. path: where
+    it lies. kind: see `Kind`. frames: the pictures in order, of kind "pictures" only; empty takes
+    all of the folder's. label: of kind "sequences" the label is each sequence's own, and this one
+    is not looked at. method: how a fake was made, "" for real ones. split: "" where the data set
+    puts it in none. source: collection within the data set. identity: who is seen, "" where
+    unknown; where several people went into a fake, the one whose video was changed (the target).
+    """
+
+    video: str
+    path: Path
+    label: Label
+    kind: Kind = "video"
+    frames: tuple[Path, ...] = ()
+    method: str = ""
+    split: Split | Literal[""] = ""
+    source: str = ""
+    identity: str = ""
+
+    def __post_init__(self) -> None:
+        if self.label not in get_args(Label):
+            raise ValueError(f"{self.video}: unknown label {self.label!r}")
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"{self.video}: unknown kind {self.kind!r}")
+        if self.split and self.split not in get_args(Split):
+            raise ValueError(f"{self.video}: unknown split {self.split!r}")
+        if self.frames and self.kind != "pictures":
+            raise ValueError(f"{self.video}: frames are named of pictures only, not of {self.kind}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How many there should be and are. certain: False where `expected` is from memory ("~")."""
+
+    what: str
+    expected: int
+    found: int
+    certain: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a layout found below a root.
+
+    entries: the videos that are there, by name. missing: names that the data set's lists have and
+    the disk has not. unexpected: files that are there and in no list (still entries where the
+    layout can tell what they are). doubled: names that the lists have more than once. conflicts:
+    where lists contradict each other or the folders, as sentences. notes: what else there is to
+    know, as sentences. lists: where the split came from (a file below the root, or "shipped with
+    fakestormer").
+
+    Raises ValueError when two entries have the same name.
+    """
+
+    dataset: str
+    entries: tuple[Entry, ...]
+    compression: str = ""
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    doubled: tuple[str, ...] = ()
+    counts: tuple[Count, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    lists: str = ""
+
+    def __post_init__(self) -> None:
+        names = Counter(entry.video for entry in self.entries)
+        double = [name for name, count in names.items() if count > 1]
+        if double:
+            raise ValueError(f"{self.dataset}: two entries are called {double[0]}")
