@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import drawn_faces
 from fakestormer.video import face_models
 
 RGB = NDArray[np.uint8]
@@ -135,6 +137,12 @@ def astronaut_frames(
             rgb_hwc[top : top + 240, left : left + 220] = shown
         frames.append(rgb_hwc)
     return frames
+
+
+@pytest.fixture(scope="session")
+def drawn() -> ModuleType:
+    """The module drawn_faces.py: videos of drawn faces, and a backend that finds them."""
+    return drawn_faces
 
 
 @pytest.fixture(scope="session")

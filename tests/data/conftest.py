@@ -1,26 +1,11 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from fakestormer.data.prepare import prepare_folder
-
-
-@pytest.fixture(scope="session")
-def drawn() -> ModuleType:
-    """The module drawn_faces.py."""
-    path = Path(__file__).with_name("drawn_faces.py")
-    spec = importlib.util.spec_from_file_location("drawn_faces", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,12 @@ import numpy as np
 import pytest
 import torch
 
+from fakestormer.data.layouts.folders import find_videos
+from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import read_manifest, read_settings
 from fakestormer.data.pool import map_videos
-from fakestormer.data.prepare import find_videos, prepare_folder, prepare_video
+from fakestormer.data.prepare import prepare_folder
+from fakestormer.data.prepare_one import prepare_entry
 from fakestormer.data.store import encode_frame, read_clip
 from fakestormer.errors import InputError
 from fakestormer.video.crop import CropConfig, crop, crop_squares
@@ -133,7 +136,8 @@ def test_a_damaged_journal_entry_costs_only_its_video(
 def test_an_unreadable_video_is_rejected_not_raised(
     drawn: ModuleType, store: Path, tmp_path: Path
 ) -> None:
-    (row,) = prepare_video(tmp_path, "gone.mp4", tmp_path, drawn.DrawnFaces(), read_settings(store))
+    gone = Entry(video="gone.mp4", path=tmp_path / "gone.mp4", label="real")
+    (row,) = prepare_entry(gone, tmp_path, drawn.DrawnFaces(), read_settings(store))
     assert (row.rejected, row.sha256) == ("undecodable", "")
     assert "gone.mp4" in row.detail
 
@@ -224,7 +228,7 @@ def test_a_killed_run_continues(videos: Path, drawn: ModuleType, tmp_path: Path)
     finally:
         if _group_lives(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
-    finished = {path: path.stat().st_mtime_ns for path in out.rglob("*.json")}
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("journal/*.json")}
     assert not (out / "manifest.parquet").exists()
     summary = prepare_folder(videos, out, backend=drawn.DrawnFaces)
     assert 2 <= summary.resumed < 8

@@ -57,13 +57,14 @@ STORE_VERSION = 1
 class Row:
     """One face track, or one video or track that was rejected.
 
-    video: path relative to the prepared folder, "/"-separated. group: what must not be torn apart
-    by a seeded split: an identity where the user's CSV names one, else the video. label: "real" or
-    "fake". method: how a fake was made, "" for real videos and where nobody said. track: number
-    within the video, -1 for a rejected video. file: relative to the store, "" when rejected.
-    first_frame: position in the video. face_side: px of the source, median over the track of the
-    face box's longer side. landmarks: K. split: of rejected ones too, which are counted.
-    rejected: "" for a usable track, else why; `detail` is the sentence behind it.
+    video: path relative to the prepared folder, "/"-separated; of an archive of sequences, with the
+    sequence's path in it. identity: who is seen, "" where unknown. group: what must not be torn
+    apart by a seeded split: the identity, else the video. label: "real" or "fake". method: how a
+    fake was made, "" for real videos and where nobody said. track: number within the video, -1 for
+    a rejected video. file: relative to the store, "" when rejected. first_frame: position in the
+    video. face_side: px of the source, median over the track of the face box's longer side.
+    landmarks: K. split: of rejected ones too, which are counted. rejected: "" for a usable track,
+    else why; `detail` is the sentence behind it.
     """
 
     video: str
@@ -71,6 +72,7 @@ class Row:
     label: str = "real"
     method: str = ""
     source: str = ""
+    identity: str = ""
     group: str = ""
     split: str = ""
     track: int = -1
@@ -99,13 +101,16 @@ class Row:
 class StoreSettings(BaseModel):
     """How the tracks of a store were made; the network must be shown crops made the same way.
 
-    tracking: as the recipe has it; tracks below its limits are kept as rejected rows. max_frames:
-    of each video, None for all of them.
+    dataset: name of its layout, "folder" for any tree of videos. compression: "c23" and the like,
+    "" where the data set has no such choice. tracking: as the recipe has it; tracks below its
+    limits are kept as rejected rows. max_frames: of each video, None for all of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int = STORE_VERSION
+    dataset: str = "folder"
+    compression: str = ""
     backend: str
     crop: CropConfig
     tracking: TrackingConfig
@@ -124,7 +129,8 @@ class Labelling:
     user's CSV says about it.
 
     A video is fake where the table says so, else where it lies in a folder named "fake", at any
-    depth; the folder below that one is then its method.
+    depth; the folder below that one is then its method. What the table says of a folder or an
+    archive holds for everything in it.
     """
 
     validation_sources: frozenset[str] = frozenset()
@@ -140,9 +146,17 @@ class Labelling:
                 f"{self.validation_fraction}"
             )
 
+    def said(self, video: str) -> Mapping[str, str]:
+        """The table's row about a video, or about the nearest thing that it lies in."""
+        path = PurePosixPath(video)
+        for name in (path, *path.parents):
+            if (row := self.table.get(name.as_posix())) is not None:
+                return row
+        return {}
+
     def source(self, video: str) -> str:
         """What the table calls the video's source, else what its name says."""
-        return self.table.get(video, {}).get("source") or source_of(video)
+        return self.said(video).get("source") or source_of(video)
 
     def apply_all(self, rows: Iterable[Row]) -> list[Row]:
         """All rows of a store, labelled; holds out one group where the draw held out none.
@@ -153,7 +167,7 @@ class Labelling:
         usable = [row for row in labelled if not row.rejected]
         splits = {row.split for row in usable}
         training = {row.group for row in usable if row.split == "train"}
-        said = {row.group for row in labelled if self.table.get(row.video, {}).get("split")}
+        said = {row.group for row in labelled if self.said(row.video).get("split")}
         free = training - said
         if not self.validation_fraction or "validation" in splits or not free or len(training) < 2:
             return labelled
@@ -164,10 +178,11 @@ class Labelling:
         ]
 
     def apply(self, row: Row) -> Row:
-        """The row with its source, group and (unless rejected) split, by what it says itself."""
-        said = self.table.get(row.video, {})
+        """The row with its label, source, group and split."""
+        said = self.said(row.video)
         source = self.source(row.video)
-        group = said.get("identity") or row.video
+        identity = said.get("identity", "")
+        group = identity or row.video
         label, method = self.label(row.video)
         split = said.get("split") or self.split or ""
         if not split:
@@ -180,13 +195,14 @@ class Labelling:
             label=label,
             method=method,
             source=source,
+            identity=identity,
             group=group,
             split=split,
         )
 
     def label(self, video: str) -> tuple[Label, str]:
         """("fake", method) or ("real", "")."""
-        said = self.table.get(video, {})
+        said = self.said(video)
         folders = [part.lower() for part in PurePosixPath(video).parent.parts]
         fake = said["label"] == "fake" if said.get("label") else "fake" in folders
         if not fake:

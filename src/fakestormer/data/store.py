@@ -65,9 +65,10 @@ def write_track(
     )
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as members:
-        members.writestr("track.npz", arrays.getvalue())
+        # ZipInfo without a date: the same track is the same file, whenever it was written.
+        members.writestr(zipfile.ZipInfo("track.npz"), arrays.getvalue())
         for position, png in enumerate(pngs):
-            members.writestr(f"{position:05d}.png", png)
+            members.writestr(zipfile.ZipInfo(f"{position:05d}.png"), png)
     write_atomically(path, archive.getvalue())
 
 

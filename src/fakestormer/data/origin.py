@@ -1,0 +1,72 @@
+"""Where the videos of a store lie, so that they can be found again: `origin.json`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from fakestormer.data.layouts import list_dataset
+from fakestormer.data.layouts.options import Options
+from fakestormer.data.listing import Entry, Listing
+from fakestormer.errors import InputError
+from fakestormer.files import write_atomically
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """A data set by its layout's name, the folder it lies in, and the choices about it."""
+
+    layout: str
+    root: Path
+    options: Options
+
+    def listing(self) -> Listing:
+        """What lies there now. Raises InputError as `list_dataset` does."""
+        return list_dataset(self.layout, self.root, self.options)
+
+
+def write_origin(store: Path, origin: Origin) -> None:
+    """Keep where the videos of a store are, with absolute paths."""
+    options = {
+        name: str(value.resolve()) if isinstance(value, Path) else value
+        for name, value in asdict(origin.options).items()
+        if name != "store"
+    }
+    content = {"layout": origin.layout, "root": str(origin.root.resolve()), "options": options}
+    write_atomically(store / "origin.json", (json.dumps(content, indent=2) + "\n").encode())
+
+
+def entries_of(store: Path, root: Path | None = None) -> dict[str, Entry]:
+    """The entries that a store was made from, by name.
+
+    root: where they lie now, if they were moved. Raises InputError when they are not there.
+    """
+    path = store / "origin.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        options = content["options"]
+        for name in ("reals", "lists"):
+            if options[name] is not None:
+                options[name] = Path(options[name])
+        options["methods"] = tuple(options["methods"])
+        origin = Origin(
+            layout=content["layout"],
+            root=Path(content["root"]),
+            options=Options(**options, store=store),
+        )
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{store}: does not say where its videos are (made by an older version); run prepare "
+            "again, it does nothing twice"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is damaged; run prepare again, it writes it anew") from error
+    if root is not None:
+        origin = replace(origin, root=root)
+    if not origin.root.is_dir():
+        raise InputError(
+            f"{store}: its videos were in {origin.root}, which is not there now; say where they "
+            "are with --root NAME=FOLDER"
+        )
+    return {entry.video: entry for entry in origin.listing().entries}

@@ -1,0 +1,175 @@
+"""One entry of a data set -> its rows and track files.
+
+    unit -> frames -> face tracks -> crops (video/crop.py) -> tracks/*.zip
+
+Everything that is unfit is rejected here, once, with a reason, and counted; later steps take what
+the manifest offers as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fakestormer.data.listing import Entry
+from fakestormer.data.manifest import Reason, Row, StoreSettings
+from fakestormer.data.store import encode_frame, write_track
+from fakestormer.data.units import Unit, units_of
+from fakestormer.errors import InputError
+from fakestormer.types import FaceTrack
+from fakestormer.video.crop import crop, crop_squares, map_landmarks
+from fakestormer.video.faces import FaceBackend
+from fakestormer.video.tracking import find_tracks
+
+#: A landmark may leave the crop by this share of its side (a moving face, a smoothed box).
+SLACK_OUTSIDE = 0.02
+
+
+class PrepareOne:
+    """`prepare_entry` for a worker process: opens the face models there, once, at first use."""
+
+    def __init__(
+        self,
+        entries: dict[str, Entry],
+        store: Path,
+        settings: StoreSettings,
+        open_this: Callable[[], FaceBackend],
+    ) -> None:
+        self.entries, self.store, self.settings = entries, store, settings
+        self.open_this = open_this
+        self._backend: FaceBackend | None = None
+
+    def __call__(self, name: str) -> tuple[Row, ...]:
+        if self._backend is None:
+            self._backend = self.open_this()
+        return prepare_entry(self.entries[name], self.store, self._backend, self.settings)
+
+
+def prepare_entry(
+    entry: Entry, store: Path, backend: FaceBackend, settings: StoreSettings
+) -> tuple[Row, ...]:
+    """The rows of one entry, not labelled yet; its usable tracks are written into the store.
+
+    Decodes twice, once to follow the faces and once to crop them, so that memory holds the encoded
+    crops only.
+    """
+    rows: list[Row] = []
+    try:
+        with units_of(entry, max_frames=settings.max_frames, scratch=store) as units:
+            for unit in units:
+                rows += _prepare_unit(unit, store, backend, settings)
+    except InputError as error:
+        rows = [Row(video=entry.video, sha256="", rejected="undecodable", detail=str(error))]
+    return tuple(rows)
+
+
+def _prepare_unit(
+    unit: Unit, store: Path, backend: FaceBackend, settings: StoreSettings
+) -> list[Row]:
+    try:
+        found = followed(unit, backend, settings)
+        if not found:
+            detail = "no face could be followed in it"
+            return [Row(video=unit.video, sha256=unit.sha256, rejected="no face", detail=detail)]
+        return _store_tracks(unit, store, found)
+    except InputError as error:
+        detail = str(error)
+        return [Row(video=unit.video, sha256=unit.sha256, rejected="undecodable", detail=detail)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """One face of a unit, before its crops are cut.
+
+    row: rejected where the track is unfit. squares_t3: float32 (T, 3), see video/crop.py.
+    landmarks_tk2: float32 (T, K, 2), crop px. size: S of the crops.
+    """
+
+    track: FaceTrack
+    row: Row
+    squares_t3: Tensor
+    landmarks_tk2: Tensor
+    size: int
+
+
+def followed(unit: Unit, backend: FaceBackend, settings: StoreSettings) -> list[Followed]:
+    """Every face track of a unit and whether it can be used; by track number."""
+    every_track = settings.tracking.model_copy(update={"min_track_frames": 1, "min_face_pixels": 0})
+    found = []
+    side = settings.crop.stored_size
+    for track in find_tracks(unit.frames(), backend, every_track):
+        squares_t3 = crop_squares(track, settings.crop)
+        landmarks_tk2 = torch.stack(
+            [
+                torch.as_tensor(map_landmarks(points, square, side))
+                for points, square in zip(track.landmarks, squares_t3, strict=True)
+            ]
+        ).float()
+        row = Row(
+            video=unit.video,
+            sha256=unit.sha256,
+            track=track.number,
+            first_frame=int(track.indices[0]),
+            frames=len(track),
+            face_side=_face_side(track),
+            landmarks=track.landmarks.shape[1],
+            confidence=float(track.confidence.mean()),
+        )
+        reason, detail = _unfit(row, landmarks_tk2, settings)
+        if reason is not None:
+            row = replace(row, rejected=reason, detail=detail)
+        found.append(
+            Followed(
+                track=track, row=row, squares_t3=squares_t3, landmarks_tk2=landmarks_tk2, size=side
+            )
+        )
+    return sorted(found, key=lambda face: face.row.track)
+
+
+def _store_tracks(unit: Unit, store: Path, faces: list[Followed]) -> list[Row]:
+    wanted = [face for face in faces if not face.row.rejected]
+    pngs: list[list[bytes]] = [[] for _ in wanted]
+    # No need to decode again where nothing is kept.
+    for index, _, rgb_hwc in unit.frames() if wanted else ():
+        for face, encoded in zip(wanted, pngs, strict=True):
+            position = index - int(face.track.indices[0])
+            if 0 <= position < len(face.track):
+                encoded.append(encode_frame(crop(rgb_hwc, face.squares_t3[position], face.size)))
+    files = {}
+    for face, encoded in zip(wanted, pngs, strict=True):
+        files[face.row.track] = f"tracks/{unit.video}.{face.row.track}.zip"
+        write_track(
+            store / files[face.row.track],
+            face.track,
+            pngs=encoded,
+            squares_t3=face.squares_t3,
+            landmarks_tk2=face.landmarks_tk2,
+        )
+    return [replace(face.row, file=files.get(face.row.track, "")) for face in faces]
+
+
+def _unfit(row: Row, landmarks_tk2: Tensor, settings: StoreSettings) -> tuple[Reason | None, str]:
+    """Why a track cannot be trained on, or None."""
+    if row.frames < settings.min_frames:
+        return "too short", f"{row.frames} frames, at least {settings.min_frames} are needed"
+    if row.face_side < settings.tracking.min_face_pixels:
+        return (
+            "face too small",
+            f"{row.face_side:.0f} px, at least {settings.tracking.min_face_pixels:.0f} are needed",
+        )
+    side, slack = settings.crop.stored_size, SLACK_OUTSIDE * settings.crop.stored_size
+    inside = (landmarks_tk2 >= -slack) & (landmarks_tk2 <= side - 1 + slack)  # False for NaN
+    if not bool(inside.all()):
+        frames = int((~inside.flatten(1).all(dim=1)).sum())
+        return "landmarks outside the crop", f"in {frames} of {row.frames} frames"
+    return None, ""
+
+
+def _face_side(track: FaceTrack) -> float:
+    """Median over the track of the face box's longer side, source px."""
+    sides_t2 = track.boxes[:, 2:] - track.boxes[:, :2]
+    return float(sides_t2.amax(dim=1).median())

@@ -1,0 +1,105 @@
+"""An entry of a data set -> the units that are followed and scored, each a stream of frames.
+
+A video file is one unit, a folder of pictures is one, and an archive (or folder) of sequences is as
+many as it holds sequences.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fakestormer.data.listing import Entry
+from fakestormer.errors import InputError
+from fakestormer.files import sha256_of
+from fakestormer.video.decode import Frame, stream_frames
+from fakestormer.video.pictures import (
+    find_sequences,
+    pictures_in,
+    stream_pictures,
+    unpack_pictures,
+)
+
+#: How the name of a folder begins into which an archive is unpacked for a while.
+UNPACKED = ".unpacked-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """video: its name in the store. sha256: of its content. frames: decodes it anew, from the
+    beginning, each time it is called; raises InputError where nothing can be decoded.
+    """
+
+    video: str
+    sha256: str
+    frames: Callable[[], Iterator[Frame]]
+
+
+@contextmanager
+def units_of(entry: Entry, *, max_frames: int | None, scratch: Path) -> Iterator[list[Unit]]:
+    """The units of an entry; archives lie unpacked below `scratch` until the context ends.
+
+    Raises InputError when the entry is not there or, of an archive, cannot be unpacked.
+    """
+    if entry.kind == "video":
+        frames = partial(stream_frames, entry.path, stop_index=max_frames)
+        yield [Unit(video=entry.video, sha256=sha256_of(entry.path), frames=frames)]
+    elif entry.kind == "pictures":
+        if not entry.frames and not entry.path.is_dir():
+            raise InputError(f"{entry.path}: no such folder of pictures; check the path")
+        files = entry.frames or pictures_in(entry.path)
+        yield [_pictures(entry.video, files, max_frames)]
+    elif entry.path.is_dir():
+        yield _sequences(entry, entry.path, max_frames)
+    else:
+        if not entry.path.is_file():
+            raise InputError(f"{entry.path}: no such archive; check the path")
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=UNPACKED, dir=scratch) as folder:
+            unpack_pictures(entry.path, Path(folder))
+            yield _sequences(entry, Path(folder), max_frames)
+
+
+def stamp_of(entry: Entry) -> list[int]:
+    """What changes when the entry's content does: sizes and modification times, not the content.
+
+    Empty when it is gone.
+    """
+    try:
+        if entry.path.is_dir():
+            files = entry.frames or sorted(p for p in entry.path.rglob("*") if p.is_file())
+            facts = [file.stat() for file in files]
+            return [
+                len(facts),
+                sum(fact.st_size for fact in facts),
+                max((fact.st_mtime_ns for fact in facts), default=0),
+            ]
+        fact = entry.path.stat()
+    except OSError:
+        return []
+    return [fact.st_size, fact.st_mtime_ns]
+
+
+def _sequences(entry: Entry, folder: Path, max_frames: int | None) -> list[Unit]:
+    found = find_sequences(folder)
+    if not found:
+        raise InputError(f"{entry.path}: holds no pictures; copy or download it again")
+    return [
+        _pictures(entry.video if name == "." else f"{entry.video}/{name}", files, max_frames)
+        for name, files in found
+    ]
+
+
+def _pictures(video: str, files: Sequence[Path], max_frames: int | None) -> Unit:
+    digest = hashlib.sha256()
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"{file}: no such picture, though the data set's list names it")
+        digest.update(f"{file.name} {sha256_of(file)}\n".encode())
+    frames = partial(stream_pictures, files, stop_index=max_frames)
+    return Unit(video=video, sha256=digest.hexdigest(), frames=frames)
