@@ -209,8 +209,7 @@ def test_videos_of_the_same_name_stay_apart(
     }
     for _, own in iterate_groups(scores):
         assert [(s.group, s.real, s.fake) for s in separations(own)] == [
-            ("all", 1, 2), ("method A", 1, 1), ("method B", 1, 1),
-            ("source drawn", 1, 2),
+            ("all", 1, 2), ("method A", 1, 1), ("method B", 1, 1)
         ]  # fmt: skip
 
 

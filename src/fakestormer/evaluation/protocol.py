@@ -10,20 +10,20 @@ them scored 0.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from fakestormer.data.manifest import Row, read_manifest, read_settings
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
-from fakestormer.evaluation.metrics import auc, auc_interval
+from fakestormer.evaluation.metrics import Metrics, auc, metrics_of
 from fakestormer.model.network import VideoNetwork
 from fakestormer.prediction import PredictionConfig, predict_track
-from fakestormer.types import Clip, Prediction
+from fakestormer.types import Clip
 from fakestormer.video.crop import CropConfig
 
 FaceChoice = Literal["largest", "max"]
@@ -35,8 +35,8 @@ class VideoScore:
     """What one video got. data: the name of its store.
 
     score: probability of "fake", None where no face of it could be scored; `reason` then says why.
-    shots: the score by each shot alone. clips: probabilities of the clips of the face that counts.
-    faces: tracks that were scored.
+    shots: the score by each shot alone. clips: probabilities of the clips of the face that counts,
+    which is track number `track`. faces: tracks that were scored.
     """
 
     data: str
@@ -49,7 +49,19 @@ class VideoScore:
     shots: tuple[float, ...] = ()
     clips: tuple[float, ...] = ()
     faces: int = 0
+    track: int = -1
     reason: str = ""
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> VideoScore:
+        """Of what `dataclasses.asdict` gave, lists where there were tuples."""
+        return cls(
+            **{
+                **content,
+                "shots": tuple(content["shots"]),
+                "clips": tuple(content["clips"]),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +69,28 @@ class Separation:
     """How well one group of fakes stands out from one group of real videos.
 
     group: what they are, e.g. "all", "method anitalker", "source grid". real, fake: videos scored.
-    unscored: videos left out. auc: video-level; interval: its 95 % bootstrap interval;
-    auc_with_unscored: with those left out scored 0.5. auc_clip: of single clips, another number.
-    All are None where one of the two classes is missing.
+    unscored: videos left out. metrics: of videos. auc_with_unscored: the video-level AUC with those
+    left out scored 0.5. auc_clip: of single clips, another number. AUCs are None where one of the
+    two classes is missing.
     """
 
     group: str
     real: int
     fake: int
     unscored: int
-    auc: float | None
-    interval: tuple[float, float] | None
+    metrics: Metrics
     auc_with_unscored: float | None
     auc_clip: float | None
+
+    @property
+    def auc(self) -> float | None:
+        """Video-level."""
+        return self.metrics.auc
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % bootstrap interval of `auc`."""
+        return self.metrics.interval
 
 
 def score_store(
@@ -93,8 +114,18 @@ def score_store(
     """
     videos = videos_of(store, crop, split)
     scores = []
-    for done, (video, tracks) in enumerate(videos, start=1):
-        scores.append(_score_video(network, prediction, store, name, video, tracks, face))
+    for done, (_, tracks) in enumerate(videos, start=1):
+        scores.append(
+            score_video(
+                network,
+                prediction,
+                face,
+                about=tracks[0],
+                data=name,
+                rows=tracks,
+                reader=store_reader(store),
+            )
+        )
         if progress is not None:
             progress(done, len(videos))
     return scores
@@ -132,47 +163,58 @@ def videos_of(
     return wanted
 
 
-def _score_video(
+#: Reads clips of one track: positions in it, int64 (C, T), -> C clips.
+ReadClips = Callable[[np.ndarray], Sequence[Clip]]
+
+
+def score_video(
     network: VideoNetwork,
     config: PredictionConfig,
-    store: Path,
-    name: str,
-    video: str,
-    rows: tuple[Row, ...],
     face: FaceChoice,
+    *,
+    about: Row,
+    data: str,
+    rows: Sequence[Row],
+    reader: Callable[[Row], ReadClips],
 ) -> VideoScore:
-    first = rows[0]
+    """Score one video by the tracks that count.
+
+    about: gives the video's name, label, method and source. rows: its tracks, rejected ones too.
+    reader: how the clips of a track are read: from a store, or from frames as they are decoded.
+    """
     usable = [row for row in rows if not row.rejected]
     longest = max((row.frames for row in usable), default=0)
     lasting = [row for row in usable if row.frames >= config.largest_share * longest]
     if face == "largest" and lasting:
         lasting = [max(lasting, key=lambda row: (row.face_side, row.frames))]
-    predictions = [_predict(network, config, store, row) for row in lasting]
-    best = max(predictions, key=lambda p: p.probability, default=None)
+    judged = [(row, predict_track(network, row.frames, reader(row), config)[0]) for row in lasting]
+    row, best = max(judged, key=lambda pair: pair[1].probability, default=(None, None))
     return VideoScore(
-        data=name,
-        video=video,
-        sha256=first.sha256,
-        label=first.label,
-        method=first.method,
-        source=first.source,
+        data=data,
+        video=about.video,
+        sha256=about.sha256,
+        label=about.label,
+        method=about.method,
+        source=about.source,
         score=None if best is None else best.probability,
         shots=() if best is None else tuple(best.shot_probabilities.tolist()),
         clips=() if best is None else tuple(best.clip_probabilities.tolist()),
-        faces=len(predictions),
+        faces=len(judged),
+        track=-1 if row is None else row.track,
         reason="" if best is not None else "; ".join(sorted({row.rejected for row in rows})),
     )
 
 
-def _predict(network: VideoNetwork, config: PredictionConfig, store: Path, row: Row) -> Prediction:
-    def read(positions_ct: np.ndarray) -> list[Clip]:
-        return [
+def store_reader(store: Path) -> Callable[[Row], ReadClips]:
+    """Clips as they lie in a store."""
+
+    def reader(row: Row) -> ReadClips:
+        return lambda positions_ct: [
             read_clip(store / row.file, positions, video=row.video, number=row.track)
             for positions in positions_ct
         ]
 
-    prediction, _ = predict_track(network, row.frames, read, config)
-    return prediction
+    return reader
 
 
 def separations(scores: Sequence[VideoScore]) -> list[Separation]:
@@ -183,14 +225,19 @@ def separations(scores: Sequence[VideoScore]) -> list[Separation]:
     found = [separation("all", scores)]
     real = [score for score in scores if score.label == "real"]
     fake = [score for score in scores if score.label == "fake"]
+    shown = []
     for method in sorted({s.method for s in fake} - {""}):
-        found.append(
-            separation(f"method {method}", [*real, *(s for s in fake if s.method == method)])
-        )
-    for source in sorted({s.source for s in fake} - {""}):
+        shown.append([s for s in fake if s.method == method])
+        found.append(separation(f"method {method}", [*real, *shown[-1]]))
+    sources = sorted({s.source for s in fake} - {""})
+    if len(sources) == 1 and sources == sorted({s.source for s in scores}):
+        return found  # that would be all of them once more
+    for source in sources:
         own = [s for s in real if s.source == source]
         against = "" if own else " against all real"
         fakes = [s for s in fake if s.source == source]
+        if not own and fakes in shown:
+            continue  # a source that is one method: its row is there
         found.append(separation(f"source {source}{against}", [*(own or real), *fakes]))
     return found
 
@@ -208,8 +255,7 @@ def separation(group: str, scores: Sequence[VideoScore]) -> Separation:
         real=real,
         fake=fake,
         unscored=len(unscored),
-        auc=auc(labels, values) if both else None,
-        interval=auc_interval(labels, values) if both else None,
+        metrics=metrics_of(labels, values),
         auc_with_unscored=auc(labels + unscored, values + [0.5] * len(unscored)) if both else None,
         auc_clip=auc([label for label, _ in clips], [clip for _, clip in clips]) if both else None,
     )

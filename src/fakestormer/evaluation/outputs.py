@@ -1,0 +1,164 @@
+"""What `evaluate` leaves behind.
+
+evaluation.json    everything that is needed to repeat the numbers, and the numbers
+evaluation.md      the tables
+evaluation.html    the same for people: plots and the worst errors too; shows faces
+scores.csv         every score
+roc-*.png, distribution-*.png, robustness-*.png
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from fakestormer.data.manifest import read_manifest
+from fakestormer.data.store import read_clip
+from fakestormer.errors import InputError
+from fakestormer.evaluation.corruptions import CorruptionName, does_nothing
+from fakestormer.evaluation.page import WorstError, pick_worst, picture_name, write_page
+from fakestormer.evaluation.plots import distribution_plot, robustness_plot, roc_plot
+from fakestormer.evaluation.protocol import VideoScore
+from fakestormer.evaluation.results import (
+    Sizes,
+    corruption_notes,
+    evaluation_document,
+    markdown,
+    scores_csv,
+)
+from fakestormer.evaluation.run import Plan, Scores
+from fakestormer.evaluation.scoring import CLEAN
+from fakestormer.files import write_atomically
+from fakestormer.video.decode import probe
+
+#: Pictures of one of the worst errors, and their side in pixels.
+_THUMBNAILS, _SIDE = 4, 112
+
+
+def write_outputs(
+    plan: Plan, scores: Scores, out: Path, *, model: Mapping[str, Any], clip_length: int
+) -> dict[str, Any]:
+    """Write all of it, evaluation.json last, each whole or not at all; returns the document."""
+    document = evaluation_document(
+        plan, scores, model=model, clip_length=clip_length, notes=_notes(plan)
+    )
+    sampling = next(iter(plan.predictions))
+    threshold = plan.predictions[sampling].threshold
+    pictures = {}
+    worst: list[WorstError] = []
+    for data in plan.stores:
+        own = scores[data, CLEAN, sampling]
+        title = f"{data}, sampling {sampling}"
+        name = picture_name("roc", data, sampling)
+        pictures[name] = roc_plot(out / name, _curves(own), title=title)
+        name = picture_name("distribution", data, sampling)
+        pictures[name] = distribution_plot(
+            out / name, _groups(own), threshold=threshold, title=title
+        )
+        robustness = document["data"][data].get("robustness")
+        if robustness is not None:
+            name = picture_name("robustness", data, sampling)
+            pictures[name] = robustness_plot(
+                out / name,
+                {name: _aucs(groups) for name, groups in robustness["levels"].items()},
+                clean=robustness["clean"]["metrics"]["auc"],
+                title=f"{title}, corrupted {robustness['applied_to']}",
+                notes=robustness["notes"],
+            )
+        worst += [
+            _worst_error(plan.stores[data], score) for score in pick_worst(own, threshold=threshold)
+        ]
+    write_atomically(out / "scores.csv", scores_csv(scores).encode())
+    write_atomically(out / "evaluation.md", markdown(document).encode())
+    write_page(out / "evaluation.html", document, pictures=pictures, worst=worst)
+    content = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    write_atomically(out / "evaluation.json", content.encode())
+    return document
+
+
+def _aucs(groups: Sequence[Mapping[str, Any] | None]) -> list[float | None]:
+    return [None if group is None else group["metrics"]["auc"] for group in groups]
+
+
+def _curves(scores: Sequence[VideoScore]) -> dict[str, tuple[list[float], list[float]]]:
+    """Labels and scores of all videos, and of each method's fakes against all real ones."""
+    scored = [(score, score.score) for score in scores if score.score is not None]
+    methods = sorted({s.method for s, _ in scored if s.label == "fake"} - {""})
+    chosen = {"all": scored}
+    for method in methods if len(methods) > 1 else ():
+        chosen[method] = [(s, v) for s, v in scored if s.label == "real" or s.method == method]
+    return {
+        name: ([float(s.label == "fake") for s, _ in own], [value for _, value in own])
+        for name, own in chosen.items()
+    }
+
+
+def _groups(scores: Sequence[VideoScore]) -> dict[str, list[float]]:
+    """Scores of the real videos, and of each method's fakes."""
+    groups: dict[str, list[float]] = {"real": []}
+    for score in scores:
+        if score.score is not None:
+            name = "real" if score.label == "real" else score.method or "fake"
+            groups.setdefault(name, []).append(score.score)
+    return groups
+
+
+def _worst_error(store: Path, score: VideoScore) -> WorstError:
+    assert score.score is not None
+    row = next(
+        row
+        for row in read_manifest(store)
+        if (row.video, row.track) == (score.video, score.track) and not row.rejected
+    )
+    last = row.frames - 1
+    positions = sorted({round(last * k / (_THUMBNAILS - 1)) for k in range(_THUMBNAILS)})
+    clip = read_clip(store / row.file, positions, video=row.video, number=row.track)
+    thumbnails = []
+    for rgb_hwc in clip.frames.permute(0, 2, 3, 1).contiguous().numpy():
+        small = cv2.resize(rgb_hwc[..., ::-1], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        fine, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])
+        assert fine, "JPEG encoder refused a thumbnail"
+        thumbnails.append(bytes(jpeg))
+    return WorstError(
+        data=score.data,
+        video=score.video,
+        label="fake" if score.label == "fake" else "real",
+        method=score.method,
+        score=score.score,
+        reason=f"face {row.face_side:.0f} px, {row.frames} frames, {score.faces} scored",
+        thumbnails=tuple(thumbnails),
+        clip_probabilities=score.clips,
+    )
+
+
+def _notes(plan: Plan) -> dict[str, dict[str, str]]:
+    """Per data set, what has to be said of the corruptions asked for."""
+    names: list[CorruptionName] = []
+    for condition in plan.conditions:
+        if condition.corruption is not None and condition.corruption not in names:
+            names.append(condition.corruption)
+    return {data: corruption_notes(_sizes(plan, data), names, does_nothing) for data in plan.stores}
+
+
+def _sizes(plan: Plan, data: str) -> Sizes:
+    """What is corrupted: crops all of one size, or frames as the containers announce them."""
+    if len(plan.conditions) == 1:
+        return {}
+    if plan.applied_to == "crops":
+        return {(plan.crop.stored_size, plan.crop.stored_size): 1}
+    sizes: Counter[tuple[int, int]] = Counter()
+    assert plan.entries is not None
+    scored = {row.video for row in read_manifest(plan.stores[data]) if not row.rejected}
+    for entry in plan.entries[data].values():
+        if entry.kind == "video" and entry.video in scored:
+            try:
+                info = probe(entry.path)
+            except InputError:  # scoring has listed it
+                continue
+            sizes[info.height, info.width] += 1
+    return sizes

@@ -1,0 +1,281 @@
+"""evaluation.html: an evaluation as one page that holds all it shows and asks nobody for anything.
+
+Its numbers are those of evaluation.json. Names of videos, methods and stores come from strangers:
+they reach the page only through the template's escaping, cleaned of what could not be shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar, get_args
+
+import jinja2
+
+from fakestormer.data.manifest import Label
+from fakestormer.evaluation.metrics import is_measurable
+from fakestormer.evaluation.results import FORMAT, conventions, per_cent
+from fakestormer.explain.report import DEFAULT_THRESHOLD, shown
+from fakestormer.files import write_atomically
+
+PictureKind = Literal["roc", "distribution", "robustness"]
+
+_MEDIA_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+
+#: Columns of a result's table: its title, and where a group's dict has it.
+_METRICS = (
+    ("AUC", "auc"),
+    ("95 %", "interval"),
+    ("average precision", "average_precision"),
+    ("equal error rate", "equal_error_rate"),
+    ("accuracy", "accuracy"),
+    ("balanced accuracy", "balanced_accuracy"),
+    ("TPR at 1 % FPR", "tpr_at_1_fpr"),
+    ("TPR at 0.1 % FPR", "tpr_at_01_fpr"),
+)
+
+#: The false positive rates of metrics that too few real videos leave without meaning.
+_RATES = {"tpr_at_1_fpr": 0.01, "tpr_at_01_fpr": 0.001}
+
+#: What the technical record says of each data set.
+_RECORDED = ("dataset", "compression", "manifest_sha256", "prepared")
+
+_CORRUPTIONS = {
+    "saturation": "saturation",
+    "contrast": "contrast",
+    "block_wise": "block-wise",
+    "gaussian_noise": "Gaussian noise",
+    "gaussian_blur": "Gaussian blur",
+    "jpeg": "JPEG (resizing)",
+    "video": "video compression",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorstError:
+    """A video that was judged wrongly, or nearly so, with pictures of the face that was judged.
+
+    data: the name of its store. method: "" for real ones. score: in [0, 1]. reason: a sentence on
+    what may explain it, or "". thumbnails: whole PNG or JPEG files. clip_probabilities: in order of
+    time. Raises ValueError for another label, a score outside [0, 1] or another kind of picture.
+    """
+
+    data: str
+    video: str
+    label: Label
+    method: str
+    score: float
+    reason: str = ""
+    thumbnails: tuple[bytes, ...] = ()
+    clip_probabilities: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.label not in get_args(Label):
+            raise ValueError(f"{self.video}: unknown label {self.label!r}")
+        for value in (self.score, *self.clip_probabilities):
+            if not 0.0 <= value <= 1.0:  # also where it is not a number
+                raise ValueError(f"{self.video}: scores lie between 0 and 1, got {value}")
+        for picture in self.thumbnails:
+            _media_type(picture)
+
+
+class Scored(Protocol):
+    """What `pick_worst` asks of a video's score; `score` is None where there is none."""
+
+    @property
+    def data(self) -> str: ...
+    @property
+    def video(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def score(self) -> float | None: ...
+
+
+S = TypeVar("S", bound=Scored)
+
+
+def pick_worst(
+    scores: Sequence[S], count: int = 12, *, threshold: float = DEFAULT_THRESHOLD
+) -> tuple[S, ...]:
+    """The real videos that scored highest and the fakes that scored lowest, half of each.
+
+    Where one kind has fewer videos, the other fills up. First come those on the wrong side of the
+    threshold (real ones, then fakes), then the near misses; each from the worst on. Equal scores
+    stand in the order of their names. Videos without a score are left out.
+    """
+    scored = [s for s in scores if s.score is not None]
+    real = sorted(
+        (s for s in scored if s.label == "real"), key=lambda s: (-_score(s), s.data, s.video)
+    )
+    fake = sorted(
+        (s for s in scored if s.label == "fake"), key=lambda s: (_score(s), s.data, s.video)
+    )
+    of_fake = min(len(fake), max(count // 2, count - len(real)))
+    picked = [*real[: count - of_fake], *fake[:of_fake]]
+    # sorted() keeps the order within the wrong ones and within the others
+    return tuple(sorted(picked, key=lambda s: not _is_wrong(s.label, _score(s), threshold)))
+
+
+def picture_name(kind: PictureKind, data: str, sampling: str) -> str:
+    """The file name of a picture, and its key in `write_page`: "roc-CDF2-windows.png".
+
+    Safe on every file system; a name that had to be changed for it gets digits of its own.
+    """
+    whole = f"{data}-{sampling}"
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", whole)[:60]
+    if safe != whole:
+        safe += "-" + hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{kind}-{safe}.png"
+
+
+def write_page(
+    path: Path,
+    document: Mapping[str, Any],
+    *,
+    pictures: Mapping[str, bytes],
+    worst: Sequence[WorstError],
+) -> None:
+    """Write the page, whole or not at all; the same input gives the same bytes.
+
+    document: what evaluation.json holds. pictures: PNGs by `picture_name`; others are shown at the
+    end under their key. worst: in the order shown within a data set, see `pick_worst`. Raises
+    ValueError for a document of another format and for pictures that are not PNG or JPEG, OSError
+    where the file cannot be written.
+    """
+    write_atomically(path, render_page(document, pictures=pictures, worst=worst).encode("utf-8"))
+
+
+def render_page(
+    document: Mapping[str, Any], *, pictures: Mapping[str, bytes], worst: Sequence[WorstError]
+) -> str:
+    """The page as text. Raises ValueError as `write_page` does."""
+    if document["format"] != FORMAT:
+        raise ValueError(f"expected an evaluation of format {FORMAT}, got {document['format']!r}")
+    data = document["data"]
+    places = {
+        picture_name(kind, name, sampling)
+        for name, own in data.items()
+        for sampling in (*own["results"], (own.get("robustness") or {}).get("sampling", ""))
+        for kind in get_args(PictureKind)
+    }
+    template = _environment().get_template("evaluation/evaluation.html.jinja")
+    return template.render(
+        name=shown(document["model"].get("name") or "a model"),
+        document=document,
+        threshold=document["settings"]["threshold"],
+        headlines=[
+            (number, name, own, sampling, result, _whole(result["groups"]))
+            for number, (name, own) in enumerate(data.items(), start=1)
+            for sampling, result in own["results"].items()
+        ],
+        published={name: _beside_published(own) for name, own in data.items()},
+        caption=lambda own, sampling: shown(
+            conventions(document["settings"] | {"sampling": sampling}, own["prepared"])
+        ),
+        metrics=_METRICS,
+        cell=_cell,
+        corruptions=_CORRUPTIONS,
+        pictures={key: _data_url(content) for key, content in pictures.items()},
+        other_pictures=[key for key in pictures if key not in places],
+        picture_name=picture_name,
+        worst={
+            name: {label: [w for w in worst if (w.data, w.label) == (name, label)]
+                   for label in get_args(Label)}
+            for name in dict.fromkeys((*data, *(w.data for w in worst)))
+        },
+        is_wrong=_is_wrong,
+        records={
+            "Model": tuple(_rows(document["model"])),
+            "Settings": tuple(_rows(document["settings"])),
+            "Versions": tuple(_rows(document["versions"])),
+        }
+        | {
+            f"Data: {shown(name)}": tuple(
+                _rows({key: own[key] for key in _RECORDED})
+            )
+            for name, own in data.items()
+        },
+    )  # fmt: skip
+
+
+def _whole(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The group of all videos."""
+    return next(group for group in groups if group["group"] == "all")
+
+
+def _beside_published(own: Mapping[str, Any]) -> list[tuple[str, float, bool]]:
+    """(name, AUC in per cent, whether it is of this evaluation), highest first."""
+    rows = [(shown(name), float(value), False) for name, value in own["published"].items()]
+    if not rows:
+        return []
+    for sampling, result in own["results"].items():
+        area = _whole(result["groups"])["metrics"]["auc"]
+        if area is not None:
+            rows.append((f"this evaluation, {shown(sampling)}", 100.0 * area, True))
+    return sorted(rows, key=lambda row: (-row[1], row[0]))
+
+
+def _is_wrong(label: str, score: float, threshold: float) -> bool:
+    """From the threshold on a video counts as fake."""
+    return (score >= threshold) != (label == "fake")
+
+
+def _score(scored: Scored) -> float:
+    assert scored.score is not None, "unscored videos are left out"
+    return scored.score
+
+
+def _rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """{"crop": {"enlarge": 1.25}, "split": None} -> ("crop: enlarge", "1.25"), ("split", "-")"""
+    for key, value in facts.items():
+        name = prefix + shown(key).replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _rows(value, prefix=f"{name}: ")
+        elif isinstance(value, list | tuple):
+            yield name, shown(json.dumps(value, ensure_ascii=False, default=str))
+        else:
+            yield name, "-" if value is None or value == "" else shown(value)
+
+
+def _cell(group: Mapping[str, Any], key: str) -> str:
+    """A metric as evaluation.md has it; an interval as "89.4 to 93.1"."""
+    value = group["metrics"][key]
+    if isinstance(value, Sequence):
+        return " to ".join(per_cent(end) for end in value)
+    if value is not None and key in _RATES and not is_measurable(_RATES[key], group["real"]):
+        return "too few real"
+    return per_cent(value)
+
+
+def _media_type(picture: bytes) -> str:
+    for start, name in _MEDIA_TYPES.items():
+        if picture.startswith(start):
+            return name
+    raise ValueError("expected a PNG or JPEG picture")
+
+
+def _data_url(picture: bytes) -> str:
+    return f"data:{_media_type(picture)};base64,{base64.b64encode(picture).decode('ascii')}"
+
+
+def _environment() -> jinja2.Environment:
+    rooms = {room: jinja2.PackageLoader("fakestormer", room) for room in ("explain", "evaluation")}
+    environment = jinja2.Environment(
+        loader=jinja2.PrefixLoader(rooms),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["shown"] = shown
+    environment.filters["per_cent"] = per_cent
+    environment.filters["data_url"] = _data_url
+    return environment

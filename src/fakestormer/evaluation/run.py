@@ -1,0 +1,220 @@
+"""All videos of all data sets under all conditions; goes on where an earlier call was stopped.
+
+    OUT/scores/<data set>-<hash>.jsonl    one line per finished task
+
+The hash is of everything a score depends on: weights, way of predicting, face convention, the
+store's manifest, whether frames or crops are corrupted, and the program's version. So one folder
+can serve several models or settings in turn, and nothing stale is ever taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fakestormer.data.journal import hold
+from fakestormer.data.listing import Entry
+from fakestormer.data.manifest import read_settings
+from fakestormer.data.pool import map_videos
+from fakestormer.errors import InputError
+from fakestormer.evaluation.protocol import FaceChoice, SplitChoice, VideoScore, videos_of
+from fakestormer.evaluation.scoring import (
+    CLEAN,
+    AppliedTo,
+    Condition,
+    ScoreOne,
+    Task,
+    VideoSet,
+    task_names,
+)
+from fakestormer.files import sha256_of, write_atomically
+from fakestormer.model.network import VideoNetwork
+from fakestormer.prediction import PredictionConfig
+from fakestormer.video.clips import Sampling
+from fakestormer.video.crop import CropConfig
+from fakestormer.video.faces import FaceBackend
+
+#: By data set, condition and sampling: a score per video, by name.
+Scores = Mapping[tuple[str, Condition, Sampling], Sequence[VideoScore]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is scored and how.
+
+    stores: by data set. entries: where each data set's videos lie; needed for conditions that
+    corrupt whole frames. weights_sha256: of the network that `open_network` opens; it is asked for
+    once in every process. predictions: by sampling. conditions: CLEAN is always among them.
+    workers: processes; 0 works in this one.
+    """
+
+    stores: Mapping[str, Path]
+    crop: CropConfig
+    weights_sha256: str
+    open_network: Callable[[], VideoNetwork]
+    open_faces: Callable[[], FaceBackend]
+    predictions: Mapping[Sampling, PredictionConfig]
+    split: SplitChoice = "test"
+    face: FaceChoice = "largest"
+    conditions: tuple[Condition, ...] = (CLEAN,)
+    applied_to: AppliedTo = "frames"
+    entries: Mapping[str, Mapping[str, Entry]] | None = None
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if CLEAN not in self.conditions:
+            raise ValueError("Plan.conditions: corrupted videos are compared with clean ones")
+        on_frames = self.applied_to == "frames" and len(self.conditions) > 1
+        if on_frames and (self.entries is None or self.entries.keys() != self.stores.keys()):
+            raise ValueError("Plan.entries: corrupting whole frames needs every data set's videos")
+
+
+def evaluate(
+    plan: Plan, out: Path, *, progress: Callable[[int, int, str], None] | None = None
+) -> Scores:
+    """Score everything; run it again after a stop and only what is missing is done.
+
+    progress: (tasks done, tasks in all, what is under way). Raises InputError as `videos_of` and
+    `ScoreOne` do, for a store whose tracks cannot be read, for a folder that cannot be written to,
+    and where another evaluation is writing to it; RuntimeError where a video kills its process,
+    naming it.
+    """
+    tests = {name: _test_set(name, plan) for name in plan.stores}
+    tasks = [
+        Task(data=data, name=name, condition=condition)
+        for data, test in tests.items()
+        for condition in plan.conditions
+        for name in task_names(test, condition, plan.applied_to)
+    ]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "scores").mkdir(exist_ok=True)
+        (out / "lock").touch()
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written to ({error.strerror}); choose another --out"
+        ) from error
+    with hold(out, "evaluation"):
+        journals = {data: Journal(_journal_path(plan, data, out)) for data in tests}
+        todo = [
+            task
+            for task in tasks
+            if not all(
+                (task.key(), sampling) in journals[task.data].found for sampling in plan.predictions
+            )
+        ]
+        if progress is not None:
+            progress(len(tasks) - len(todo), len(tasks), "")
+        work = ScoreOne(
+            tests,
+            open_network=plan.open_network,
+            open_faces=plan.open_faces,
+            predictions={str(name): way for name, way in plan.predictions.items()},
+            face=plan.face,
+            applied_to=plan.applied_to,
+        )
+        left = len(todo)
+        for key, scored in map_videos(work, [task.key() for task in todo], workers=plan.workers):
+            task = Task.of(key)
+            if scored is None:
+                raise RuntimeError(f"{task.name}: scoring it killed its process; see --workers 0")
+            journals[task.data].add(key, scored)
+            left -= 1
+            if progress is not None:
+                progress(len(tasks) - left, len(tasks), f"{task.data} {label(task.condition)}")
+    return {
+        (data, condition, sampling): _sorted(
+            tests[data],
+            (
+                score
+                for name in task_names(tests[data], condition, plan.applied_to)
+                for score in journals[data].found[
+                    Task(data=data, name=name, condition=condition).key(), sampling
+                ]
+            ),
+        )
+        for data in tests
+        for condition in plan.conditions
+        for sampling in plan.predictions
+    }
+
+
+def label(condition: Condition) -> str:
+    """`clean`, `jpeg 3`."""
+    return "clean" if condition.corruption is None else f"{condition.corruption} {condition.level}"
+
+
+def _sorted(test: VideoSet, scores: Iterable[VideoScore]) -> list[VideoScore]:
+    """By name; an entry may hold sequences of other splits, which earlier calls scored."""
+    return sorted((s for s in scores if s.video in test.videos), key=lambda s: s.video)
+
+
+def _test_set(name: str, plan: Plan) -> VideoSet:
+    store = plan.stores[name]
+    videos = dict(videos_of(store, plan.crop, plan.split))
+    settings = read_settings(store)
+    entries = {} if plan.entries is None else plan.entries[name]
+    return VideoSet(store=store, settings=settings, videos=videos, entries=entries)
+
+
+def _journal_path(plan: Plan, data: str, out: Path) -> Path:
+    """Where scores of this model, made this way, of this store are kept."""
+    ways = [
+        prediction.model_dump(mode="json", exclude={"sampling", "threshold", "inconclusive"})
+        for prediction in plan.predictions.values()
+    ]
+    if any(way != ways[0] for way in ways):
+        raise ValueError("Plan.predictions: they may differ in sampling alone")
+    depends_on = [
+        version("fakestormer"),
+        plan.weights_sha256,
+        ways[0],
+        plan.face,
+        plan.applied_to,
+        data,
+        sha256_of(plan.stores[data] / "manifest.parquet"),
+    ]
+    digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:12]
+    slug = re.sub(r"[^\w.+]+", "-", data).strip("-")
+    return out / "scores" / f"{slug}-{digest}.jsonl"
+
+
+class Journal:
+    """Scores by (task key, sampling), one line of JSON per task, appended when it is done.
+
+    A line that a killed process left unfinished is dropped, and its task done again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: dict[tuple[str, str], list[VideoScore]] = {}
+        if path.is_file():
+            good = []
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    self._take(json.loads(line))
+                except (ValueError, KeyError, TypeError):
+                    continue
+                good.append(line + "\n")
+            write_atomically(path, "".join(good).encode())
+
+    def add(self, key: str, scored: Mapping[str, Sequence[VideoScore]]) -> None:
+        """Keep what one task gave."""
+        content = {
+            "key": key,
+            "scores": {name: [asdict(score) for score in own] for name, own in scored.items()},
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(content) + "\n")
+        self._take(content)
+
+    def _take(self, content: Mapping[str, Any]) -> None:
+        for sampling, entries in content["scores"].items():
+            scores = [VideoScore.from_json(entry) for entry in entries]
+            self.found[content["key"], sampling] = scores

@@ -1,0 +1,232 @@
+"""Corrupted videos: whole frames before faces are found, or stored crops."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fakestormer.data.listing import Entry, Listing
+from fakestormer.data.manifest import read_manifest, read_settings
+from fakestormer.data.origin import entries_of
+from fakestormer.data.prepare import prepare_folder, prepare_listing
+from fakestormer.data.units import units_of
+from fakestormer.errors import InputError
+from fakestormer.evaluation.corruptions import corrupt_frame, frame_rng
+from fakestormer.evaluation.protocol import VideoScore, store_reader, videos_of
+from fakestormer.evaluation.scoring import (
+    CLEAN,
+    Condition,
+    ScoreOne,
+    Task,
+    VideoSet,
+    corrupted_store_reader,
+    corrupted_unit,
+    task_names,
+)
+from fakestormer.model.network import VideoNetwork
+from fakestormer.prediction import PredictionConfig
+from fakestormer.training.checkpoint import load_model
+from store_fixtures import CROP
+
+BLOCKS = Condition(corruption="block_wise", level=5)  # does nothing on frames of 96 px
+DARK = Condition(corruption="contrast", level=5)
+NOISE = Condition(corruption="gaussian_noise", level=2)
+FILM = Condition(corruption="video", level=3)
+
+
+@pytest.fixture(scope="module")
+def network(drawn_model: Path) -> VideoNetwork:
+    return load_model(drawn_model)[0]
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory, drawn: ModuleType) -> Path:
+    """Two drawn faces and a film in which there is none."""
+    folder = tmp_path_factory.mktemp("corrupted") / "videos"
+    for number in range(2):
+        frames, _ = drawn.draw(10, seed=number)
+        drawn.write_video(folder / f"face_{number}.mp4", frames)
+    drawn.write_video(folder / "nobody.mp4", drawn.draw(8)[0] * 0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(videos: Path, drawn: ModuleType) -> Path:
+    folder = videos.parent / "store"
+    prepare_folder(videos, folder, backend=drawn.DrawnFaces, crop=CROP, split="test")
+    return folder
+
+
+def _score(
+    store: Path,
+    network: VideoNetwork,
+    drawn: ModuleType,
+    condition: Condition,
+    applied_to: str,
+    entries: Mapping[str, Entry] | None = None,
+    **changes: Any,
+) -> dict[str, VideoScore]:
+    test = VideoSet(
+        store=store,
+        settings=read_settings(store),
+        videos=dict(videos_of(store, CROP, "test")),
+        entries=entries_of(store) if entries is None else entries,
+    )
+    fields: dict[str, Any] = {
+        "open_network": lambda: network,
+        "open_faces": drawn.DrawnFaces,
+        "predictions": {"windows": PredictionConfig(frames=8)},
+        "face": "largest",
+        "applied_to": applied_to,
+    }
+    work = ScoreOne({"data": test}, **{**fields, **changes})
+    found: dict[str, VideoScore] = {}
+    for name in task_names(test, condition, applied_to):
+        for score in work(Task(data="data", name=name, condition=condition).key())["windows"]:
+            assert score.video not in found
+            found[score.video] = score
+    return found
+
+
+def test_frames_that_nothing_was_done_to_score_as_the_store_does(
+    store: Path, network: VideoNetwork, drawn: ModuleType
+) -> None:
+    clean = _score(store, network, drawn, CLEAN, "frames")
+    assert _score(store, network, drawn, BLOCKS, "frames") == clean
+    assert _score(store, network, drawn, BLOCKS, "crops") == clean
+    assert [(s.video, s.score is None, s.reason) for s in clean.values()] == [
+        ("face_0.mp4", False, ""), ("face_1.mp4", False, ""), ("nobody.mp4", True, "no face")
+    ]  # fmt: skip
+
+
+def test_corrupted_frames_and_crops_score_otherwise_and_alike_each_time(
+    store: Path, network: VideoNetwork, drawn: ModuleType
+) -> None:
+    clean = _score(store, network, drawn, CLEAN, "frames")
+    for condition in (NOISE, FILM):
+        for applied_to in ("frames", "crops"):
+            found = _score(store, network, drawn, condition, applied_to)
+            assert found.keys() == clean.keys()
+            for video in ("face_0.mp4", "face_1.mp4"):
+                assert found[video].score not in (None, clean[video].score)
+            assert _score(store, network, drawn, condition, applied_to) == found
+
+
+def test_where_the_corruption_hides_the_face_the_video_is_left_out_with_the_reason(
+    store: Path, network: VideoNetwork, drawn: ModuleType
+) -> None:
+    # At 0.35 of the contrast nothing is as bright as the drawn faces that the backend looks for.
+    found = _score(store, network, drawn, DARK, "frames")
+    assert [(s.score, s.reason) for s in found.values()] == [(None, "no face")] * 3
+    assert found["face_0.mp4"].sha256 == _score(store, network, drawn, CLEAN, "frames")[
+        "face_0.mp4"
+    ].sha256
+    # Crops have their face, however dark.
+    assert _score(store, network, drawn, DARK, "crops")["face_0.mp4"].score is not None
+
+
+def test_a_corrupted_unit_gives_the_same_pixels_whole_and_in_part(
+    store: Path, tmp_path: Path
+) -> None:
+    entry = entries_of(store)["face_0.mp4"]
+    with units_of(entry, max_frames=None, scratch=tmp_path) as (unit,):
+        plain = {index: rgb for index, _, rgb in unit.frames()}
+        for condition in (NOISE, FILM, replace(NOISE, level=3)):
+            with corrupted_unit(unit, condition, tmp_path) as (corrupted, frames_at):
+                whole = {index: rgb for index, _, rgb in corrupted.frames()}
+                part = {index: rgb for index, _, rgb in frames_at({2, 7})}
+            assert whole.keys() == plain.keys()
+            assert part.keys() == {2, 7}
+            assert all(np.array_equal(part[index], whole[index]) for index in part)
+            assert not np.array_equal(whole[3], plain[3])
+
+
+def test_crops_are_corrupted_frame_by_frame(store: Path) -> None:
+    row = next(row for row in read_manifest(store) if not row.rejected)
+    positions = np.array([[0, 1, 2, 3], [3, 4, 5, 6]])
+    plain, noisy = (
+        reader(row)(positions)
+        for reader in (store_reader(store), corrupted_store_reader(store, NOISE))
+    )
+    expected = corrupt_frame(
+        plain[1].frames[2].permute(1, 2, 0).numpy(),
+        "gaussian_noise",
+        2,
+        frame_rng(row.sha256, "gaussian_noise", 2, int(plain[1].indices[2])),
+    )
+    assert np.array_equal(noisy[1].frames[2].permute(1, 2, 0).numpy(), expected)
+    # A frame that two clips share is the same in both.
+    assert torch.equal(noisy[0].frames[3], noisy[1].frames[0])
+    assert torch.equal(noisy[0].landmarks, plain[0].landmarks)
+
+
+def test_a_video_that_has_changed_or_is_gone_is_left_out(
+    store: Path, network: VideoNetwork, drawn: ModuleType, tmp_path: Path
+) -> None:
+    entries = entries_of(store)
+    drawn.write_video(tmp_path / "other.mp4", drawn.draw(9, seed=5)[0])
+    entries["face_0.mp4"] = replace(entries["face_0.mp4"], path=tmp_path / "other.mp4")
+    entries["face_1.mp4"] = replace(entries["face_1.mp4"], path=tmp_path / "gone.mp4")
+    found = _score(store, network, drawn, NOISE, "frames", entries)
+    assert [found[f"face_{n}.mp4"].score for n in range(2)] == [None, None]
+    assert "face_0.mp4: has changed since" in found["face_0.mp4"].reason
+    assert "gone.mp4: cannot be read" in found["face_1.mp4"].reason
+
+
+def test_another_face_backend_than_the_stores_is_refused(
+    store: Path, network: VideoNetwork, drawn: ModuleType
+) -> None:
+    class Other(drawn.DrawnFaces):  # type: ignore[name-defined, misc]
+        name = "other"
+
+    with pytest.raises(InputError, match="found by drawn, here they would be found by other"):
+        _score(store, network, drawn, NOISE, "frames", open_faces=Other)
+
+
+def test_sequences_in_an_archive(
+    network: VideoNetwork, drawn: ModuleType, tmp_path: Path
+) -> None:
+    """Pictures of two sequences, the second of a fake; scored as stored, and corrupted."""
+    for label, seed in (("real", 0), ("fake", 1)):
+        for number, frame in enumerate(drawn.draw(9, seed=seed)[0]):
+            path = tmp_path / "7" / label / "3" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), frame[..., ::-1])
+    archive = tmp_path / "7.tar.gz"
+    with tarfile.open(archive, "w:gz") as members:
+        members.add(tmp_path / "7", arcname="7")
+    entry = Entry(video="test/7.tar.gz", path=archive, label="real", kind="sequences", split="test")
+    listing = Listing(dataset="wild", entries=(entry,))
+    store = tmp_path / "store"
+    prepare_listing(listing, store, backend=drawn.DrawnFaces, crop=CROP)
+    rows = {row.video: row for row in read_manifest(store)}
+    assert {name: (row.label, row.split, row.frames) for name, row in rows.items()} == {
+        "test/7.tar.gz/7/fake/3": ("fake", "test", 9),
+        "test/7.tar.gz/7/real/3": ("real", "test", 9),
+    }
+    assert not list(store.glob(".unpacked-*"))
+    entries = {entry.video: entry}
+    clean = _score(store, network, drawn, CLEAN, "frames", entries)
+    assert [s.score is None for s in clean.values()] == [False, False]
+    noisy = _score(store, network, drawn, NOISE, "frames", entries)
+    assert noisy.keys() == clean.keys()
+    for name, score in noisy.items():
+        assert score.score not in (None, clean[name].score)
+
+
+def test_conditions_and_keys() -> None:
+    for bad in ({"corruption": "jpeg"}, {"level": 2}, {"corruption": "jpeg", "level": 6}):
+        with pytest.raises(ValueError, match="no such condition"):
+            Condition(**bad)  # type: ignore[arg-type]
+    task = Task(data="a b", name='x/"y".mp4', condition=NOISE)
+    assert Task.of(task.key()) == task
+    assert Task.of(Task(data="d", name="n").key()).condition == CLEAN
