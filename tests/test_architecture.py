@@ -32,10 +32,11 @@ LEVEL = {
     "convert": 8,
     "verify_release": 8,
     "ablation": 8,
-    "console": 9,
+    "batch": 9,
     "export": 9,
-    "cli": 10,
-    "__main__": 11,
+    "console": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 
 

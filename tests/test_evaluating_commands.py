@@ -86,7 +86,12 @@ def test_evaluate_writes_and_prints_the_numbers(
         "--shot-score", "mean", "--face", "max",
     )  # fmt: skip
     assert (code, err) == (ExitCode.DONE, "")
-    assert printed.rstrip("\n") == (out / "evaluation.md").read_text().rstrip("\n")
+    assert printed.startswith((out / "evaluation.md").read_text())
+    assert {path.name for path in out.iterdir()} == {
+        "evaluation.json", "evaluation.md", "evaluation.html", "scores.csv", "scores", "lock",
+        "roc-CDF2-spread.png", "roc-other-spread.png", "distribution-CDF2-spread.png",
+        "distribution-other-spread.png",
+    }  # fmt: skip
     assert "# Evaluation of model" in printed
     assert "\n## CDF2\n" in printed
     assert "\n## other\n" in printed
@@ -97,7 +102,8 @@ def test_evaluate_writes_and_prints_the_numbers(
     assert (document["settings"]["shots"], document["settings"]["shot_score"]) == (2, "mean")
     assert (document["settings"]["split"], document["settings"]["face"]) == ("test", "max")
     assert document["data"]["CDF2"]["prepared"]["backend"] == "drawn"
-    assert document["data"]["CDF2"]["separations"][0]["auc"] is not None
+    whole = document["data"]["CDF2"]["results"]["spread"]["groups"][0]
+    assert whole["metrics"]["auc"] is not None
     with (out / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["data"] for row in rows] == ["CDF2"] * 4 + ["other"] * 2
@@ -119,7 +125,8 @@ def test_evaluate_lists_what_it_left_out(
     assert code == ExitCode.SOME_FAILED
     assert "3 of 4 videos scored, 1 left out" in printed
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert document["data"]["store"]["left_out"] == {rows[0].video: "too short"}
+    found = document["data"]["store"]["results"]["windows"]
+    assert found["left_out"] == {rows[0].video: "too short"}
 
 
 def test_what_evaluate_refuses(
@@ -257,7 +264,7 @@ def test_ablate_runs_rows_and_goes_on(
     assert printed.rstrip("\n") == (out / "table5.md").read_text().rstrip("\n")
     document = json.loads((out / "table5.json").read_text())
     assert [row["name"] for row in document["rows"]] == ["baseline", "SBV"]
-    assert document["rows"][1]["measured"]["CDF2"][0]["auc"] is not None
+    assert document["rows"][1]["measured"]["CDF2"][0]["metrics"]["auc"] is not None
 
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("done already")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +13,33 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 
+from fakestormer.batch import DetectorSettings, detect_many
 from fakestormer.detector import Detector
 from fakestormer.errors import InputError
 from fakestormer.explain.report import face_name, shown
 from fakestormer.recipes import Recipe
 from fakestormer.types import Report
-from fakestormer.video.faces import BackendName
+from fakestormer.video.faces import BackendName, FaceBackend, open_backend
 
 if TYPE_CHECKING:
     from fakestormer.data.manifest import Split
+    from fakestormer.data.origin import Origin
     from fakestormer.data.prepare import Progress as Prepared
     from fakestormer.data.prepare import Summary
+    from fakestormer.evaluation.compare import Method
+    from fakestormer.evaluation.corruptions import CorruptionName
     from fakestormer.evaluation.protocol import FaceChoice, SplitChoice
+    from fakestormer.evaluation.scoring import AppliedTo
+    from fakestormer.model.network import VideoNetwork
     from fakestormer.synthesis.config import SynthesisConfig
+    from fakestormer.video.clips import Sampling
+
+#: Rejected videos that are printed; the manifest has all of them.
+_LISTED = 50
 
 
 def _bar() -> Progress:
@@ -47,7 +57,7 @@ def _bar() -> Progress:
 
 
 def prepare_with_bar(
-    videos: Path,
+    origin: Origin,
     store: Path,
     recipe: Recipe,
     *,
@@ -58,12 +68,33 @@ def prepare_with_bar(
     faces: BackendName,
     max_frames: int | None = 256,
     split: Split | None = None,
+    splits: tuple[Split, ...] = (),
+    cluster: str | None = None,
 ) -> Summary:
-    """`prepare_folder` with a progress bar, the list of what was rejected, and a closing line."""
-    # Only here: preparing locks files in a way that some systems lack, and detection needs not.
-    from fakestormer.data.manifest import read_manifest
-    from fakestormer.data.prepare import prepare_folder
+    """`prepare_listing` with a progress bar, what was rejected, and a closing line.
 
+    splits: only the entries of these; empty takes all.
+    """
+    # Only here: preparing locks files in a way that some systems lack, and detection needs not.
+    from fakestormer.data.manifest import Labelling, read_manifest, read_table
+    from fakestormer.data.prepare import prepare_listing
+
+    labelling = Labelling(
+        validation_sources=frozenset(hold_out),
+        validation_fraction=validation_fraction,
+        seed=recipe.training.seed,
+        split=split,
+        table={} if table is None else read_table(table, origin.root),
+    )
+    listing = origin.listing()
+    differing = (listing.missing, listing.unexpected, listing.doubled, listing.conflicts)
+    differences = sum(len(names) for names in differing)
+    if differences:
+        print(
+            f"{shown(str(origin.root))}: {differences} differences from the data set's lists; "
+            "--check names them",
+            file=sys.stderr,
+        )
     with _bar() as bar:
         task = bar.add_task("preparing", total=None)
         found = rejected = 0
@@ -79,31 +110,38 @@ def prepare_with_bar(
                 description=f"preparing: {found} faces, {rejected} rejected",
             )
 
-        summary = prepare_folder(
-            videos,
+        summary = prepare_listing(
+            listing,
             store,
             backend=faces,
             crop=recipe.crop,
             tracking=recipe.tracking,
             workers=workers,
+            cluster=cluster,
             max_frames=max_frames,
             min_frames=recipe.model.frames,
-            validation_sources=hold_out,
-            validation_fraction=validation_fraction,
-            seed=recipe.training.seed,
-            split=split,
-            table=table,
+            only=(lambda entry: entry.split in splits) if splits else None,
+            labelling=labelling,
+            origin=origin,
             progress=advance,
         )
-    for row in read_manifest(store):
-        if row.rejected:
-            face = "" if row.track < 0 else f", {face_name(row.track)}"
-            name = shown(row.video)
-            print(f"{name}{face}: not used: {row.rejected} ({row.detail})", file=sys.stderr)
-    splits = ", ".join(f"{count} for {split}" for split, count in summary.by_split.items())
+    refused = [row for row in read_manifest(store) if row.rejected]
+    for row in refused[:_LISTED]:
+        face = "" if row.track < 0 else f", {face_name(row.track)}"
+        name = shown(row.video)
+        print(f"{name}{face}: not used: {row.rejected} ({row.detail})", file=sys.stderr)
+    if len(refused) > _LISTED:
+        print(
+            f"... and {len(refused) - _LISTED} more: {store / 'manifest.parquet'} lists all, with "
+            "reasons",
+            file=sys.stderr,
+        )
+    by_split = ", ".join(f"{count} for {name}" for name, count in summary.by_split.items())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.items())
     print(
-        f"{store}: {summary.tracks} face tracks ({splits}), {summary.frames} frames, from "
+        f"{store}: {summary.tracks} face tracks ({by_split}), {summary.frames} frames, from "
         f"{summary.videos} videos; {sum(summary.rejected.values())} videos or tracks rejected"
+        + (f" ({reasons})" if reasons else "")
     )
     return summary
 
@@ -138,45 +176,140 @@ def write_pairs_with_bar(
 
 def evaluate_with_bar(
     detector: Detector,
+    model: Path,
     stores: Mapping[str, Path],
-    folder: Path,
+    out: Path,
     *,
+    samplings: tuple[Sampling, ...],
     split: SplitChoice,
     face: FaceChoice,
+    corruptions: tuple[CorruptionName, ...] = (),
+    levels: tuple[int, ...] = (),
+    applied_to: AppliedTo = "frames",
+    roots: Mapping[str, Path] | None = None,
+    workers: int = 0,
+    faces: BackendName = "auto",
 ) -> dict[str, Any]:
-    """Score the stores' videos with a progress bar, write the results, return their document."""
-    from fakestormer.evaluation.protocol import score_store, videos_of
-    from fakestormer.evaluation.results import evaluation_document, write_evaluation
+    """Score the stores' videos with a progress bar, write everything, return the document.
+
+    samplings: empty takes the model's own. levels: of every corruption. roots: where the videos of
+    a store lie, where they were moved.
+    """
+    # Only here: holding a folder needs locks that some systems lack, and detection needs none.
+    from fakestormer.data.manifest import read_settings
+    from fakestormer.data.origin import entries_of
+    from fakestormer.evaluation.outputs import write_outputs
+    from fakestormer.evaluation.protocol import videos_of
+    from fakestormer.evaluation.run import Plan, evaluate
+    from fakestormer.evaluation.scoring import CLEAN, Condition
 
     for store in stores.values():  # before hours are spent on the others
         videos_of(store, detector.recipe.crop, split)
-    scores = []
-    with _bar() as bar:
-        for name, store in stores.items():
-            task = bar.add_task(shown(name), total=None)
-
-            def advance(done: int, total: int, task: TaskID = task) -> None:
-                bar.update(task, completed=done, total=total)
-
-            scores += score_store(
-                detector.network,
-                detector.prediction,
-                detector.recipe.crop,
-                store,
-                name=name,
-                split=split,
-                face=face,
-                progress=advance,
-            )
-    document = evaluation_document(
-        scores,
-        stores,
-        model=detector.fingerprint(faces=False),
-        settings=detector.prediction.model_dump(mode="json")
-        | {"clip_length": detector.network.config.frames, "split": split, "face": face},
+    conditions = [
+        Condition(corruption=name, level=level) for name in corruptions for level in levels
+    ]
+    predictions = {
+        sampling: detector.prediction.model_copy(update={"sampling": sampling})
+        for sampling in samplings or (detector.prediction.sampling,)
+    }
+    entries = None
+    if conditions and applied_to == "frames":
+        moved = roots or {}
+        entries = {name: entries_of(store, moved.get(name)) for name, store in stores.items()}
+    plan = Plan(
+        stores=stores,
+        crop=detector.recipe.crop,
+        weights_sha256=detector.weights_sha256,
+        open_network=_OpenNetwork(model, detector, alone=workers == 0),
+        open_faces=_OpenFaces(faces),
+        predictions=predictions,
+        split=split,
+        face=face,
+        conditions=(CLEAN, *conditions),
+        applied_to=applied_to,
+        entries=entries,
+        workers=workers,
     )
-    write_evaluation(folder, scores, document)
-    return document
+    for name, store in stores.items():
+        found_by = read_settings(store).backend
+        if detector.trained_with not in (None, found_by):
+            print(
+                f"{name}: its faces were found by {found_by}, the model was trained on faces found "
+                f"by {detector.trained_with}: they are cropped a little differently",
+                file=sys.stderr,
+            )
+    with _bar() as bar:
+        task = bar.add_task("scoring", total=None)
+
+        def advance(done: int, total: int, what: str) -> None:
+            description = f"scoring {shown(what)}" if what else "scoring"
+            bar.update(task, completed=done, total=total, description=description)
+
+        scores = evaluate(plan, out, progress=advance)
+    return write_outputs(
+        plan,
+        scores,
+        out,
+        model=detector.fingerprint(faces=False),
+        clip_length=detector.network.config.frames,
+    )
+
+
+class _OpenNetwork:
+    """The network of a model, for a process that scores: loaded there, or the one at hand."""
+
+    def __init__(self, model: Path, detector: Detector, *, alone: bool) -> None:
+        self.model = model
+        self.device = str(next(detector.network.parameters()).device)
+        self._at_hand = detector.network if alone else None
+
+    def __call__(self) -> VideoNetwork:
+        if self._at_hand is not None:
+            return self._at_hand
+        return Detector.load(self.model, device=self.device).network
+
+
+class _OpenFaces:
+    """The face backend of a process, opened there."""
+
+    def __init__(self, name: BackendName) -> None:
+        self.name: BackendName = name
+
+    def __call__(self) -> FaceBackend:
+        return open_backend(self.name)
+
+
+def compare_and_print(
+    a: Path, b: Path, *, sampling: str | None, method: Method, out: Path | None
+) -> None:
+    """Print whether the models of two evaluations differ on the same videos."""
+    import dataclasses
+
+    from fakestormer.evaluation.compare import compare_videos, comparison_markdown
+    from fakestormer.evaluation.results import read_evaluation, scores_of
+    from fakestormer.files import write_atomically
+
+    documents = [read_evaluation(path) for path in (a, b)]
+    there = [document["settings"]["samplings"] for document in documents]
+    common = [name for name in there[0] if name in there[1]]
+    chosen = sampling or next(iter(common), None)
+    if chosen is None or chosen not in common:
+        raise InputError(
+            f"{a} was sampled by {', '.join(there[0])}, {b} by {', '.join(there[1])}: choose "
+            "one that both have, with --sampling, or evaluate again"
+        )
+    names = ("A", "B")
+    comparisons = compare_videos(
+        scores_of(documents[0], chosen), scores_of(documents[1], chosen), method=method, names=names
+    )
+    for name, path, document in zip(names, (a, b), documents, strict=True):
+        model = document["model"]
+        print(f"{name}: {path}: {model['name']} ({model['weights_sha256'][:12]})")
+    print(f"\nSampling {chosen}.\n\n{comparison_markdown(comparisons, names)}")
+    if out is not None:
+        content = [dataclasses.asdict(comparison) for comparison in comparisons]
+        text = json.dumps({"sampling": chosen, "comparisons": content}, indent=2) + "\n"
+        write_atomically(out, text.encode())
 
 
 def ablate_and_print(
@@ -233,6 +366,28 @@ def detect_with_bar(detector: Detector, path: Path) -> Report:
             )
 
         return detector.detect(path, progress=advance)
+
+
+def detected(
+    settings: DetectorSettings, files: Sequence[str], *, workers: int, cluster: str | None
+) -> Iterator[tuple[str, Report | str]]:
+    """(file, its report or the sentence why there is none), with a bar: by stage of each file, or
+    of all files where other processes work on them.
+    """
+    if workers == 0 and cluster is None:
+        detector = settings.open()
+        for path in files:
+            try:
+                yield path, detect_with_bar(detector, Path(path))
+            except InputError as error:
+                yield path, str(error)
+        return
+    settings.open()  # what is wrong with the model is said once, and here
+    with _bar() as bar:
+        task = bar.add_task("detecting", total=len(files))
+        for path, found in detect_many(settings, files, workers=workers, cluster=cluster):
+            bar.advance(task)
+            yield path, found
 
 
 def print_report(report: Report) -> None:

@@ -12,6 +12,7 @@ from fakestormer.cli.options import (
     ExitCode,
     Faces,
     HoldOut,
+    Ray,
     RecipeName,
     Table,
     ValidationFraction,
@@ -25,18 +26,44 @@ from fakestormer.cli.options import (
 
 @app.command()
 def prepare(
-    videos: Annotated[Path, typer.Argument(help="a folder of videos, at any depth")],
-    store: Annotated[Path, typer.Option("--out", help="the track store to make or to go on with")],
+    what: Annotated[
+        str, typer.Argument(help="a data set's name (with --root), or a folder of videos")
+    ],
+    store: Annotated[
+        Path | None, typer.Option("--out", help="the track store to make or to go on with")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="where the data set lies, as it was distributed")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="only say what is missing, unexpected or doubly listed")
+    ] = False,
+    compression: Annotated[str, typer.Option(help="raw, c23 or c40, of ffpp and dfd")] = "c23",
+    reals: Annotated[
+        Path | None, typer.Option(help="FF++ (or Celeb-DF), where deeperforensics or df40 want it")
+    ] = None,
+    variant: Annotated[str, typer.Option(help="of deeperforensics")] = "end_to_end",
+    lists: Annotated[
+        Path | None, typer.Option(help="df40: a DeepfakeBench JSON, or a folder of them")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="only fakes made by it; repeatable")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="only this split: train, validation or test; repeatable"),
+    ] = None,
     recipe_name: RecipeName = "tiny",
     set_: Assignments = None,
     hold_out: HoldOut = None,
     validation_fraction: ValidationFraction = 0.0,
     split: Annotated[
         str | None,
-        typer.Option(help="train, validation or test: of all videos the table is silent on"),
+        typer.Option(help="train, validation or test: of all videos nothing is said of"),
     ] = None,
     table: Table = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 2,
+    ray: Ray = None,
     faces: Faces = "auto",
     max_frames: Annotated[
         int, typer.Option(min=0, help="of each video, from its beginning; 0 takes all")
@@ -44,22 +71,52 @@ def prepare(
 ) -> None:
     """Follow the faces of many videos and store their crops, for training or evaluation.
 
+    `prepare ffpp --root DIR --compression c23 --out STORE` takes a data set as it was distributed,
+    with its own labels and splits; so do celeb-df-v1, celeb-df-v2, dfd, dfdcp, dfdc, wilddeepfake,
+    deeperforensics, diffswap and df40. `prepare VIDEOS --out STORE` (or folder --root VIDEOS) takes
+    any tree of videos: they are real unless the table or a folder named "fake" says otherwise; the
+    source of a video is its folder, or in a flat folder its name up to the last underscore before
+    digits (grid_007.mp4 is of grid).
+
     Stopped at any moment, the same command goes on where it was. Videos that cannot be used are
-    listed with the reason. The source of a video is its folder, or in a flat folder its name up
-    to the last underscore before digits (grid_007.mp4 is of grid). Videos are real unless the table
-    or a folder named "fake" says otherwise.
+    listed with the reason.
     """
     from fakestormer.console import prepare_with_bar
+    from fakestormer.data.layouts import LAYOUTS, Options, check_report
+    from fakestormer.data.origin import Origin
 
+    if root is None and what in LAYOUTS and not Path(what).is_dir():
+        raise typer.BadParameter(f"prepare {what}: say where it lies with --root DIR")
+    if root is not None and what not in LAYOUTS:
+        raise typer.BadParameter(f"no data set '{what}'; there are {', '.join(LAYOUTS)}")
+    origin = Origin(
+        layout="folder" if root is None else what,
+        root=Path(what) if root is None else root,
+        options=Options(
+            compression=one_of(compression, "raw", "c23", "c40"),
+            reals=reals,
+            variant=variant,
+            methods=tuple(method or ()),
+            lists=lists,
+            store=store,
+        ),
+    )
+    if check:
+        print(check_report(origin.listing()))
+        return
+    if store is None:
+        raise typer.BadParameter("say with --out where the store goes (or --check what is there)")
     require_folder(store, "--out")
     summary = prepare_with_bar(
-        videos,
+        origin,
         store,
         recipe_of(recipe_name, set_ or []),
+        splits=tuple(one_of(word, "train", "validation", "test") for word in only or ()),
         hold_out=tuple(hold_out or ()),
         validation_fraction=validation_fraction,
         table=table,
         workers=workers,
+        cluster=ray,
         faces=backend_of(faces),
         max_frames=max_frames or None,
         split=one_of(split, "train", "validation", "test"),

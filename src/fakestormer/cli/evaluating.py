@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fakestormer.cli.options import (
     Assignments,
     ExitCode,
+    Faces,
     RecipeName,
     SamplingName,
     Shots,
     ShotScore,
     app,
+    backend_of,
     one_of,
     recipe_of,
     require_folder,
 )
+
+if TYPE_CHECKING:
+    from fakestormer.video.clips import Sampling
 
 SplitName = Annotated[str, typer.Option(help="train, validation, test or all")]
 
@@ -53,41 +58,118 @@ def evaluate(
     data: Annotated[
         list[str], typer.Option(help="a store of real and fake videos, or NAME=STORE; repeatable")
     ],
-    folder: Annotated[Path, typer.Option("--out", help="for evaluation.json, .md and scores.csv")],
+    folder: Annotated[
+        Path, typer.Option("--out", help="for evaluation.json, .md, .html, scores.csv and plots")
+    ],
     split: SplitName = "test",
-    sampling: SamplingName = None,
+    sampling: Annotated[
+        str | None,
+        typer.Option(help="windows, consecutive, spread, or all three; else the model's own"),
+    ] = None,
     shots: Shots = None,
     shot_score: ShotScore = None,
     face: Annotated[
         str, typer.Option(help="which of several faces counts: largest, or max (highest score)")
     ] = "largest",
+    corruptions: Annotated[
+        str | None,
+        typer.Option(help="all, or some of them separated by commas, e.g. jpeg,gaussian_blur"),
+    ] = None,
+    level: Annotated[
+        list[int] | None, typer.Option(min=1, max=5, help="of the corruptions; else all five")
+    ] = None,
+    corrupt: Annotated[
+        str, typer.Option(help="frames (before faces are found), or crops (faster, not the same)")
+    ] = "frames",
+    root: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FOLDER: where the videos of a store are now; repeatable"),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 0,
+    faces: Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
-    """Score every video of prepared stores as detection would, and print video-level AUCs.
+    """Score every video of prepared stores as detection would, and print how well they separate.
 
-    Per store: all videos, each method's fakes against all real videos, each source by itself.
-    Videos without a usable face are counted, listed, and in no AUC but the one that says so.
+    Per store: all videos, each method's fakes against all real videos, each source by itself;
+    video-level AUC with its interval, AP, EER, accuracy, TPR at low FPR. With --corruptions also
+    under the benchmark's corruptions at five levels. Videos without a usable face are counted,
+    listed, and in no AUC but the one that says so. Stopped at any moment, the same command goes on
+    where it was.
     """
     from fakestormer.console import evaluate_with_bar
     from fakestormer.detector import Detector
+    from fakestormer.evaluation.corruptions import LEVELS
     from fakestormer.evaluation.results import markdown
 
     require_folder(folder, "--out")
     detector = Detector.load(model, device=device).predicting(
-        sampling=None if sampling is None else one_of(sampling, "consecutive", "spread", "windows"),
-        shots=shots,
-        shot_score=None if shot_score is None else one_of(shot_score, "last", "mean"),
+        shots=shots, shot_score=one_of(shot_score, "last", "mean")
     )
+    ways: tuple[Sampling, ...] = ("windows", "consecutive", "spread")
+    chosen = one_of(sampling, *ways, "all")
+    names = tuple(LEVELS) if corruptions == "all" else tuple((corruptions or "").split(","))
+    stores = stores_of(data)
+    roots = _roots_of(root or [], stores)
     document = evaluate_with_bar(
         detector,
-        stores_of(data),
+        model,
+        stores,
         folder,
+        samplings=ways if chosen == "all" else () if chosen is None else (chosen,),
         split=one_of(split, "train", "validation", "test", "all"),
         face=one_of(face, "largest", "max"),
+        corruptions=tuple(one_of(name.strip(), *LEVELS) for name in names if name.strip()),
+        levels=tuple(sorted(set(level or (1, 2, 3, 4, 5)))),
+        applied_to=one_of(corrupt, "frames", "crops"),
+        roots=roots,
+        workers=workers,
+        faces=backend_of(faces),
     )
     print(markdown(document))
-    if any(entry["left_out"] for entry in document["data"].values()):
+    print(f"pictures and the worst errors: {folder / 'evaluation.html'}")
+    left_out = [
+        result["left_out"]
+        for entry in document["data"].values()
+        for result in entry["results"].values()
+    ]
+    if any(left_out):
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="an evaluation.json, or the folder it lies in")],
+    b: Annotated[Path, typer.Argument(help="another one, on the same videos")],
+    sampling: SamplingName = None,
+    test: Annotated[
+        str, typer.Option(help="delong, or bootstrap (paired, over videos)")
+    ] = "delong",
+    out: Annotated[Path | None, typer.Option("--json", help="write the numbers here too")] = None,
+) -> None:
+    """Tell whether two models differ on the same videos, by more than chance explains."""
+    from fakestormer.console import compare_and_print
+
+    compare_and_print(
+        a,
+        b,
+        sampling=one_of(sampling, "windows", "consecutive", "spread"),
+        method=one_of(test, "delong", "bootstrap"),
+        out=out,
+    )
+
+
+def _roots_of(words: list[str], stores: dict[str, Path]) -> dict[str, Path]:
+    """["CDF2=/data/celeb"] -> {"CDF2": /data/celeb}; only of stores there are."""
+    roots = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or name not in stores:
+            raise typer.BadParameter(
+                f"--root {word}: expected NAME=FOLDER with a NAME of --data ({', '.join(stores)})"
+            )
+        roots[name] = Path(path)
+    return roots
 
 
 def stores_of(words: list[str]) -> dict[str, Path]:

@@ -10,6 +10,7 @@ import typer
 from fakestormer.cli.options import (
     ExitCode,
     Faces,
+    Ray,
     SamplingName,
     Shots,
     ShotScore,
@@ -23,7 +24,7 @@ from fakestormer.cli.options import (
 
 @app.command()
 def detect(
-    videos: Annotated[list[Path], typer.Argument(help="video files")],
+    videos: Annotated[list[Path], typer.Argument(help="video files, or folders of them")],
     model: Annotated[
         Path, typer.Option(envvar="FAKESTORMER_MODEL", help="a model: .safetensors or its folder")
     ],
@@ -36,42 +37,46 @@ def detect(
     shot_score: ShotScore = None,
     faces: Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    workers: Annotated[
+        int, typer.Option(min=0, help="processes, each with a model; 0 works in this one")
+    ] = 0,
+    ray: Ray = None,
 ) -> None:
     """Say for every face of every video how likely it is to be manipulated, and show why."""
-    from fakestormer.console import detect_with_bar, print_report
-    from fakestormer.detector import Detector
-    from fakestormer.errors import InputError
+    from fakestormer.batch import DetectorSettings, files_of
+    from fakestormer.console import detected, print_report
     from fakestormer.explain.report import write_report
     from fakestormer.explain.results import failure_of, result_of, write_results
-    from fakestormer.video.faces import open_backend
 
     if json_file is not None and json_file.is_dir():
         raise typer.BadParameter(f"--json {json_file}: is a folder; name a file")
     if report is not None:
         require_folder(report, "--report")
-    detector = Detector.load(model, device=device, backend=open_backend(backend_of(faces)))
-    detector = detector.predicting(
+    settings = DetectorSettings(
+        model=model,
+        device=device,
+        faces=backend_of(faces),
         sampling=one_of(sampling, "consecutive", "spread", "windows"),
         shots=shots,
         shot_score=one_of(shot_score, "last", "mean"),
     )
-    results = []
+    files = [str(path) for path in files_of(videos)]
+    results = {}
     failed = 0
-    for path in videos:
-        try:
-            found = detect_with_bar(detector, path)
-        except InputError as error:
+    for path, found in detected(settings, files, workers=workers, cluster=ray):
+        if isinstance(found, str):
             failed += 1
-            say(str(error))
-            results.append(failure_of(str(path), str(error)))
+            say(found)
+            results[path] = failure_of(path, found)
         else:
-            results.append(result_of(found))
+            results[path] = result_of(found)
             print_report(found)
             if report is not None:
                 print(f"  report: {write_report(found, report)}")
         if json_file is not None:
-            write_results(json_file, results)
-    if failed == len(videos):
+            # In the order given, whatever the order they were finished in.
+            write_results(json_file, [results[name] for name in files if name in results])
+    if failed == len(files):
         raise typer.Exit(ExitCode.ALL_FAILED)
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)

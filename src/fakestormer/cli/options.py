@@ -92,3 +92,7 @@ Shots = Annotated[
     int | None, typer.Option(min=1, max=20, help="judge so often, hiding what h points at")
 ]
 ShotScore = Annotated[str | None, typer.Option(help="what counts of several shots: last or mean")]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", help="do the work on a Ray cluster: its address, auto, or local"),
+]

@@ -48,6 +48,8 @@ def train(
     videos is written to RUN/model.safetensors, with its JSON beside it.
     """
     from fakestormer.console import prepare_with_bar
+    from fakestormer.data.layouts.options import Options
+    from fakestormer.data.origin import Origin
     from fakestormer.training.loop import train as fit
 
     require_folder(run, "--out")
@@ -57,7 +59,7 @@ def train(
         store = run / "store"
         fraction = 0.0 if hold_out else 0.1
         prepare_with_bar(
-            data,
+            Origin(layout="folder", root=data, options=Options(store=store)),
             store,
             chosen,
             hold_out=tuple(hold_out or ()),

@@ -1,0 +1,87 @@
+"""Detection of many files over several processes or a cluster, where any one may kill its process.
+
+paths -> DetectOne in each process -> (path, Report, or the sentence why there is none)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fakestormer.data.layouts.folders import find_videos
+from fakestormer.data.pool import map_videos
+from fakestormer.detector import Detector
+from fakestormer.errors import InputError
+from fakestormer.types import Report
+from fakestormer.video.clips import Sampling
+from fakestormer.video.faces import BackendName, open_backend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSettings:
+    """How a process opens its detector; see `Detector.load` and `Detector.predicting`."""
+
+    model: Path
+    device: str = "cpu"
+    faces: BackendName = "auto"
+    sampling: Sampling | None = None
+    shots: int | None = None
+    shot_score: Literal["last", "mean"] | None = None
+
+    def open(self) -> Detector:
+        """Raises InputError and SetupError as loading a model and opening a backend do."""
+        detector = Detector.load(self.model, device=self.device, backend=open_backend(self.faces))
+        return detector.predicting(
+            sampling=self.sampling, shots=self.shots, shot_score=self.shot_score
+        )
+
+
+class DetectOne:
+    """Path -> Report, or the sentence why there is none; a picklable work for other processes."""
+
+    def __init__(self, settings: DetectorSettings, detector: Detector | None = None) -> None:
+        self.settings = settings
+        self._detector = detector
+
+    def __call__(self, path: str) -> Report | str:
+        if self._detector is None:
+            self._detector = self.settings.open()
+        try:
+            return self._detector.detect(path)
+        except InputError as error:
+            return str(error)
+
+
+def detect_many(
+    settings: DetectorSettings, paths: Sequence[str], *, workers: int, cluster: str | None = None
+) -> Iterator[tuple[str, Report | str]]:
+    """(path, Report or sentence) in order of completion.
+
+    workers: processes on this machine. cluster: address of a Ray cluster that does the work
+    instead; its nodes read the model and the files under the same paths. Raises what `Detector`'s
+    opening raises, and as `map_videos` and `map_on_cluster` do.
+    """
+    work = DetectOne(settings)
+    if cluster is None:
+        found = map_videos(work, paths, workers=workers)
+    else:
+        from fakestormer.data.cluster import map_on_cluster
+
+        found = map_on_cluster(work, paths, address=cluster)
+    for path, result in found:
+        if result is None:
+            result = f"{path}: the process that decoded it died; the file is damaged, convert it"
+        yield path, result
+
+
+def files_of(inputs: Sequence[Path]) -> list[Path]:
+    """The files given, and every video below the folders given, each once.
+
+    Raises InputError for a folder without videos.
+    """
+    files: list[Path] = []
+    for path in inputs:
+        files += [path / name for name in find_videos(path)] if path.is_dir() else [path]
+    return list(dict.fromkeys(files))
