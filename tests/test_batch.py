@@ -1,0 +1,74 @@
+"""Many files over several processes: the same answers, and no file can stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fakestormer.batch import DetectorSettings, detect_many, files_of
+from fakestormer.errors import InputError
+from fakestormer.explain.results import result_of
+from fakestormer.types import Report
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    astronaut_video: Callable[..., Path],
+    make_video: Callable[..., Path],
+    numbered_frames: Callable[..., list],
+) -> Path:
+    """Two faces at two depths, a film without any, and a file that is no film."""
+    folder = tmp_path_factory.mktemp("batch") / "videos"
+    astronaut_video(folder / "one.mp4", count=8)
+    astronaut_video(folder / "deeper" / "two.mp4", count=9)
+    make_video(numbered_frames(6), folder / "nobody.mp4")
+    (folder / "broken.mp4").write_bytes(b"no film")
+    (folder / "notes.txt").write_text("not tried")
+    return folder
+
+
+def test_files_are_those_given_and_those_below_folders_each_once(folder: Path) -> None:
+    names = ["broken.mp4", "deeper/two.mp4", "nobody.mp4", "one.mp4"]
+    assert files_of([folder]) == [folder / name for name in names]
+    # A file that is named is tried, whatever its name.
+    given = [folder / "notes.txt", folder / "one.mp4", folder]
+    assert files_of(given) == [
+        folder / name
+        for name in ("notes.txt", "one.mp4", "broken.mp4", "deeper/two.mp4", "nobody.mp4")
+    ]
+    (empty := folder.parent / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: no videos in this folder"):
+        files_of([empty])
+
+
+def test_processes_say_what_one_detector_says(
+    folder: Path, untrained_model: Path, face_backend_ready: None
+) -> None:
+    settings = DetectorSettings(model=untrained_model, sampling="spread")
+    files = [str(path) for path in files_of([folder])]
+    found = dict(detect_many(settings, files, workers=2))
+    assert found.keys() == set(files)
+    alone = settings.open()
+    for path, said in found.items():
+        if Path(path).name in ("broken.mp4", "nobody.mp4"):
+            assert isinstance(said, str)
+            assert said.startswith(path)
+        else:
+            assert isinstance(said, Report)
+            assert result_of(said) == result_of(alone.detect(path))
+            assert said.settings["sampling"] == "spread"
+
+
+def test_a_file_that_kills_its_process_is_named(
+    folder: Path, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "fakestormer.batch.map_videos", lambda work, names, workers: iter([(names[0], None)])
+    )
+    ((path, said),) = detect_many(DetectorSettings(model=untrained_model), ["a.mp4"], workers=1)
+    assert path == "a.mp4"
+    assert isinstance(said, str)
+    assert said.startswith("a.mp4: the process that decoded it died")

@@ -1,0 +1,108 @@
+"""`prepare` and `detect` on a real Ray cluster of node processes, one of which is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from fakestormer.batch import DetectorSettings, detect_many
+from fakestormer.data.layouts.options import Options
+from fakestormer.data.manifest import read_manifest
+from fakestormer.data.origin import Origin
+from fakestormer.data.prepare import Progress, prepare_folder, prepare_listing
+from fakestormer.explain.results import result_of
+from fakestormer.types import Report
+from ray_nodes import Nodes, node_settings
+
+pytest.importorskip("ray")
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Nodes]:
+    """A head without CPUs, for tests to add nodes to and kill them."""
+    with node_settings(Path(__file__).parent):
+        started = Nodes(0)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def cluster(head: Nodes) -> Iterator[Nodes]:
+    yield head
+    head.remove_all()
+
+
+def _files(store: Path) -> dict[str, bytes]:
+    paths = [*store.glob("tracks/**/*.zip"), store / "manifest.parquet"]
+    return {path.relative_to(store).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_prepare_loses_nothing_with_a_node(
+    cluster: Nodes, drawn: ModuleType, tmp_path: Path
+) -> None:
+    videos = tmp_path / "videos"
+    for number in range(10):
+        drawn.write_video(videos / f"face_{number}.mp4", drawn.draw(20, seed=number)[0])
+    drawn.write_video(videos / "nobody.mp4", drawn.draw(6)[0] * 0)
+    (videos / "broken.mp4").write_bytes(b"no film")
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    prepare_folder(videos, local, backend=drawn.SlowDrawnFaces)
+    nodes = [cluster.add(), cluster.add()]
+    done: list[str] = []
+
+    def kill_one(progress: Progress) -> None:
+        done.append(progress.video)
+        if len(done) == 3:
+            os.kill(nodes[0], signal.SIGKILL)
+
+    origin = Origin(layout="folder", root=videos, options=Options(store=remote))
+    summary = prepare_listing(
+        origin.listing(),
+        remote,
+        backend=drawn.SlowDrawnFaces,
+        cluster=cluster.address,
+        origin=origin,
+        progress=kill_one,
+    )
+    assert sorted(done) == sorted(path.name for path in videos.iterdir()), "each exactly once"
+    assert (summary.tracks, dict(summary.rejected)) == (10, {"no face": 1, "undecodable": 1})
+    assert _files(remote) == _files(local)
+    # What is finished is not done again, on a cluster either.
+    again = prepare_listing(
+        origin.listing(), remote, backend=drawn.SlowDrawnFaces, cluster=cluster.address
+    )
+    assert again.resumed == 12
+    assert {row.video for row in read_manifest(remote)} == set(done)
+
+
+def test_detect_loses_nothing_with_a_node(
+    cluster: Nodes,
+    untrained_model: Path,
+    face_backend_ready: None,
+    astronaut_video: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    files = [str(astronaut_video(tmp_path / f"{n}.mp4", count=8 + n)) for n in range(6)]
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    files.append(str(tmp_path / "broken.mp4"))
+    settings = DetectorSettings(model=untrained_model)
+    nodes = [cluster.add(), cluster.add()]
+    found: list[tuple[str, Report | str]] = []
+    for path, said in detect_many(settings, files, workers=0, cluster=cluster.address):
+        found.append((path, said))
+        if len(found) == 2:
+            os.kill(nodes[1], signal.SIGKILL)
+    assert sorted(path for path, _ in found) == sorted(files)
+    alone = settings.open()
+    for path, said in found:
+        if path.endswith("broken.mp4"):
+            assert isinstance(said, str)
+            assert "broken.mp4" in said
+        else:
+            assert isinstance(said, Report)
+            assert result_of(said) == result_of(alone.detect(path))
