@@ -9,8 +9,9 @@ import pytest
 
 from fakestormer.data.layouts import Options, list_dataset
 from fakestormer.data.layouts.bench_json import label_called
-from fakestormer.data.layouts.bench_paths import clean, naturally
+from fakestormer.data.layouts.bench_paths import clean
 from fakestormer.errors import InputError
+from fakestormer.video.pictures import naturally
 from layout_trees import touch, write_json
 
 FAKE = "DF40/simswap/ff/frames/001_870"

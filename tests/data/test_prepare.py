@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -19,10 +20,12 @@ import pytest
 import torch
 
 from fakestormer.data.layouts.folders import find_videos
+from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry
-from fakestormer.data.manifest import read_manifest, read_settings
+from fakestormer.data.manifest import Labelling, read_manifest, read_settings
+from fakestormer.data.origin import Origin, entries_of, write_origin
 from fakestormer.data.pool import map_videos
-from fakestormer.data.prepare import prepare_folder
+from fakestormer.data.prepare import prepare_folder, prepare_listing
 from fakestormer.data.prepare_one import prepare_entry
 from fakestormer.data.store import encode_frame, read_clip
 from fakestormer.errors import InputError
@@ -194,6 +197,95 @@ def test_settings_and_folders_do_not_mix(
     with pytest.raises(InputError, match="no such folder"):
         prepare_folder(tmp_path / "nowhere", tmp_path / "s", backend=drawn.DrawnFaces)
     assert read_settings(store).backend == "drawn"
+
+
+def test_another_folders_videos_leave_the_store_as_it_was(
+    store: Path, videos: Path, drawn: ModuleType, tmp_path: Path
+) -> None:
+    before = (store / "origin.json").read_bytes()
+    other = tmp_path / "other"
+    drawn.write_video(other / "x.mp4", drawn.draw(8)[0])
+    with pytest.raises(InputError, match="made from another folder"):
+        prepare_folder(other, store, backend=drawn.DrawnFaces)
+    assert (store / "origin.json").read_bytes() == before
+
+
+def _methods(drawn: ModuleType, tmp_path: Path) -> Origin:
+    for seed, name in enumerate(("real/1", "fake/A/1", "fake/B/1")):
+        drawn.write_video(tmp_path / "set" / f"{name}.mp4", drawn.draw(8, seed=seed)[0])
+    return Origin(layout="diffswap", root=tmp_path / "set", options=Options())
+
+
+def test_a_part_now_and_another_later_are_one_store(drawn: ModuleType, tmp_path: Path) -> None:
+    origin = _methods(drawn, tmp_path)
+    listing, store = origin.listing(), tmp_path / "store"
+
+    def prepare(*methods: str) -> list[str]:
+        prepare_listing(
+            listing, store, backend=drawn.DrawnFaces, methods=methods, origin=origin
+        )
+        return [row.video for row in read_manifest(store)]
+
+    assert prepare("A") == ["fake/A/1.mp4", "real/1.mp4"]
+    files = {path: path.stat().st_mtime_ns for path in store.rglob("*.zip")}
+    assert prepare("B") == ["fake/A/1.mp4", "fake/B/1.mp4", "real/1.mp4"]
+    assert {path: path.stat().st_mtime_ns for path in files} == files, "nothing is done twice"
+    assert entries_of(store).keys() == {entry.video for entry in listing.entries}
+    with pytest.raises(InputError, match="no fakes made by C are here; .* A, B"):
+        prepare("C")
+    again = replace(origin, layout="folder")
+    with pytest.raises(InputError, match="made from the data set diffswap, this is folder"):
+        write_origin(store, again)
+
+
+def test_parts_go_by_the_split_that_a_video_gets_in_the_end(
+    drawn: ModuleType, tmp_path: Path
+) -> None:
+    origin = _methods(drawn, tmp_path)
+    said = {"fake/B/1.mp4": {"split": "validation"}}
+    summary = prepare_listing(
+        origin.listing(),
+        tmp_path / "store",
+        backend=drawn.DrawnFaces,
+        labelling=Labelling(table=said),
+        splits=("validation",),
+    )
+    assert summary.by_split == {"train": 0, "validation": 1}
+    with pytest.raises(InputError, match="no video is in the split train; the splits here are"):
+        prepare_listing(
+            origin.listing(), tmp_path / "none", backend=drawn.DrawnFaces, splits=("train",)
+        )
+    assert not (tmp_path / "none").exists()
+
+
+def test_names_that_no_manifest_can_hold_cost_only_their_videos(
+    drawn: ModuleType, tmp_path: Path
+) -> None:
+    videos = tmp_path / "videos"
+    drawn.write_video(videos / "good.mp4", drawn.draw(8)[0])
+    content = (videos / "good.mp4").read_bytes()
+    (videos / os.fsdecode(b"\xff\xe9.mp4")).write_bytes(content)
+    (videos / f"{'long' * 62}.mp4").write_bytes(content)
+    summary = prepare_folder(videos, tmp_path / "store", backend=drawn.DrawnFaces)
+    assert (summary.tracks, dict(summary.rejected)) == (1, {"undecodable": 2})
+    details = {row.detail for row in read_manifest(tmp_path / "store") if row.rejected}
+    assert details == {
+        "its name is not valid UTF-8, and manifests hold text; rename it",
+        "its name has more than 230 bytes; rename it",
+    }
+
+
+def test_videos_that_are_gone_leave_the_manifest_and_are_told(
+    drawn: ModuleType, tmp_path: Path
+) -> None:
+    videos = tmp_path / "videos"
+    for number in range(2):
+        drawn.write_video(videos / f"{number}.mp4", drawn.draw(8, seed=number)[0])
+    prepare_folder(videos, tmp_path / "store", backend=drawn.DrawnFaces)
+    (videos / "0.mp4").unlink()
+    summary = prepare_folder(videos, tmp_path / "store", backend=drawn.DrawnFaces)
+    assert (summary.videos, summary.vanished) == (1, 1)
+    assert [row.video for row in read_manifest(tmp_path / "store")] == ["1.mp4"]
 
 
 def test_two_runs_at_once_are_refused(store: Path, videos: Path, drawn: ModuleType) -> None:

@@ -269,15 +269,18 @@ def test_methods_against_all_real_videos_and_sources_by_themselves() -> None:
         _score("fake", 0.6, method="A", source="s"),
         _score("fake", 0.8, method="B", source="t"),
         _score("fake", 0.05, method="B", source="fakes only"),
+        _score("fake", 0.02, method="A", source="fakes only"),
+        _score("fake", 0.5, method="A", source="a single fake"),
         _score("fake", 0.65, source="t"),  # nobody said how it was made
     ]
     found = {s.group: (s.real, s.fake, s.auc) for s in separations(scores)}
     assert list(found) == [
         "all", "method A", "method B", "source fakes only against all real", "source s", "source t"
     ]  # fmt: skip
-    assert found["all"][:2] == (3, 4)
-    assert found["method A"] == (3, 1, pytest.approx(2 / 3))
+    assert found["all"][:2] == (3, 6)
+    # 0.6, 0.02, 0.5 and then 0.8, 0.05 against 0.1, 0.7, 0.0.
+    assert found["method A"] == (3, 3, pytest.approx(5 / 9))
     assert found["method B"] == (3, 2, pytest.approx(4 / 6))
-    assert found["source fakes only against all real"] == (3, 1, pytest.approx(1 / 3))
+    assert found["source fakes only against all real"] == (3, 2, pytest.approx(2 / 6))
     assert found["source s"] == (1, 1, 1.0)
     assert found["source t"] == (1, 2, pytest.approx(1 / 2))

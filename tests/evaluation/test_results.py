@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,35 @@ def test_the_robustness_is_a_group_per_level_and_their_mean(document: dict[str, 
     assert "stored face crops (not the benchmark's way" in text
     assert "- gaussian_blur: is only blur" in text
     assert "| FakeSTormer (paper, FF++) | 81.6 | 88.4 |" in text
+
+
+def test_some_levels_have_no_mean_that_stands_beside_the_papers(
+    plan: Plan, scores: Scores
+) -> None:
+    few = replace(plan, conditions=(CLEAN, BLUR[0], BLUR[4]))
+    known = {key: own for key, own in scores.items() if key[1] in few.conditions}
+    document = evaluation_document(few, known, model={"name": "mine"}, clip_length=4)
+    found = document["data"]["CDF2"]["robustness"]
+    assert [level is None for level in found["levels"]["gaussian_blur"]] == [
+        False, True, True, True, False
+    ]  # fmt: skip
+    assert found["mean"] == {"gaussian_blur": None, "Avg": None}
+    assert "| not run | not run | not run | 50.0 (1 left out) | - |" in markdown(document)
+
+
+def test_names_of_strangers_make_no_cells(plan: Plan, scores: Scores) -> None:
+    fake = replace(CDF2[2], method="a|b\nc", score=0.9)
+    odd = {**scores, ("CDF2", CLEAN, "spread"): [*CDF2[:2], fake]}
+    clean = replace(plan, conditions=(CLEAN,))
+    text = markdown(evaluation_document(clean, odd, model={"name": "mine"}, clip_length=4))
+    assert "| method a\\|b c | 2 | 1 |" in text
+
+
+def test_one_class_alone_and_other_splits_say_so(plan: Plan, scores: Scores) -> None:
+    held_out = replace(plan, split="validation")
+    document = evaluation_document(held_out, scores, model={"name": "mine"}, clip_length=4)
+    assert document["data"]["CDF2"]["published"] == {}, "the paper's numbers are of test splits"
+    assert "No AUC: no fake video was scored" in markdown(document)
 
 
 def test_the_caption_names_every_convention(document: dict[str, Any]) -> None:

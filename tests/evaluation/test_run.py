@@ -13,14 +13,20 @@ import pytest
 
 from fakestormer.errors import InputError
 from fakestormer.evaluation import run as run_module
-from fakestormer.evaluation.run import Plan, evaluate, label
-from fakestormer.evaluation.scoring import CLEAN, Condition, ScoreOne
+from fakestormer.evaluation.run import Plan, Scores, label, opened
+from fakestormer.evaluation.run import evaluate as evaluate_opened
+from fakestormer.evaluation.scoring import CLEAN, Condition, Scored, ScoreOne, Task
 from fakestormer.model.network import VideoNetwork
 from fakestormer.prediction import PredictionConfig
 from fakestormer.training.checkpoint import load_model
 from store_fixtures import CROP
 
 JPEG = Condition(corruption="jpeg", level=2)
+
+
+def evaluate(plan: Plan, out: Path, **more: Any) -> Scores:
+    with opened(out):
+        return evaluate_opened(plan, out, **more)
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +131,41 @@ def test_a_call_that_breaks_off_loses_nothing(
     (journal,) = (tmp_path / "out" / "scores").glob("one-*.jsonl")
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:-1]) + lines[-1][:40])
+    with journal.open("ab") as file:  # and what else can befall a file
+        file.write(b'\n\xff\xfe\n{"key": "x", "scores": []}\n[1]\n')
     assert evaluate(plan, tmp_path / "out") == whole
     assert len(done) == 4 + 10 - 3
+
+
+def test_what_could_not_be_read_is_tried_again(
+    plan: Plan, done: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = ScoreOne.__call__
+
+    def away(self: ScoreOne, key: str) -> Scored:
+        task = Task.of(key)
+        rows = self.tests[task.data].videos[task.name]
+        return Scored(scores=self.unscored(task.data, rows, "is away"), final=False)
+
+    monkeypatch.setattr(ScoreOne, "__call__", away)
+    scores = evaluate(plan, tmp_path)
+    assert {s.reason for own in scores.values() for s in own} == {"is away"}
+    monkeypatch.setattr(ScoreOne, "__call__", counted)
+    scores = evaluate(plan, tmp_path)
+    assert {s.reason for own in scores.values() for s in own} == {""}
+    assert len(done) == 10
+
+
+def test_a_video_that_kills_its_process_is_left_out(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        run_module, "map_videos", lambda work, keys, workers: iter([(key, None) for key in keys])
+    )
+    scores = evaluate(plan, tmp_path)
+    assert {(s.score, s.reason) for own in scores.values() for s in own} == {
+        (None, "the process died on it")
+    }
 
 
 def test_nothing_stale_is_taken(
@@ -171,8 +210,11 @@ def test_data_sets_of_one_name_after_cleaning_stay_apart(
 def test_two_evaluations_at_once_are_refused(plan: Plan, tmp_path: Path) -> None:
     with (tmp_path / "lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="another evaluation is writing to it"):
-            evaluate(plan, tmp_path)
+        with (
+            pytest.raises(InputError, match="another evaluation is writing to it"),
+            opened(tmp_path),
+        ):
+            raise AssertionError("it is held by another")
 
 
 def test_a_folder_that_cannot_be_written_to(plan: Plan, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from fakestormer.data.listing import Entry, Listing
-from fakestormer.data.manifest import read_manifest, read_settings
+from fakestormer.data.manifest import read_manifest, read_settings, write_manifest
 from fakestormer.data.origin import entries_of
 from fakestormer.data.prepare import prepare_folder, prepare_listing
 from fakestormer.data.units import units_of
@@ -73,6 +74,8 @@ def _score(
     condition: Condition,
     applied_to: str,
     entries: Mapping[str, Entry] | None = None,
+    *,
+    final: bool = True,
     **changes: Any,
 ) -> dict[str, VideoScore]:
     test = VideoSet(
@@ -86,12 +89,14 @@ def _score(
         "open_faces": drawn.DrawnFaces,
         "predictions": {"windows": PredictionConfig(frames=8)},
         "face": "largest",
-        "applied_to": applied_to,
     }
     work = ScoreOne({"data": test}, **{**fields, **changes})
     found: dict[str, VideoScore] = {}
     for name in task_names(test, condition, applied_to):
-        for score in work(Task(data="data", name=name, condition=condition).key())["windows"]:
+        task = Task(data="data", name=name, condition=condition, applied_to=applied_to)
+        scored = work(task.key())
+        assert scored.final == final
+        for score in scored.scores["windows"]:
             assert score.video not in found
             found[score.video] = score
     return found
@@ -169,17 +174,40 @@ def test_crops_are_corrupted_frame_by_frame(store: Path) -> None:
     assert torch.equal(noisy[0].landmarks, plain[0].landmarks)
 
 
-def test_a_video_that_has_changed_or_is_gone_is_left_out(
+@pytest.mark.parametrize("what", ["changed", "gone"])
+def test_a_video_that_has_changed_or_is_gone_is_left_out_this_time(
+    network: VideoNetwork, drawn: ModuleType, tmp_path: Path, what: str
+) -> None:
+    drawn.write_video(tmp_path / "videos" / "one.mp4", drawn.draw(9, seed=5)[0])
+    store = tmp_path / "store"
+    prepare_folder(
+        tmp_path / "videos", store, backend=drawn.DrawnFaces, crop=CROP, split="test"
+    )
+    entries = entries_of(store)
+    if what == "changed":
+        drawn.write_video(tmp_path / "other.mp4", drawn.draw(9, seed=6)[0])
+    entries["one.mp4"] = replace(entries["one.mp4"], path=tmp_path / "other.mp4")
+    found = _score(store, network, drawn, NOISE, "frames", entries, final=False)
+    assert found["one.mp4"].score is None
+    said = {"changed": "one.mp4: has changed since", "gone": "other.mp4: cannot be read"}[what]
+    assert said in found["one.mp4"].reason
+
+
+def test_a_video_that_crashed_the_decoder_is_not_decoded_again(
     store: Path, network: VideoNetwork, drawn: ModuleType, tmp_path: Path
 ) -> None:
-    entries = entries_of(store)
-    drawn.write_video(tmp_path / "other.mp4", drawn.draw(9, seed=5)[0])
-    entries["face_0.mp4"] = replace(entries["face_0.mp4"], path=tmp_path / "other.mp4")
-    entries["face_1.mp4"] = replace(entries["face_1.mp4"], path=tmp_path / "gone.mp4")
-    found = _score(store, network, drawn, NOISE, "frames", entries)
-    assert [found[f"face_{n}.mp4"].score for n in range(2)] == [None, None]
-    assert "face_0.mp4: has changed since" in found["face_0.mp4"].reason
-    assert "gone.mp4: cannot be read" in found["face_1.mp4"].reason
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    rows = [
+        replace(row, rejected="decoder crashed", track=-1) if row.video == "face_0.mp4" else row
+        for row in read_manifest(copy)
+    ]
+    write_manifest(copy, rows)
+    entries = entries_of(copy)
+    entries["face_0.mp4"] = replace(entries["face_0.mp4"], path=tmp_path / "must not be opened")
+    found = _score(copy, network, drawn, NOISE, "frames", entries)
+    assert (found["face_0.mp4"].score, found["face_0.mp4"].reason) == (None, "decoder crashed")
+    assert found["face_1.mp4"].score is not None
 
 
 def test_another_face_backend_than_the_stores_is_refused(
@@ -230,3 +258,9 @@ def test_conditions_and_keys() -> None:
     task = Task(data="a b", name='x/"y".mp4', condition=NOISE)
     assert Task.of(task.key()) == task
     assert Task.of(Task(data="d", name="n").key()).condition == CLEAN
+    crops = replace(task, applied_to="crops")
+    assert Task.of(crops.key()) == crops
+    assert crops.key() != task.key()
+    # What is not corrupted is the same, whatever would have been.
+    clean = Task(data="d", name="n")
+    assert replace(clean, applied_to="crops").key() == clean.key()

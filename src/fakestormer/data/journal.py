@@ -35,12 +35,15 @@ def hold(folder: Path, who: str) -> Iterator[None]:
             raise InputError(
                 f"{folder}: another {who} is writing to it; wait for it, or use another folder"
             ) from error
-        # Of a killed run.
-        for leftover in folder.rglob(f".*{PARTIAL}"):
-            leftover.unlink(missing_ok=True)
-        for leftover in folder.glob(f"{UNPACKED}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
         yield
+
+
+def sweep(store: Path) -> None:
+    """Remove what a killed run left unfinished in a store that is held."""
+    for leftover in store.rglob(f".*{PARTIAL}"):
+        leftover.unlink(missing_ok=True)
+    for leftover in store.glob(f"{UNPACKED}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_entry(store: Path, entry: Entry, rows: tuple[Row, ...]) -> None:
@@ -49,16 +52,21 @@ def write_entry(store: Path, entry: Entry, rows: tuple[Row, ...]) -> None:
     write_atomically(store / "journal" / f"{entry.video}.json", json.dumps(content).encode())
 
 
+def journalled(store: Path) -> dict[str, Path]:
+    """The names of all entries that earlier runs finished, and where that is kept."""
+    return {
+        path.relative_to(store / "journal").as_posix().removesuffix(".json"): path
+        for path in (store / "journal").rglob("*.json")
+    }
+
+
 def read_finished(store: Path, entries: Mapping[str, Entry]) -> dict[str, tuple[Row, ...]]:
     """The rows of the entries that earlier runs finished and that have not changed since.
 
     A damaged entry counts as none, so that its video is prepared again. Raises InputError for a
     store that was made from other videos altogether.
     """
-    known = {
-        path.relative_to(store / "journal").as_posix().removesuffix(".json"): path
-        for path in (store / "journal").rglob("*.json")
-    }
+    known = journalled(store)
     if known and not known.keys() & entries.keys():
         raise InputError(
             f"{store}: this store was made from another folder (it holds {min(known)}, which is "

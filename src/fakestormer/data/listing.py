@@ -24,10 +24,11 @@ class Entry:
 
     video: its name in the store, unique there: the path below the root, "/"-separated. path: where
     it lies. kind: see `Kind`. frames: the pictures in order, of kind "pictures" only; empty takes
-    all of the folder's. label: of kind "sequences" the label is each sequence's own, and this one
-    is not looked at. method: how a fake was made, "" for real ones. split: "" where the data set
-    puts it in none. source: collection within the data set. identity: who is seen, "" where
-    unknown; where several people went into a fake, the one whose video was changed (the target).
+    all of the folder's. label: of kind "sequences" the label is each sequence's own, by its folder,
+    and this one holds where no folder says any, as of an archive that cannot be opened. method: how
+    a fake was made, "" for real ones. split: "" where the data set puts it in none. source:
+    collection within the data set. identity: who is seen, "" where unknown; where several people
+    went into a fake, the one whose video was changed (the target).
     """
 
     video: str

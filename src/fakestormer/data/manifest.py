@@ -129,8 +129,9 @@ class Labelling:
     user's CSV says about it.
 
     A video is fake where the table says so, else where it lies in a folder named "fake", at any
-    depth; the folder below that one is then its method. What the table says of a folder or an
-    archive holds for everything in it.
+    depth; the folder below that one is then its method. Where neither says anything, not even
+    "real", the table's `else_label` holds. What the table says of a folder or an archive holds for
+    everything in it.
     """
 
     validation_sources: frozenset[str] = frozenset()
@@ -204,7 +205,12 @@ class Labelling:
         """("fake", method) or ("real", "")."""
         said = self.said(video)
         folders = [part.lower() for part in PurePosixPath(video).parent.parts]
-        fake = said["label"] == "fake" if said.get("label") else "fake" in folders
+        if said.get("label"):
+            fake = said["label"] == "fake"
+        elif "real" in folders or "fake" in folders:
+            fake = "fake" in folders
+        else:
+            fake = said.get("else_label") == "fake"
         if not fake:
             return "real", ""
         below = (

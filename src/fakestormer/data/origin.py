@@ -27,14 +27,30 @@ class Origin:
 
 
 def write_origin(store: Path, origin: Origin) -> None:
-    """Keep where the videos of a store are, with absolute paths."""
+    """Keep where the videos of a store are, with absolute paths.
+
+    Which fakes were asked for is not kept: a store is of the whole data set, however much of it is
+    prepared. Raises InputError for a store that was made of another data set, or variant of it.
+    """
+    path = store / "origin.json"
+    if path.is_file():
+        before = _read(path, store)
+        for what, was, now in (
+            ("data set", before.layout, origin.layout),
+            ("variant", before.options.variant, origin.options.variant),
+        ):
+            if was != now:
+                raise InputError(
+                    f"{store}: was made from the {what} {was}, this is {now}; give each a store "
+                    "of its own"
+                )
     options = {
         name: str(value.resolve()) if isinstance(value, Path) else value
         for name, value in asdict(origin.options).items()
-        if name != "store"
+        if name not in ("store", "methods")
     }
     content = {"layout": origin.layout, "root": str(origin.root.resolve()), "options": options}
-    write_atomically(store / "origin.json", (json.dumps(content, indent=2) + "\n").encode())
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def entries_of(store: Path, root: Path | None = None) -> dict[str, Entry]:
@@ -43,25 +59,12 @@ def entries_of(store: Path, root: Path | None = None) -> dict[str, Entry]:
     root: where they lie now, if they were moved. Raises InputError when they are not there.
     """
     path = store / "origin.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        options = content["options"]
-        for name in ("reals", "lists"):
-            if options[name] is not None:
-                options[name] = Path(options[name])
-        options["methods"] = tuple(options["methods"])
-        origin = Origin(
-            layout=content["layout"],
-            root=Path(content["root"]),
-            options=Options(**options, store=store),
-        )
-    except FileNotFoundError as error:
+    if not path.is_file():
         raise InputError(
             f"{store}: does not say where its videos are (made by an older version); run prepare "
             "again, it does nothing twice"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is damaged; run prepare again, it writes it anew") from error
+        )
+    origin = _read(path, store)
     if root is not None:
         origin = replace(origin, root=root)
     if not origin.root.is_dir():
@@ -70,3 +73,21 @@ def entries_of(store: Path, root: Path | None = None) -> dict[str, Entry]:
             "are with --root NAME=FOLDER"
         )
     return {entry.video: entry for entry in origin.listing().entries}
+
+
+def _read(path: Path, store: Path) -> Origin:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        options = content["options"]
+        for name in ("reals", "lists"):
+            if options[name] is not None:
+                options[name] = Path(options[name])
+        return Origin(
+            layout=content["layout"],
+            root=Path(content["root"]),
+            options=Options(**options, store=store),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: is damaged; delete it and run prepare again, which writes it anew"
+        ) from error

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fakestormer.data.journal import hold, read_finished, write_entry
+from fakestormer.data.journal import hold, journalled, read_finished, sweep, write_entry
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry, Listing
 from fakestormer.data.manifest import (
@@ -33,8 +33,11 @@ from fakestormer.data.prepare_one import PrepareOne
 from fakestormer.errors import InputError
 from fakestormer.files import sha256_of
 from fakestormer.video.crop import CropConfig
-from fakestormer.video.faces import BackendName, FaceBackend, open_backend
+from fakestormer.video.faces import BackendName, FaceBackend, OpenBackend
 from fakestormer.video.tracking import TrackingConfig
+
+#: Bytes of a file name; the store's own files add a few, and file systems end at 255.
+LONGEST_NAME = 230
 
 BackendFactory = Callable[[], FaceBackend]
 
@@ -51,10 +54,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What the store holds now. resumed: entries that an earlier run had already finished."""
+    """What the store holds now. videos: entries that are finished. resumed: those of them that an
+    earlier run had finished already. vanished: entries that an earlier run finished and that are
+    not listed any more; the manifest leaves them out.
+    """
 
     videos: int
     resumed: int
+    vanished: int
     tracks: int
     frames: int
     by_split: Mapping[str, int]
@@ -72,7 +79,8 @@ def prepare_listing(
     cluster: str | None = None,
     max_frames: int | None = 256,
     min_frames: int = 4,
-    only: Callable[[Entry], bool] | None = None,
+    splits: tuple[Split, ...] = (),
+    methods: tuple[str, ...] = (),
     labelling: Labelling | None = None,
     origin: Origin | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -82,8 +90,9 @@ def prepare_listing(
     backend: a name, or a picklable function that opens one. workers: processes, 0 = this one.
     cluster: address of a Ray cluster that does the work instead (see data/cluster.py). max_frames:
     of each video, from its beginning (the paper's 256 for training); None takes all of them, as
-    detection does. min_frames: shorter tracks are rejected (T of the network, at least). only: the
-    entries to do in this run; the manifest holds all that are finished. labelling: what it says of
+    detection does. min_frames: shorter tracks are rejected (T of the network, at least). splits,
+    methods: do only the videos of these splits, and only fakes made by these methods; empty takes
+    all. The manifest holds all that are finished, of earlier runs too. labelling: what it says of
     a video goes before what the listing says; changing it only rewrites the manifest. origin: where
     the listing was made, kept for those who look for the videos again.
 
@@ -91,12 +100,13 @@ def prepare_listing(
     other settings or with another folder, or is in use by another run; SetupError when face models
     are missing.
     """
-    entries = {entry.video: entry for entry in listing.entries}
-    wanted = {name for name, entry in entries.items() if only is None or only(entry)}
     labelling = _with_listing(labelling or Labelling(), listing)
+    entries = {entry.video: entry for entry in listing.entries}
     _check_sources(labelling, list(entries))
+    wanted = _wanted(labelling, entries, splits, methods)
+    unusable = {name: why for name in wanted if (why := _unusable(name))}
     tracking = tracking or TrackingConfig()
-    open_this = backend if callable(backend) else _OpenByName(backend)
+    open_this = backend if callable(backend) else OpenBackend(backend)
     opened = open_this()
     settings = StoreSettings(
         dataset=listing.dataset,
@@ -109,10 +119,15 @@ def prepare_listing(
     )
     store.mkdir(parents=True, exist_ok=True)
     with hold(store, "prepare"):
+        sweep(store)
+        finished = read_finished(store, entries)
         write_settings(store, settings)
         if origin is not None:
             write_origin(store, origin)
-        finished = read_finished(store, entries)
+        for name, why in unusable.items():
+            finished[name] = (
+                Row(video=_shown(name), sha256="", rejected="undecodable", detail=why),
+            )
         resumed = len(finished.keys() & wanted)
         todo = [name for name in entries if name in wanted and name not in finished]
         # The store may be named relative to a folder that other processes are not in.
@@ -130,16 +145,17 @@ def prepare_listing(
         )
         write_manifest(store, labelled)
     good = [row for row in labelled if not row.rejected]
-    splits = Counter(row.split for row in good)
+    in_split = Counter(row.split for row in good)
     return Summary(
-        videos=len(wanted),
+        videos=len(finished),
         resumed=resumed,
+        vanished=len(journalled(store).keys() - entries.keys()),
         tracks=len(good),
         frames=sum(row.frames for row in good),
         by_split={
-            name: splits[name]
+            name: in_split[name]
             for name in ("train", "validation", "test")
-            if name != "test" or splits[name]
+            if name != "test" or in_split[name]
         },
         rejected=rejections(labelled),
     )
@@ -202,15 +218,17 @@ def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:
     table: dict[str, Mapping[str, str]] = dict(labelling.table)
     for entry in listing.entries:
         known = {
-            "source": entry.source,
+            "source": _shown(entry.source),
             "identity": entry.identity,
             "split": "" if loose and entry.split == "train" else entry.split,
-            # A sequence's label is its own: its folder says it.
+            # A sequence's label is its own: its folder says it. An archive that cannot be opened
+            # has no such folder, and is counted as what it should hold.
             "label": "" if entry.kind == "sequences" else entry.label,
+            "else_label": entry.label,
             "method": entry.method,
         }
         said = {key: word for key, word in labelling.said(entry.video).items() if word}
-        table[entry.video] = known | said
+        table[_shown(entry.video)] = known | said
     return Labelling(
         validation_sources=labelling.validation_sources,
         validation_fraction=labelling.validation_fraction,
@@ -218,6 +236,48 @@ def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:
         split=labelling.split,
         table=table,
     )
+
+
+def _wanted(
+    labelling: Labelling,
+    entries: Mapping[str, Entry],
+    splits: tuple[Split, ...],
+    methods: tuple[str, ...],
+) -> set[str]:
+    """The names of the entries to do. Raises InputError where there are none."""
+    rows = {name: labelling.apply(Row(video=_shown(name), sha256="")) for name in entries}
+    chosen = {name for name, row in rows.items() if not splits or row.split in splits}
+    if not chosen:
+        there = sorted({row.split for row in rows.values()})
+        raise InputError(
+            f"no video is in the split {' or '.join(splits)}; the splits here are "
+            f"{', '.join(there)}"
+        )
+    made = {row.method for row in rows.values() if row.label == "fake"}
+    absent = [method for method in methods if method not in made]
+    if absent:
+        raise InputError(
+            f"no fakes made by {absent[0]} are here; the methods here are "
+            f"{', '.join(sorted(made)) or 'not named'}"
+        )
+    return {
+        name
+        for name in chosen
+        if rows[name].label == "real" or not methods or rows[name].method in methods
+    }
+
+
+def _unusable(name: str) -> str:
+    """Why files of the store cannot have a name like this, or ""."""
+    if _shown(name) != name:
+        return "its name is not valid UTF-8, and manifests hold text; rename it"
+    if len(name.rpartition("/")[2].encode()) > LONGEST_NAME:
+        return f"its name has more than {LONGEST_NAME} bytes; rename it"
+    return ""
+
+
+def _shown(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _check_sources(labelling: Labelling, names: list[str]) -> None:
@@ -248,11 +308,3 @@ def _crashed(entry: Entry) -> Row:
         sha256 = ""
     detail = "the process died on it"
     return Row(video=entry.video, sha256=sha256, rejected="decoder crashed", detail=detail)
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenByName:
-    name: BackendName
-
-    def __call__(self) -> FaceBackend:
-        return open_backend(self.name)

@@ -3,8 +3,8 @@
     OUT/scores/<data set>-<hash>.jsonl    one line per finished task
 
 The hash is of everything a score depends on: weights, way of predicting, face convention, the
-store's manifest, whether frames or crops are corrupted, and the program's version. So one folder
-can serve several models or settings in turn, and nothing stale is ever taken.
+store's manifest and the program's version. So one folder can serve several models or settings in
+turn, and nothing stale is ever taken. A video that could not be read is tried again.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fakestormer.data.journal import hold
 from fakestormer.data.listing import Entry
-from fakestormer.data.manifest import read_settings
+from fakestormer.data.manifest import Reason, read_settings
 from fakestormer.data.pool import map_videos
 from fakestormer.errors import InputError
 from fakestormer.evaluation.protocol import FaceChoice, SplitChoice, VideoScore, videos_of
@@ -28,12 +29,15 @@ from fakestormer.evaluation.scoring import (
     CLEAN,
     AppliedTo,
     Condition,
+    Scored,
     ScoreOne,
     Task,
     VideoSet,
+    absent_videos,
     task_names,
+    task_videos,
 )
-from fakestormer.files import sha256_of, write_atomically
+from fakestormer.files import PARTIAL, sha256_of, write_atomically
 from fakestormer.model.network import VideoNetwork
 from fakestormer.prediction import PredictionConfig
 from fakestormer.video.clips import Sampling
@@ -80,74 +84,88 @@ def evaluate(
 ) -> Scores:
     """Score everything; run it again after a stop and only what is missing is done.
 
-    progress: (tasks done, tasks in all, what is under way). Raises InputError as `videos_of` and
-    `ScoreOne` do, for a store whose tracks cannot be read, for a folder that cannot be written to,
-    and where another evaluation is writing to it; RuntimeError where a video kills its process,
-    naming it.
+    out: held with `opened`. progress: (tasks done, tasks in all, what is under way). A video that
+    kills its process (with workers) is left out, with that reason. Raises InputError as `videos_of`
+    and `ScoreOne` do, and for a store whose tracks cannot be read.
     """
     tests = {name: _test_set(name, plan) for name in plan.stores}
-    tasks = [
-        Task(data=data, name=name, condition=condition)
+    tasks = {
+        (data, condition): [
+            Task(data=data, name=name, condition=condition, applied_to=plan.applied_to)
+            for name in task_names(test, condition, plan.applied_to)
+        ]
         for data, test in tests.items()
         for condition in plan.conditions
-        for name in task_names(test, condition, plan.applied_to)
-    ]
+    }
+    every = [task for own in tasks.values() for task in own]
+    journals = {data: Journal(_journal_path(plan, data, out)) for data in tests}
+    todo = [task.key() for task in every if not journals[task.data].has(task, plan.predictions)]
+    if progress is not None:
+        progress(len(every) - len(todo), len(every), "")
+    work = ScoreOne(
+        tests,
+        open_network=plan.open_network,
+        open_faces=plan.open_faces,
+        predictions={str(name): way for name, way in plan.predictions.items()},
+        face=plan.face,
+    )
+    left = len(todo)
+    for key, scored in map_videos(work, todo, workers=plan.workers):
+        task = Task.of(key)
+        journals[task.data].add(key, scored or _crashed(work, tests[task.data], task))
+        left -= 1
+        if progress is not None:
+            progress(len(every) - left, len(every), f"{task.data} {label(task.condition)}")
+    return {
+        (data, condition, sampling): _sorted(
+            tests[data],
+            (score for task in own for score in journals[data].found[task.key(), sampling]),
+        )
+        for (data, condition), own in tasks.items()
+        for sampling in plan.predictions
+    }
+
+
+@contextmanager
+def opened(out: Path) -> Iterator[None]:
+    """Hold the folder that an evaluation is written to; makes it where it is missing.
+
+    Raises InputError when it cannot be written to, or another evaluation is writing to it.
+    """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "scores").mkdir(exist_ok=True)
+        (out / "scores").mkdir(parents=True, exist_ok=True)
         (out / "lock").touch()
     except OSError as error:
         raise InputError(
             f"{out}: cannot be written to ({error.strerror}); choose another --out"
         ) from error
     with hold(out, "evaluation"):
-        journals = {data: Journal(_journal_path(plan, data, out)) for data in tests}
-        todo = [
-            task
-            for task in tasks
-            if not all(
-                (task.key(), sampling) in journals[task.data].found for sampling in plan.predictions
-            )
-        ]
-        if progress is not None:
-            progress(len(tasks) - len(todo), len(tasks), "")
-        work = ScoreOne(
-            tests,
-            open_network=plan.open_network,
-            open_faces=plan.open_faces,
-            predictions={str(name): way for name, way in plan.predictions.items()},
-            face=plan.face,
-            applied_to=plan.applied_to,
-        )
-        left = len(todo)
-        for key, scored in map_videos(work, [task.key() for task in todo], workers=plan.workers):
-            task = Task.of(key)
-            if scored is None:
-                raise RuntimeError(f"{task.name}: scoring it killed its process; see --workers 0")
-            journals[task.data].add(key, scored)
-            left -= 1
-            if progress is not None:
-                progress(len(tasks) - left, len(tasks), f"{task.data} {label(task.condition)}")
-    return {
-        (data, condition, sampling): _sorted(
-            tests[data],
-            (
-                score
-                for name in task_names(tests[data], condition, plan.applied_to)
-                for score in journals[data].found[
-                    Task(data=data, name=name, condition=condition).key(), sampling
-                ]
-            ),
-        )
-        for data in tests
-        for condition in plan.conditions
-        for sampling in plan.predictions
-    }
+        for folder in (out, out / "scores"):
+            for leftover in folder.glob(f".*{PARTIAL}"):  # of a killed run
+                leftover.unlink(missing_ok=True)
+        yield
+
+
+def _crashed(work: ScoreOne, test: VideoSet, task: Task) -> Scored:
+    """What stands for a task whose process died of it."""
+    scores: dict[str, list[VideoScore]] = {}
+    for video in task_videos(test, task):
+        rows = test.videos[video]
+        for sampling, own in work.unscored(task.data, rows, "the process died on it").items():
+            scores.setdefault(sampling, []).extend(own)
+    return Scored(scores=scores)
 
 
 def label(condition: Condition) -> str:
     """`clean`, `jpeg 3`."""
     return "clean" if condition.corruption is None else f"{condition.corruption} {condition.level}"
+
+
+def _is_final(scored: Mapping[str, Sequence[VideoScore]]) -> bool:
+    """Whether it would be the same the next time: not where a file cannot be read or has changed,
+    which gives a sentence as the reason."""
+    known = {"", *get_args(Reason)}
+    return all(set(score.reason.split("; ")) <= known for own in scored.values() for score in own)
 
 
 def _sorted(test: VideoSet, scores: Iterable[VideoScore]) -> list[VideoScore]:
@@ -160,7 +178,15 @@ def _test_set(name: str, plan: Plan) -> VideoSet:
     videos = dict(videos_of(store, plan.crop, plan.split))
     settings = read_settings(store)
     entries = {} if plan.entries is None else plan.entries[name]
-    return VideoSet(store=store, settings=settings, videos=videos, entries=entries)
+    test = VideoSet(store=store, settings=settings, videos=videos, entries=entries)
+    # Left out of some conditions and not of others, they would move the AUC and nobody would know.
+    absent = [] if plan.entries is None else absent_videos(test)
+    if absent:
+        raise InputError(
+            f"{store}: {len(absent)} of its videos are not where they were (e.g. {absent[0]}); "
+            "put them back, say where all are with --root NAME=FOLDER, or run prepare again"
+        )
+    return test
 
 
 def _journal_path(plan: Plan, data: str, out: Path) -> Path:
@@ -176,7 +202,6 @@ def _journal_path(plan: Plan, data: str, out: Path) -> Path:
         plan.weights_sha256,
         ways[0],
         plan.face,
-        plan.applied_to,
         data,
         sha256_of(plan.stores[data] / "manifest.parquet"),
     ]
@@ -193,26 +218,35 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.found: dict[tuple[str, str], list[VideoScore]] = {}
+        self.found: dict[tuple[str, str], Sequence[VideoScore]] = {}
         if path.is_file():
             good = []
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_bytes().splitlines():
                 try:
                     self._take(json.loads(line))
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, AttributeError):
                     continue
-                good.append(line + "\n")
-            write_atomically(path, "".join(good).encode())
+                good.append(line + b"\n")
+            write_atomically(path, b"".join(good))
 
-    def add(self, key: str, scored: Mapping[str, Sequence[VideoScore]]) -> None:
-        """Keep what one task gave."""
-        content = {
-            "key": key,
-            "scores": {name: [asdict(score) for score in own] for name, own in scored.items()},
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(content) + "\n")
-        self._take(content)
+    def has(self, task: Task, samplings: Iterable[str]) -> bool:
+        """Whether nothing of a task is left to do."""
+        key = task.key()
+        return all((key, sampling) in self.found for sampling in samplings)
+
+    def add(self, key: str, scored: Scored) -> None:
+        """Take what one task gave; keep it for the next call too where it is final."""
+        if scored.final:
+            content = {
+                "key": key,
+                "scores": {
+                    name: [asdict(score) for score in own] for name, own in scored.scores.items()
+                },
+            }
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(content) + "\n")
+        for sampling, own in scored.scores.items():
+            self.found[key, sampling] = own
 
     def _take(self, content: Mapping[str, Any]) -> None:
         for sampling, entries in content["scores"].items():

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 import torch
 
 from fakestormer.data.listing import Entry
-from fakestormer.data.manifest import Row, StoreSettings
+from fakestormer.data.manifest import Row, StoreSettings, read_settings
 from fakestormer.data.prepare_one import Followed, followed
 from fakestormer.data.units import Unit, units_of
 from fakestormer.errors import InputError
@@ -83,25 +83,43 @@ class VideoSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One video (or, with whole frames, one entry) of a data set under one condition."""
+    """One video (or, with whole frames, one entry) of a data set under one condition.
+
+    applied_to: what is corrupted; clean videos are the same either way.
+    """
 
     data: str
     name: str
     condition: Condition = CLEAN
+    applied_to: AppliedTo = "frames"
 
     def key(self) -> str:
         """The task as one string."""
-        return json.dumps([self.data, self.name, self.condition.corruption, self.condition.level])
+        parts = [self.data, self.name, self.condition.corruption, self.condition.level]
+        return json.dumps(parts if self.condition == CLEAN else [*parts, self.applied_to])
 
     @classmethod
     def of(cls, key: str) -> Task:
         """The task that has this key."""
-        data, name, corruption, level = json.loads(key)
-        return cls(data=data, name=name, condition=Condition(corruption=corruption, level=level))
+        data, name, corruption, level, *applied_to = json.loads(key)
+        condition = Condition(corruption=corruption, level=level)
+        if applied_to:
+            return cls(data=data, name=name, condition=condition, applied_to=applied_to[0])
+        return cls(data=data, name=name, condition=condition)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What one task gave, by sampling. final: False where a video could not be read this time, but
+    might another time, so that it is not kept.
+    """
+
+    scores: Mapping[str, list[VideoScore]]
+    final: bool = True
 
 
 class ScoreOne:
-    """Task key -> per sampling the scores of its videos; a picklable work for other processes.
+    """Task key -> the scores of its videos; a picklable work for other processes.
 
     open_network, open_faces: called once in each process, at first use. predictions: by the name
     of their sampling. Raises InputError where a store's faces were found by another backend than
@@ -116,25 +134,25 @@ class ScoreOne:
         open_faces: Callable[[], FaceBackend],
         predictions: Mapping[str, PredictionConfig],
         face: FaceChoice,
-        applied_to: AppliedTo,
     ) -> None:
         self.tests, self.predictions = tests, predictions
         self.open_network, self.open_faces = open_network, open_faces
-        self.face, self.applied_to = face, applied_to
+        self.face = face
         self._network: VideoNetwork | None = None
         self._faces: FaceBackend | None = None
 
-    def __call__(self, key: str) -> dict[str, list[VideoScore]]:
+    def __call__(self, key: str) -> Scored:
         task = Task.of(key)
         if self._network is None:
             self._network = self.open_network()
         test = self.tests[task.data]
         if task.condition == CLEAN:
-            return self._score(task.data, test.videos[task.name], store_reader(test.store))
-        if self.applied_to == "crops":
+            rows = test.videos[task.name]
+            return Scored(scores=self._score(task.data, rows, store_reader(test.store)))
+        if task.applied_to == "crops":
             rows = test.videos[task.name]
             reader = corrupted_store_reader(test.store, task.condition)
-            return self._score(task.data, rows, reader)
+            return Scored(scores=self._score(task.data, rows, reader))
         return self._score_frames(task, test)
 
     def _score(
@@ -160,43 +178,66 @@ class ScoreOne:
             for sampling, prediction in self.predictions.items()
         }
 
-    def _score_frames(self, task: Task, test: VideoSet) -> dict[str, list[VideoScore]]:
+    def _score_frames(self, task: Task, test: VideoSet) -> Scored:
         if self._faces is None:
             self._faces = self.open_faces()
-        if self._faces.name != test.settings.backend:
-            raise InputError(
-                f"{test.store}: its faces were found by {test.settings.backend}, here they would "
-                f"be found by {self._faces.name}; use the same face backend"
-            )
+        check_backend(self._faces, test.store)
         entry = test.entries[task.name]
         scores: dict[str, list[VideoScore]] = {sampling: [] for sampling in self.predictions}
-        done = set()
-        problem = "is not in its archive any more"
+        reasons: dict[str, str] = {}
+        final = True
+        videos = task_videos(test, task)
+        done = {video for video in videos if _crashed(test.videos[video])}
+        for video in done:  # it would take this process with it
+            reasons[video] = "decoder crashed"
         with tempfile.TemporaryDirectory(prefix="fakestormer-") as scratch:
             units = units_of(entry, max_frames=test.settings.max_frames, scratch=Path(scratch))
+            problem = "is not in its archive any more"
             try:
                 with units as found:
-                    for unit in found:
-                        rows = test.videos.get(unit.video)
-                        if rows is None:  # of another split
+                    for unit in found if len(done) < len(videos) else ():
+                        if unit.video not in test.videos or unit.video in done:  # of another split
                             continue
-                        scored = self._score_unit(task, test, unit, rows[0], Path(scratch))
-                        for sampling, own in scored.items():
-                            scores[sampling] += own
                         done.add(unit.video)
+                        try:
+                            scored = self._score_unit(task, test, unit, Path(scratch))
+                        except InputError as error:
+                            reasons[unit.video] = str(error)
+                            final = False
+                        else:
+                            for sampling, own in scored.items():
+                                scores[sampling] += own
             except InputError as error:
                 problem = str(error)
-        for video, rows in test.videos.items():
-            if _entry_of(video, entry) and video not in done:
-                failed = [replace(rows[0], rejected="undecodable", detail=problem)]
-                for sampling, own in self._score(task.data, failed, _read_nothing).items():
-                    scores[sampling] += [replace(score, reason=problem) for score in own]
-        return scores
+        for video in videos:
+            if video not in done:
+                reasons[video] = problem
+                final = False
+        for video, reason in reasons.items():
+            for sampling, own in self.unscored(task.data, test.videos[video], reason).items():
+                scores[sampling] += own
+        return Scored(scores=scores, final=final)
+
+    def unscored(self, data: str, rows: Sequence[Row], reason: str) -> dict[str, list[VideoScore]]:
+        """A video that could not be scored, by sampling."""
+        first = rows[0]
+        score = VideoScore(
+            data=data,
+            video=first.video,
+            sha256=first.sha256,
+            label=first.label,
+            method=first.method,
+            source=first.source,
+            score=None,
+            reason=reason,
+        )
+        return {sampling: [score] for sampling in self.predictions}
 
     def _score_unit(
-        self, task: Task, test: VideoSet, unit: Unit, about: Row, scratch: Path
+        self, task: Task, test: VideoSet, unit: Unit, scratch: Path
     ) -> dict[str, list[VideoScore]]:
         assert self._faces is not None
+        about = test.videos[unit.video][0]
         if about.sha256 and unit.sha256 != about.sha256:
             raise InputError(
                 f"{unit.video}: has changed since {test.store} was made; prepare the videos again"
@@ -204,8 +245,8 @@ class ScoreOne:
         with corrupted_unit(unit, task.condition, scratch) as (corrupted, frames_at):
             try:
                 faces = followed(corrupted, self._faces, test.settings)
-            except InputError:
-                faces = []
+            except InputError:  # as it was when the store was made
+                return self.unscored(task.data, [about], "undecodable")
             rows: list[Row] = [face.row for face in faces]
             if not rows:
                 rows = [replace(about, rejected="no face", track=-1)]
@@ -221,22 +262,51 @@ def task_names(test: VideoSet, condition: Condition, applied_to: AppliedTo) -> l
     """What has to be done for one condition: every video, or every entry that holds one."""
     if condition == CLEAN or applied_to == "crops":
         return list(test.videos)
-    names = []
-    for name, entry in test.entries.items():
-        if name in test.videos or any(_entry_of(video, entry) for video in test.videos):
-            names.append(name)
-    return names
+    holding = {name for video in test.videos for name in _within(video)}
+    return [
+        name
+        for name, entry in test.entries.items()
+        if name in test.videos or (entry.kind == "sequences" and name in holding)
+    ]
 
 
-def _entry_of(video: str, entry: Entry) -> bool:
-    """Whether a video of the store came from this entry; sequences are named below theirs."""
-    return video == entry.video or (
-        entry.kind == "sequences" and video.startswith(f"{entry.video}/")
+def task_videos(test: VideoSet, task: Task) -> list[str]:
+    """The videos that a task scores."""
+    if task.condition == CLEAN or task.applied_to == "crops":
+        return [task.name]
+    entry = test.entries[task.name]
+    if entry.kind != "sequences":
+        return [task.name]
+    return [video for video in test.videos if video.startswith(f"{task.name}/")] + (
+        [task.name] if task.name in test.videos else []
     )
 
 
-def _read_nothing(row: Row) -> ReadClips:
-    raise AssertionError(f"{row.video}: a rejected track is not read")
+def absent_videos(test: VideoSet) -> list[str]:
+    """The videos that no entry holds any more."""
+    return [
+        video for video in test.videos if not any(name in test.entries for name in _within(video))
+    ]
+
+
+def _within(video: str) -> list[str]:
+    """The video's own name and those of everything that it lies in."""
+    path = PurePosixPath(video)
+    return [name.as_posix() for name in (path, *path.parents)]
+
+
+def _crashed(rows: Sequence[Row]) -> bool:
+    return any(row.rejected == "decoder crashed" for row in rows)
+
+
+def check_backend(faces: FaceBackend, store: Path) -> None:
+    """Raises InputError where a store's faces were found by another backend than this."""
+    found_by = read_settings(store).backend
+    if faces.name != found_by:
+        raise InputError(
+            f"{store}: its faces were found by {found_by}, here they would be found by "
+            f"{faces.name}; use the same face backend"
+        )
 
 
 @contextmanager

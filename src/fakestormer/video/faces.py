@@ -119,3 +119,13 @@ def open_backend(name: BackendName = "auto") -> FaceBackend:
     from fakestormer.video.blazeface import BlazeFace
 
     return BlazeFace()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBackend:
+    """`open_backend` of a name, for processes that each open their own."""
+
+    name: BackendName
+
+    def __call__(self) -> FaceBackend:
+        return open_backend(self.name)

@@ -35,7 +35,7 @@ NOMINAL_RATE = 25
 def pictures_in(folder: Path) -> tuple[Path, ...]:
     """The pictures directly in a folder by the numbers in their names: 2.png before 10.png."""
     found = [p for p in folder.iterdir() if p.suffix.lower() in PICTURE and p.name[0] != "."]
-    return tuple(sorted(found, key=lambda path: _natural(path.name)))
+    return tuple(sorted(found, key=lambda path: naturally(path.name)))
 
 
 def stream_pictures(files: Sequence[Path], *, stop_index: int | None = None) -> Iterator[Frame]:
@@ -68,7 +68,7 @@ def find_sequences(folder: Path) -> list[tuple[str, tuple[Path, ...]]]:
     """Every folder that holds pictures, `folder` or one below it: (path below it, its pictures)."""
     folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
     found = [(path.relative_to(folder).as_posix(), pictures_in(path)) for path in folders]
-    return sorted(((name, files) for name, files in found if files), key=lambda s: _natural(s[0]))
+    return sorted(((name, files) for name, files in found if files), key=lambda s: naturally(s[0]))
 
 
 def unpack_pictures(archive: Path, folder: Path) -> None:
@@ -82,8 +82,9 @@ def unpack_pictures(archive: Path, folder: Path) -> None:
     try:
         opened = tarfile.open(archive)  # noqa: SIM115, closed below
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        why = str(error).partition("\n")[0].rstrip(":")  # tarfile goes on with a line per format
         raise InputError(
-            f"{archive}: cannot be opened as an archive ({error}); copy or download it again"
+            f"{archive}: cannot be opened as an archive ({why}); copy or download it again"
         ) from error
     with opened as members:
         try:
@@ -107,7 +108,10 @@ def _is_inside(name: PurePosixPath) -> bool:
     return not name.is_absolute() and ".." not in name.parts
 
 
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    """Sort key: digits by their value. "a10" -> [(1, "a"), (0, 10)]"""
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts if part]
+def naturally(name: str) -> list[tuple[int, int, str]]:
+    """Sort key by the numbers in a name: 2.png before 10.png."""
+    return [
+        (0, int(part), part) if part.isdecimal() else (1, 0, part)
+        for part in re.split(r"(\d+)", name)
+        if part
+    ]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from fakestormer.data.layouts.bench_paths import Frames, Places, clean, naturally
+from fakestormer.data.layouts.bench_paths import Frames, Places, clean
 from fakestormer.data.layouts.celeb_df import celeb_identity
 from fakestormer.data.layouts.ffpp import ffpp_identity
 from fakestormer.data.layouts.options import Compression, Options
@@ -27,6 +27,7 @@ from fakestormer.data.layouts.reading import nothing_here, read_json, scan, some
 from fakestormer.data.listing import Count, Entry, Listing
 from fakestormer.data.manifest import Label, Split
 from fakestormer.errors import InputError
+from fakestormer.video.pictures import naturally
 
 #: Where DeepfakeBench and DF40 keep their JSON files.
 FOLDERS = ("", "dataset_json", "preprocessing/dataset_json")

@@ -40,15 +40,6 @@ def _clean_folder(folder: str) -> str:
     return "/".join(parts)
 
 
-def naturally(name: str) -> list[tuple[int, int, str]]:
-    """Sort key by the numbers in a name: 2.png before 10.png."""
-    return [
-        (0, int(part), part) if part.isdecimal() else (1, 0, part)
-        for part in re.split(r"(\d+)", name)
-        if part
-    ]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frames:
     """name: of the folder in the store. frames: below the folder, those that are there."""

@@ -85,6 +85,7 @@ def dfdcp(root: Path, options: Options) -> Listing:
                 label=label,
                 method=method,
                 split=split or "",
+                source="dfdcp",
                 identity=identity,
             )
         )

@@ -56,7 +56,7 @@ def ffpp(root: Path, options: Options) -> Listing:
     beside = folders_in(root / "manipulated_sequences")
     methods = [name for name in METHODS if name in beside]
     unknown = [name for name in options.methods if name not in methods]
-    if unknown:
+    if unknown and methods:
         raise InputError(
             f"{root}: no videos of the method {unknown[0]} here; there are {some(methods, 9)}"
         )

@@ -75,5 +75,5 @@ def folder(root: Path, options: Options) -> Listing:
 def diffswap(root: Path, options: Options) -> Listing:
     """real/ and fake/ trees, all of it test."""
     listing = folder(root, options)
-    entries = tuple(replace(entry, split="test") for entry in listing.entries)
+    entries = tuple(replace(e, split="test", source="diffswap") for e in listing.entries)
     return replace(listing, dataset="diffswap", entries=entries, lists="by folder, all test")
