@@ -171,7 +171,71 @@ def test_what_evaluate_refuses(
     code, err = evaluate(*data, "--device", "abacus")
     assert code == ExitCode.ALL_FAILED
     assert "device 'abacus' cannot be used here" in _one_line(err)
+    for said in (("--level", 2), ("--corrupt", "crops"), ("--root", f"test={tmp_path}")):
+        code, err = evaluate(*data, *said)
+        assert code == ExitCode.USAGE
+        assert "say how to corrupt: --corruptions" in _words(err)
+    corrupt = (*data, "--corruptions")
+    code, err = evaluate(*corrupt, "fog")
+    assert code == ExitCode.USAGE
+    assert "'fog' is not one of saturation, contrast" in _words(err)
+    code, err = evaluate(*corrupt, "jpeg", "--root", "other=x")
+    assert code == ExitCode.USAGE
+    assert "expected NAME=FOLDER with a NAME of --data (test)" in _words(err)
+    # Drawn stores were not prepared from videos.
+    code, err = evaluate(*corrupt, "jpeg")
+    assert code == ExitCode.ALL_FAILED
     assert not out.exists()
+
+
+def test_evaluate_corrupts_crops_and_shows_the_benchmarks_tables(
+    run: Run, drawn_model: Path, stores: dict[str, Path], tmp_path: Path
+) -> None:
+    code, printed, _ = run(
+        "evaluate", "--model", drawn_model, "--data", f"CDF2={stores['test']}", "--out",
+        tmp_path, "--corruptions", "all", "--corrupt", "crops", "--sampling", "all",
+    )  # fmt: skip
+    assert code == ExitCode.DONE
+    assert "### Robustness" in printed
+    assert "| corruption | clean | 1 | 2 | 3 | 4 | 5 | mean |" in printed
+    assert "| FakeSTormer (paper, FF++) |" in printed
+    # Crops of 64 px are too small for blocks.
+    assert "- block_wise: does nothing on every video here" in printed
+    document = json.loads((tmp_path / "evaluation.json").read_text())
+    assert document["settings"]["samplings"] == ["windows", "consecutive", "spread"]
+    found = document["data"]["CDF2"]["robustness"]
+    assert {len(levels) for levels in found["levels"].values()} == {5}
+    assert found["mean"]["Avg"] is not None
+    assert (tmp_path / "robustness-CDF2-windows.png").is_file()
+    code, printed, _ = run("compare", tmp_path, tmp_path / "evaluation.json")
+    assert code == ExitCode.DONE
+    assert "no difference" in printed
+    code, _, err = run("compare", tmp_path, tmp_path, "--json", tmp_path)
+    assert (code, "is a folder; name a file" in _words(err)) == (ExitCode.USAGE, True)
+    (tmp_path / "bad.json").write_text('{"format": 2}')
+    code, _, err = run("compare", tmp_path, tmp_path / "bad.json")
+    assert code == ExitCode.ALL_FAILED
+    assert "bad.json: is no evaluation of layout 2" in _one_line(err)
+
+
+def test_what_prepare_refuses(run: Run, tmp_path: Path) -> None:
+    def refused(*arguments: object) -> str:
+        code, _, err = run("prepare", *arguments)
+        assert code == ExitCode.USAGE
+        return _words(err)
+
+    assert "say where it lies with --root DIR" in refused("ffpp", "--out", tmp_path / "s")
+    there = ("--root", tmp_path)
+    assert "no data set 'kodf'; there are ffpp" in refused("kodf", *there, "--check")
+    assert "--compression is of ffpp" in refused(
+        "celeb-df-v2", *there, "--check", "--compression", "c40"
+    )
+    assert "--reals is of deeperforensics" in refused("ffpp", *there, "--reals", tmp_path)
+    assert "--check only looks" in refused("ffpp", *there, "--check", "--only", "test")
+    assert "say with --out where the store goes" in refused("folder", *there)
+    code, _, err = run("prepare", "celeb-df-v2", *there, "--check")
+    assert code == ExitCode.ALL_FAILED
+    assert "nothing of celeb-df-v2 is here" in _one_line(err)
 
 
 def test_several_shots_need_an_h(

@@ -25,7 +25,7 @@ from fakestormer.synthesis.sbv import render
 from fakestormer.video.crop import CropConfig
 from fakestormer.video.decode import probe, stream_frames
 
-# A multiple of 64 px: x264 encodes others a little differently from call to call.
+# A multiple of 64 px, as most stored crops have.
 SIDE = 128
 #: A change that is seen: a strong colour shift, the whole copy blended in, no JPEG on top.
 PLAIN = SynthesisConfig(
