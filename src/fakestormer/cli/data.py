@@ -23,6 +23,9 @@ from fakestormer.cli.options import (
     require_folder,
 )
 
+#: The layouts that come at several compression levels.
+COMPRESSED = ("ffpp", "dfd", "deeperforensics", "df40", "deepfakebench")
+
 
 @app.command()
 def prepare(
@@ -38,11 +41,15 @@ def prepare(
     check: Annotated[
         bool, typer.Option("--check", help="only say what is missing, unexpected or doubly listed")
     ] = False,
-    compression: Annotated[str, typer.Option(help="raw, c23 or c40, of ffpp and dfd")] = "c23",
+    compression: Annotated[
+        str | None, typer.Option(help="raw, c23 (default) or c40, of ffpp, dfd and what uses them")
+    ] = None,
     reals: Annotated[
         Path | None, typer.Option(help="FF++ (or Celeb-DF), where deeperforensics or df40 want it")
     ] = None,
-    variant: Annotated[str, typer.Option(help="of deeperforensics")] = "end_to_end",
+    variant: Annotated[
+        str | None, typer.Option(help="of deeperforensics; end_to_end if not said")
+    ] = None,
     lists: Annotated[
         Path | None, typer.Option(help="df40: a DeepfakeBench JSON, or a folder of them")
     ] = None,
@@ -73,10 +80,10 @@ def prepare(
 
     `prepare ffpp --root DIR --compression c23 --out STORE` takes a data set as it was distributed,
     with its own labels and splits; so do celeb-df-v1, celeb-df-v2, dfd, dfdcp, dfdc, wilddeepfake,
-    deeperforensics, diffswap and df40. `prepare VIDEOS --out STORE` (or folder --root VIDEOS) takes
-    any tree of videos: they are real unless the table or a folder named "fake" says otherwise; the
-    source of a video is its folder, or in a flat folder its name up to the last underscore before
-    digits (grid_007.mp4 is of grid).
+    deeperforensics, diffswap, df40 and deepfakebench. `prepare VIDEOS --out STORE` (or folder
+    --root VIDEOS) takes any tree of videos: they are real unless the table or a folder named "fake"
+    says otherwise; the source of a video is its folder, or in a flat folder its name up to the last
+    underscore before digits (grid_007.mp4 is of grid).
 
     Stopped at any moment, the same command goes on where it was. Videos that cannot be used are
     listed with the reason.
@@ -85,17 +92,33 @@ def prepare(
     from fakestormer.data.layouts import LAYOUTS, Options, check_report
     from fakestormer.data.origin import Origin
 
-    if root is None and what in LAYOUTS and not Path(what).is_dir():
-        raise typer.BadParameter(f"prepare {what}: say where it lies with --root DIR")
+    if root is None and what in LAYOUTS:
+        raise typer.BadParameter(
+            f"prepare {what}: say where it lies with --root DIR (or ./{what} for a folder)"
+        )
     if root is not None and what not in LAYOUTS:
         raise typer.BadParameter(f"no data set '{what}'; there are {', '.join(LAYOUTS)}")
+    layout = "folder" if root is None else what
+    for option, given, users in (
+        ("--compression", compression, COMPRESSED),
+        ("--reals", reals, ("deeperforensics", "df40")),
+        ("--variant", variant, ("deeperforensics",)),
+        ("--lists", lists, ("df40", "deepfakebench")),
+    ):
+        if given is not None and layout not in users:
+            raise typer.BadParameter(f"{option} is of {', '.join(users)}, not of {layout}")
+    if check and (store or table or only or hold_out or split or validation_fraction):
+        raise typer.BadParameter(
+            "--check only looks at what is there; --out, --table, --only, --hold-out, --split and "
+            "--validation-fraction are for preparing"
+        )
     origin = Origin(
-        layout="folder" if root is None else what,
+        layout=layout,
         root=Path(what) if root is None else root,
         options=Options(
-            compression=one_of(compression, "raw", "c23", "c40"),
+            compression=one_of(compression, "raw", "c23", "c40") or "c23",
             reals=reals,
-            variant=variant,
+            variant=variant or "end_to_end",
             methods=tuple(method or ()),
             lists=lists,
             store=store,

@@ -87,7 +87,7 @@ def _aucs(groups: Sequence[Mapping[str, Any] | None]) -> list[float | None]:
 
 def _curves(scores: Sequence[VideoScore]) -> dict[str, tuple[list[float], list[float]]]:
     """Labels and scores of all videos, and of each method's fakes against all real ones."""
-    scored = [(score, score.score) for score in scores if score.score is not None]
+    scored = [(score, score.ranked_by) for score in scores if score.ranked_by is not None]
     methods = sorted({s.method for s, _ in scored if s.label == "fake"} - {""})
     chosen = {"all": scored}
     for method in methods if len(methods) > 1 else ():
@@ -153,7 +153,11 @@ def _sizes(plan: Plan, data: str) -> Sizes:
         return {(plan.crop.stored_size, plan.crop.stored_size): 1}
     sizes: Counter[tuple[int, int]] = Counter()
     assert plan.entries is not None
-    scored = {row.video for row in read_manifest(plan.stores[data]) if not row.rejected}
+    scored = {
+        row.video
+        for row in read_manifest(plan.stores[data])
+        if not row.rejected and plan.split in ("all", row.split)
+    }
     for entry in plan.entries[data].values():
         if entry.kind == "video" and entry.video in scored:
             try:
