@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fakestormer.resample import cut_margin
-from fakestormer.synthesis import blur, colour, sbv
+from fakestormer.synthesis import blur, colour, sbv, warp
 from fakestormer.synthesis.colour import change_detail
 from fakestormer.synthesis.config import HullType, SynthesisConfig
 from fakestormer.synthesis.hull import hull_mask
@@ -257,7 +257,7 @@ def test_what_runs_on_a_gpu_agrees_with_opencv(
     frames, landmarks = moving_clip(6, 4, 17)
     params = [p.model_copy(update={"jpeg_quality": None}) for p in _sample(15, 6, mode=mode)]
     opencv = render(frames, landmarks, params, size=224)
-    for room in (blur, colour, sbv):
+    for room in (blur, colour, sbv, warp):
         monkeypatch.setattr(room, "opencv_reads", lambda x: False)
     _assert_agrees(render(frames, landmarks, params, size=224), opencv)
 

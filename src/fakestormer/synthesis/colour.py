@@ -7,6 +7,7 @@ upscaling to one 8-bit step.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -26,14 +27,28 @@ def change_colour(frames_fchw: Tensor, colour: Colour) -> Tensor:
     Each stage is clipped to 0..255. HSV shifts act in whole 8-bit steps, as 8-bit arithmetic has
     it in this line of work: a shift below half a step changes nothing.
     """
+    before, steps, after = _tables(colour)
+    if before is not None:
+        frames_fchw = _shift_hsv(_look_up(frames_fchw, before), steps)
+    return frames_fchw.clone() if after is None else _look_up(frames_fchw, after)
+
+
+@lru_cache(maxsize=64)
+def _tables(
+    colour: Colour,
+) -> tuple[NDArray[np.uint8] | None, NDArray[np.float64], NDArray[np.uint8] | None]:
+    """What `change_colour` looks up before the HSV shift (None: there is no shift), the shift, and
+    what it looks up after it (None: nothing changes). uint8 (3, 256), table[c, v] for value v of
+    channel c."""
     steps = np.rint(colour.hsv_shift)
-    levels = np.tile(np.arange(256, dtype=np.float64), (3, 1))
-    levels = np.clip(levels + np.array(colour.rgb_shift)[:, None], 0, 255)
+    same = np.tile(np.arange(256, dtype=np.float64), (3, 1))
+    levels = np.clip(same + np.array(colour.rgb_shift)[:, None], 0, 255)
+    before = None
     if np.any(steps):
-        frames_fchw = _shift_hsv(_look_up(frames_fchw, levels), steps)
-        levels = np.tile(np.arange(256, dtype=np.float64), (3, 1))
+        before, levels = np.rint(levels).astype(np.uint8), same
     levels = np.clip(levels * (1.0 + colour.contrast) + 255.0 * colour.brightness, 0, 255)
-    return _look_up(frames_fchw, levels)
+    after = np.rint(levels).astype(np.uint8)
+    return before, steps, None if np.array_equal(after, same) else after
 
 
 def change_detail(frames_fchw: Tensor, detail: Downscale | Sharpen) -> Tensor:
@@ -46,7 +61,9 @@ def change_detail(frames_fchw: Tensor, detail: Downscale | Sharpen) -> Tensor:
     if not opencv_reads(frames_fchw):
         up = F.interpolate(few.float(), size=(height, width), mode="bilinear", align_corners=False)
         return up.round_().to(torch.uint8)
-    return _each_plane(few, (height, width), lambda old, _: cv2.resize(old, (width, height)))
+    return _each_plane(
+        few, lambda old, new, _: cv2.resize(old, (width, height), dst=new), size=(height, width)
+    )
 
 
 def compress_jpeg(frames_fchw: Tensor, quality: int) -> Tensor:
@@ -62,14 +79,20 @@ def compress_jpeg(frames_fchw: Tensor, quality: int) -> Tensor:
     return compressed.to(frames_fchw.device)
 
 
-def _look_up(frames_fchw: Tensor, levels_c256: NDArray[np.float64]) -> Tensor:
-    """Replace every value v of channel c by round(levels[c, v])."""
-    table_c256 = np.rint(levels_c256).astype(np.uint8)
+def to_bytes(frames: Tensor) -> Tensor:
+    """Floating values within 0..255, rounded to 8-bit steps."""
+    if opencv_reads(frames):  # numpy converts 7 times as fast as torch does
+        return torch.from_numpy(np.rint(frames.numpy()).astype(np.uint8))
+    return frames.round().to(torch.uint8)
+
+
+def _look_up(frames_fchw: Tensor, table_c256: NDArray[np.uint8]) -> Tensor:
+    """Replace every value v of channel c by table[c, v]."""
     if not opencv_reads(frames_fchw):
         table = torch.from_numpy(table_c256).to(frames_fchw.device)
         channel = torch.arange(3, device=frames_fchw.device)[:, None, None]
         return table[channel, frames_fchw.long()]
-    return _each_plane(frames_fchw, None, lambda old, c: cv2.LUT(old, table_c256[c]))
+    return _each_plane(frames_fchw, lambda old, new, c: cv2.LUT(old, table_c256[c], dst=new))
 
 
 def _shift_hsv(frames_fchw: Tensor, steps: NDArray[np.float64]) -> Tensor:
@@ -109,19 +132,22 @@ def _sharpen(frames_fchw: Tensor, detail: Sharpen) -> Tensor:
         return total.round_().clamp_(0, 255).to(torch.uint8)
     return _each_plane(
         frames_fchw,
-        None,
-        lambda old, _: cv2.filter2D(old, -1, kernel, borderType=cv2.BORDER_REFLECT_101),
+        lambda old, new, _: cv2.filter2D(
+            old, -1, kernel, dst=new, borderType=cv2.BORDER_REFLECT_101
+        ),
     )
 
 
 def _each_plane(
     frames_fchw: Tensor,
-    size: tuple[int, int] | None,
-    change: Callable[[NDArray[np.uint8], int], object],
+    change: Callable[[NDArray[np.uint8], NDArray[np.uint8], int], object],
+    *,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """`change(plane, channel)` of every colour plane; size: (H, W) of the result, if another."""
+    """`change(plane, its new one to fill, channel)` of every colour plane; size: (H, W) of the
+    result, if another."""
     changed = np.empty((*frames_fchw.shape[:2], *(size or frames_fchw.shape[-2:])), dtype=np.uint8)
     for new_chw, old_chw in zip(changed, frames_fchw.contiguous().numpy(), strict=True):
         for c, old_hw in enumerate(old_chw):
-            new_chw[c] = change(old_hw, c)
+            change(old_hw, new_chw[c], c)
     return torch.from_numpy(changed)

@@ -10,7 +10,6 @@ from typing import Final
 import cv2
 import numpy as np
 import torch
-from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -91,5 +90,5 @@ def _fill(mask_hw: NDArray[np.uint8], points_k2: NDArray[np.float64], hull: Hull
     fixed_k2 = np.rint(points_k2 * 2**_SUBPIXEL_BITS).astype(np.int32)
     for subset in HULLS[hull]:
         chosen = fixed_k2[list(subset)] if subset else fixed_k2
-        polygon = cv2.convexHull(rearrange(chosen, "k xy -> k 1 xy"))
+        polygon = cv2.convexHull(chosen[:, None])
         cv2.fillConvexPoly(mask_hw, polygon, 1, lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)

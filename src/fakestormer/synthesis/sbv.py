@@ -14,17 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from fakestormer.resample import cut_margin
-from fakestormer.synthesis.blur import opencv_reads, size_scale, soften
-from fakestormer.synthesis.colour import change_colour, change_detail, compress_jpeg
+from fakestormer.synthesis.blur import opencv_reads, size_scale, soften, window_of
+from fakestormer.synthesis.colour import change_colour, change_detail, compress_jpeg, to_bytes
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.synthesis.hull import hull_mask
 from fakestormer.synthesis.landmarks import interpolate_landmarks, mirror_landmarks
 from fakestormer.synthesis.params import ClipParams, SBVParams, sample
-from fakestormer.synthesis.warp import elastic_field, pixel_grid, take, undo_affine
+from fakestormer.synthesis.warp import elastic_field, pixel_grid, resize, take, undo_affine
 from fakestormer.types import SelfBlended
 
 __all__ = ["ClipParams", "SBVParams", "SynthesisConfig", "render", "sample", "soft_mask"]
@@ -91,7 +90,7 @@ def soft_mask(
     if not params.forehead:
         landmarks_fk2 = landmarks_fk2[:, :68]
     hull_fhw = hull_mask(landmarks_fk2, params.hull, size)
-    if not bool(hull_fhw.flatten(1).any(dim=1).all()):
+    if not bool((hull_fhw.amax(dim=(-2, -1)) > 0).all()):
         raise ValueError(
             "render: the landmarks of a frame lie outside its crop; leave the clip out"
         )
@@ -99,13 +98,9 @@ def soft_mask(
     at = pixel_grid(height=height, width=width, size=size, device=device)
     at = at + size_scale(size) * elastic_field(params, height=height, width=width, device=device)
     at = undo_affine(at, params, size=size)
-    hull = rearrange(hull_fhw.to(device), "f h w -> f 1 h w")
-    stretched = rearrange(take(hull, at, outside="zeros"), "f 1 h w -> f h w")
+    stretched = take(hull_fhw.to(device)[:, None], at, outside="zeros").squeeze(1)
     soft = soften(stretched, params, scale=size_scale(size))
-    back = torch.nn.functional.interpolate(
-        soft[:, None], size=(size, size), mode="bilinear", align_corners=False
-    )
-    return rearrange(back, "f 1 h w -> f h w")
+    return resize(soft, height=size, width=size)
 
 
 def _render_clip(
@@ -133,18 +128,27 @@ def _render_clip(
             f"render: an order of {len(params.order)} frames does not fit a clip of {length}; "
             f"sample it with clip_length={length}"
         )
-    order = list(params.order or range(length))
+    others_tchw = frames_tchw if params.order is None else frames_tchw[list(params.order)]
     here = pixel_grid(height=stored, width=stored, size=stored, device=device)
     share = length if len(params.frames) == 1 else 1
     # One frame at a time stays in a CPU's cache; a GPU wants them all.
     step = 1 if opencv_reads(frames_tchw) else share
     for first, sbv in zip(range(0, length, share), params.frames, strict=True):
         mask = soft_mask(landmarks_tk2[first : first + share], sbv, size=stored, device=device)
-        source = undo_affine(here, sbv, size=stored)
+        # Outside the mask nothing is blended: on a CPU that is half of the work saved.
+        rows, columns = window_of(mask) if opencv_reads(mask) else (slice(None), slice(None))
+        source = undo_affine(here[:, rows, columns], sbv, size=stored)
         for start in range(first, first + share, step):
             at = slice(start, start + step)
             soft = mask[start - first : start - first + step]
-            twins = _blend(frames_tchw[at], frames_tchw[order[at]], soft, source, sbv)
+            twins = _blend(
+                frames_tchw[at],
+                others_tchw[at],
+                soft[:, rows, columns],
+                source,
+                window=(rows, columns),
+                params=sbv,
+            )
             twins = _finish(twins, params, size=size)
             yield at, twins, cut_margin(soft, margin=margin, size=size, shift=shift)
 
@@ -154,7 +158,7 @@ def _finish(frames_fchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
     scale = size_scale(frames_fchw.shape[-1])
     shift = (params.shift[0] * scale, params.shift[1] * scale)
     frames = cut_margin(frames_fchw, margin=params.margin * scale, size=size, shift=shift)
-    frames = change_colour(frames.round().to(torch.uint8), params.jitter)
+    frames = change_colour(to_bytes(frames), params.jitter)
     if params.jpeg_quality is not None:
         frames = compress_jpeg(frames, params.jpeg_quality)
     return frames
@@ -165,21 +169,26 @@ def _blend(
     others_fchw: Tensor,
     mask_fhw: Tensor,
     source_2hw: Tensor,
+    *,
+    window: tuple[slice, slice],
     params: SBVParams,
 ) -> Tensor:
     """The background X and the pseudo-fake X~ = r M X' + (1 - r M) X, one after the other.
 
-    frames: of the background. others: of the copy, the same unless the copy is shuffled. source:
-    where the copy X' takes its pixels from. The result (2F, 3, S, S) is floating, as resampling
-    wants it, but holds whole 8-bit steps: stored frames of a real clip do, and finer steps would
-    tell a pseudo-fake.
+    frames: of the background, (F, 3, S, S). others: of the copy, the same unless the copy is
+    shuffled. window: rows and columns outside which M is 0. mask: M there. source: where the copy
+    X' takes its pixels from, there. The result (2F, 3, S, S) is floating, as resampling wants it,
+    but holds whole 8-bit steps: stored frames of a real clip do, and finer steps would tell a
+    pseudo-fake.
     """
     copy, background = others_fchw, frames_fchw
     if params.changed_side == "copy":
         copy = change_detail(change_colour(copy, params.colour), params.detail)
     else:
         background = change_detail(change_colour(background, params.colour), params.detail)
-    weight = rearrange(params.ratio * mask_fhw, "f h w -> f 1 h w")
+    twins = frames_fchw.new_empty((2, *frames_fchw.shape), dtype=torch.float32)
+    twins.copy_(background)
+    inside = twins[1][..., *window]
     moved = take(copy.float(), source_2hw, outside="border")
-    fake = torch.lerp(background.float(), moved, weight).round_()
-    return torch.cat((background.float(), fake))
+    inside.copy_(torch.lerp(inside, moved, params.ratio * mask_fhw[:, None]).round_())
+    return twins.flatten(0, 1)
