@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from fakestormer.errors import InputError
 from fakestormer.model import config as model_config
 from fakestormer.model.config import ModelConfig
 from fakestormer.prediction import PredictionConfig
 from fakestormer.synthesis.sbv import SynthesisConfig
-from fakestormer.training.config import TrainingConfig
+from fakestormer.training.config import TrainingConfig, differences
 from fakestormer.training.losses import LossConfig
 from fakestormer.video.crop import CropConfig
 from fakestormer.video.tracking import TrackingConfig
@@ -125,6 +127,31 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "small": small,
     "tiny": tiny,
 }
+
+
+def difference(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
+    """{"training.epochs": (100, 200)}: fields in which two recipes differ, JSON-able; not names."""
+    found = differences(one.model_dump(mode="json"), other.model_dump(mode="json"))
+    return {field: values for field, values in found.items() if field != "name"}
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a model's JSON; fields that an older one lacks have their defaults.
+
+    Raises InputError where there is none.
+    """
+    try:
+        return Recipe.model_validate(json.loads(path.read_text(encoding="utf-8"))["recipe"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path}: its recipe does not fit this program ({field}: {first['msg']})"
+        ) from error
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: holds no recipe ({error}); name the .json beside a model's weights"
+        ) from error
 
 
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:

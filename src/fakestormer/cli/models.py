@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -34,9 +35,20 @@ def setup(
 def recipe(
     name: Annotated[str, typer.Argument(help="paper, release, small or tiny")] = "tiny",
     set_: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE")] = None,
+    diff: Annotated[
+        str | None, typer.Option(help="only what another recipe, or a model's .json, has otherwise")
+    ] = None,
 ) -> None:
     """Print a recipe as JSON: every field that --set can change, with its value."""
-    print(recipe_of(name, set_ or []).model_dump_json(indent=2))
+    chosen = recipe_of(name, set_ or [])
+    if diff is None:
+        print(chosen.model_dump_json(indent=2))
+        return
+    from fakestormer.recipes import difference, read_recipe
+
+    other = read_recipe(Path(diff)) if Path(diff).suffix == ".json" else recipe_of(diff, [])
+    for field, (here, there) in difference(chosen, other).items():
+        print(f"{field}: {json.dumps(here)} -> {json.dumps(there)}")
 
 
 @app.command()

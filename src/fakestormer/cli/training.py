@@ -1,4 +1,4 @@
-"""Commands that train: train."""
+"""Commands that train: train, replay."""
 
 from __future__ import annotations
 
@@ -34,10 +34,15 @@ def train(
     ] = None,
     table: Table = None,
     weights: Annotated[
-        Path | None, typer.Option(help="pre-trained MAE ViT weights to start from")
+        Path | None, typer.Option(help="pre-trained MAE ViT weights, or a model to train further")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on the CPU")] = 1,
+    devices: Annotated[
+        int, typer.Option(min=1, help="GPUs of this machine, or processes on the CPU")
+    ] = 1,
+    num_nodes: Annotated[
+        int, typer.Option(min=1, help="machines; start this on each, see docs/quickstart.md")
+    ] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="processes that read and synthesise")] = 1,
     faces: Faces = "auto",
@@ -45,7 +50,8 @@ def train(
     """Train on real videos: every clip is paired with its self-blended pseudo-fake.
 
     A folder of videos is prepared into RUN/store first. The model that does best on the held-out
-    videos is written to RUN/model.safetensors, with its JSON beside it.
+    videos is written to RUN/model.safetensors, with its JSON beside it, and how it went to
+    RUN/training.html.
     """
     from fakestormer.console import prepare_with_bar
     from fakestormer.data.layouts.options import Options
@@ -56,6 +62,11 @@ def train(
     chosen = recipe_of(recipe_name, set_ or [])
     store = data
     if not (data / "store.json").is_file():
+        if num_nodes > 1:
+            raise typer.BadParameter(
+                f"{data} is no prepared store; for several machines run `fakestormer prepare` "
+                "first, into a folder that all of them see"
+            )
         store = run / "store"
         fraction = 0.0 if hold_out else 0.1
         prepare_with_bar(
@@ -82,6 +93,7 @@ def train(
             resume=resume,
             accelerator=accelerator,
             devices=devices,
+            num_nodes=num_nodes,
             workers=workers,
         )
     except KeyboardInterrupt:
@@ -93,3 +105,23 @@ def train(
         f"{result.model}: validation AUC {best['auc_video']:.4f} (videos), "
         f"{best['auc_clip']:.4f} (clips), at step {best['step']:.0f}"
     )
+
+
+@app.command()
+def replay(
+    step: Annotated[Path, typer.Argument(help="RUN/failed-step-..., as the message named it")],
+) -> None:
+    """Do a step again at which training stopped, because its numbers were no longer finite.
+
+    On the CPU, in one process: the same pairs, draws and weights. Prints the losses of every part
+    of the batch.
+    """
+    from fakestormer.training.failure import replay as again
+
+    done = again(step)
+    for part, losses in sorted(done.losses.items()):
+        print(
+            f"part {part + 1}: loss {losses.total:g} (f {losses.classification:g}, "
+            f"h {losses.temporal:g}, g {losses.spatial:g})"
+        )
+    print(done.message or "Here all losses and gradients are finite.")

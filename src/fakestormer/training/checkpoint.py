@@ -4,6 +4,7 @@
         model.safetensors            checkpoints/step-00000120/
         model.json                       weights.safetensors
                                          optimizer.safetensors
+                                         average.safetensors    (training.ema_decay)
                                          checkpoint.json
                                      checkpoints/last -> step-00000120
                                      checkpoints/best -> step-00000090
@@ -37,6 +38,8 @@ from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_weights, save_weights
 
 _START_AGAIN = "start the run again in another folder"
+#: The moving average of the weights, within a checkpoint.
+AVERAGE = "average.safetensors"
 #: Layout of the JSON beside the weights.
 FORMAT = 1
 
@@ -46,7 +49,8 @@ class RunState(BaseModel):
 
     step: finished steps. metrics: of the last validation, best: of the best one (empty before the
     first). tracks, validation: SHA-256 of the training tracks' list and of the validation set.
-    pretrained: the parameters that came from pre-trained weights.
+    pretrained: the parameters that came from pre-trained weights. seconds: spent so far, 0 where an
+    older program did not count them. processes: how many wrote it, for the record.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +61,8 @@ class RunState(BaseModel):
     tracks: str
     validation: str
     pretrained: tuple[str, ...] = ()
+    seconds: float = 0.0
+    processes: int = 1
 
 
 def save_model(
@@ -91,6 +97,13 @@ def save_model(
         document["licence"] = licence
     _write_json(weights.with_suffix(".json"), document)
     return weights
+
+
+def is_model(path: str | Path) -> bool:
+    """Whether this is a model of ours, weights with their JSON, or the folder that holds one."""
+    weights = _weights_path(Path(path))
+    described = weights.with_suffix(".json")
+    return weights.suffix == ".safetensors" and weights.is_file() and described.is_file()
 
 
 def load_model(path: str | Path) -> tuple[VideoNetwork, dict[str, Any]]:
@@ -140,8 +153,11 @@ def save_checkpoint(
     recipe_json: Mapping[str, Any],
     *,
     best: bool,
+    average: VideoNetwork | None = None,
 ) -> Path:
     """Write `checkpoints/step-...`, point `last` (and `best`) to it, remove what nothing points to.
+
+    average: holds the moving average of the weights, where the run keeps one.
 
     A kill at any moment leaves `last` pointing to a complete checkpoint, and `best` never behind
     what the state of `last` says of it.
@@ -156,6 +172,8 @@ def save_checkpoint(
     partial.mkdir()
     save_weights(network, partial / "weights.safetensors")
     save_file(_optimizer_tensors(network, optimizer), partial / "optimizer.safetensors")
+    if average is not None:
+        save_weights(average, partial / AVERAGE)
     document = {
         "format": FORMAT,
         "recipe": dict(recipe_json),
@@ -218,6 +236,14 @@ def restore(checkpoint: Path, network: VideoNetwork, optimizer: Optimizer | None
             "param_groups": optimizer.state_dict()["param_groups"],
         }
     )
+
+
+def restore_average(checkpoint: Path, network: VideoNetwork) -> None:
+    """Fill the network with the moving average of a checkpoint. Raises InputError without one."""
+    path = checkpoint / AVERAGE
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; {_START_AGAIN}")
+    load_weights(network, path)
 
 
 def _optimizer_tensors(network: VideoNetwork, optimizer: Optimizer) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: TensorBoard files, and on stderr one line that moves.
+"""What a run tells while it goes on: history.jsonl, TensorBoard, and on stderr a line that moves.
 
 Where stderr is no terminal (a background run's log file) a plain line per validation instead.
 """
@@ -10,39 +10,30 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRecord:
-    """One finished step, counted from 0: the losses of its batch before the step (eq. 13)."""
-
-    step: int
-    epoch: int
-    learning_rate: float
-    total: float
-    classification: float
-    temporal: float
-    spatial: float
+from fakestormer.training.history import HistoryFile, StepRecord, ValidationRecord
 
 
 class RunLog:
-    """Writes under `folder` and tells on stderr; a silent one (other processes) does neither.
+    """Writes into the folder `run` and tells on stderr; a silent one (other processes) does not.
 
     first_step, steps: where the run stands and how many steps it has in all. draw: tell at all.
     """
 
-    def __init__(
-        self, folder: Path, *, first_step: int, steps: int, silent: bool, draw: bool
-    ) -> None:
-        self._writer = None if silent else SummaryWriter(str(folder), purge_step=first_step)
+    def __init__(self, run: Path, *, first_step: int, steps: int, silent: bool, draw: bool) -> None:
+        self._writer = None
+        self._history = None
+        if not silent:
+            self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=first_step)
+            self._history = HistoryFile(run, first_step=first_step)
         tells = draw and not silent
         self._prints = tells and not sys.stderr.isatty()
         self._bar = Progress(
@@ -79,6 +70,8 @@ class RunLog:
         self._bar.stop()
         if self._writer is not None:
             self._writer.close()
+        if self._history is not None:
+            self._history.close()
 
     def step(self, record: StepRecord, *, clips: int) -> None:
         """A step is done; `clips`: real and fake clips it took, over all processes."""
@@ -95,6 +88,8 @@ class RunLog:
             f"g {record.spatial:.3f})",
             rate=f"{rate:.1f}",
         )
+        if self._history is not None:
+            self._history.step(record)
         self._scalars(
             record.step + 1,
             {
@@ -109,6 +104,8 @@ class RunLog:
 
     def validation(self, steps_done: int, metrics: Mapping[str, float]) -> None:
         """The frozen validation set was scored."""
+        if self._history is not None:
+            self._history.validation(ValidationRecord(steps_done=steps_done, metrics=metrics))
         self._bar.update(self._task, auc=f"{metrics['auc_video']:.3f}")
         self._scalars(steps_done, {f"validation/{name}": value for name, value in metrics.items()})
         if self._prints:
@@ -116,6 +113,12 @@ class RunLog:
         self._unprinted.clear()
         self._recent.clear()  # the pause says nothing about the speed of training
         self._recent.append((time.perf_counter(), 0))
+
+    def examples(self, steps_done: int, pictures: Mapping[str, np.ndarray]) -> None:
+        """Targets and predictions of a few validation pairs: RGB pictures (H, W, 3) by name."""
+        if self._writer is not None:
+            for name, picture in pictures.items():
+                self._writer.add_image(f"examples/{name}", picture, steps_done, dataformats="HWC")
 
     def _line(self, steps_done: int, metrics: Mapping[str, float]) -> str:
         """Losses and speed since the last line; the time left goes by the whole run so far."""

@@ -9,13 +9,11 @@ SAM's passes within `backward`, so all processes perturb along the same, average
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -32,16 +30,21 @@ from fakestormer.data.manifest import Row
 from fakestormer.errors import InputError, SetupError
 from fakestormer.model.build import build
 from fakestormer.model.network import VideoNetwork
-from fakestormer.model.weights import load_pretrained
 from fakestormer.training.checkpoint import (
     RunState,
-    read_state,
     restore,
+    restore_average,
     save_checkpoint,
     save_model,
 )
 from fakestormer.training.config import RecipeLike
+from fakestormer.training.ema import Average
+from fakestormer.training.engine import device_name, launch, leaves_idle, threads
+from fakestormer.training.examples import example_sheets
+from fakestormer.training.history import StepRecord
 from fakestormer.training.interrupt import interruptible
+from fakestormer.training.page import write_page
+from fakestormer.training.resume import fresh_state, resumed_state
 from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import freeze, frozen_names, learning_rate
 from fakestormer.training.tracks import Tracks, choose_tracks
@@ -55,11 +58,10 @@ from fakestormer.types import Losses
 
 try:
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies.ddp import DDPStrategy
-    from lightning_fabric.strategies.strategy import Strategy
 
-    from fakestormer.training.log import RunLog, StepRecord
-    from fakestormer.training.step import AsTensors, training_step
+    from fakestormer.training.failure import write_failure
+    from fakestormer.training.log import RunLog
+    from fakestormer.training.step import AsTensors, NonFiniteLossError, training_step
 except ModuleNotFoundError as error:
     raise SetupError(
         f"training needs {error.name}: install it with `pip install 'fakestormer[train]'`"
@@ -107,21 +109,26 @@ def train(
     resume: bool = False,
     accelerator: str = "auto",
     devices: int = 1,
+    num_nodes: int = 1,
     workers: int = 0,
     synthesis_on: SynthesisOn = "workers",
     show_progress: bool = True,
 ) -> TrainingResult:
     """Train on the store's training tracks; choose by its validation tracks; write into `out`.
 
-    out: gets `model.safetensors` and `model.json` at the end, `checkpoints/` and `tensorboard/` on
-    the way. initial_weights: a pre-trained image model (see `load_pretrained`). resume: go on from
-    `out/checkpoints/last`, to the same losses as if nothing had happened. devices: processes, each
-    with a device of its own. workers: loading processes for each of them.
+    out: gets `model.safetensors`, `model.json` and `training.html` at the end, and `checkpoints/`,
+    `tensorboard/` and `history.jsonl` on the way. initial_weights: a pre-trained image model (see
+    `load_pretrained`). resume: go on from `out/checkpoints/last`, to the same losses as if nothing
+    had happened; on another number of processes too, up to rounding (see `step` for what
+    stochastic layers and BatchNorm need for that). devices: processes on this machine, each with a
+    device of its own. num_nodes: machines (see `engine.launch`). workers: loading processes for
+    each process.
 
     Ctrl-C (and SIGTERM) finishes the step, saves, and raises KeyboardInterrupt. Raises InputError
     for a store without enough training tracks, without held-out ones or made with another crop or
     tracking, for an `out` that holds a run already, or for a resumption under another recipe;
-    TrainingError when the numbers stop being finite.
+    TrainingError when the numbers stop being finite: the step is then kept under `out` for
+    `failure.replay`.
     """
     tracks = choose_tracks(recipe, store)
     if not resume and (out / "checkpoints" / "last").exists():
@@ -138,34 +145,18 @@ def train(
         synthesis_on=synthesis_on,
         show_progress=show_progress,
     )
-    fabric = Fabric(
+    model, training = recipe.model, recipe.training
+    result = launch(
+        partial(_run, job=job),
         accelerator=accelerator,
         devices=devices,
-        strategy=_strategy(devices, idle=_leaves_idle(recipe)),
-        precision=recipe.training.precision,
+        num_nodes=num_nodes,
+        precision=training.precision,
+        idle=leaves_idle(model.architecture, model.branches, training.freeze_epochs),
     )
-    result: TrainingResult = fabric.launch(partial(_run, job=job))
+    if result is None:
+        raise KeyboardInterrupt
     return result
-
-
-def _leaves_idle(recipe: RecipeLike) -> bool:
-    """Whether some parameters get no gradient: frozen ones, or those of a missing head."""
-    model = recipe.model
-    whole = model.architecture == "fakestormer" and set(model.branches) == {"h", "g"}
-    return recipe.training.freeze_epochs > 0 or not whole
-
-
-def _strategy(devices: int, *, idle: bool) -> Strategy | str:
-    """DDP for several processes; under torchrun they exist already.
-
-    idle: whether some parameters may get no gradient; DDP must not wait for them.
-    """
-    if devices == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        return "auto"
-    start_method: Literal["popen", "spawn"] = (
-        "popen" if "TORCHELASTIC_RUN_ID" in os.environ else "spawn"
-    )
-    return DDPStrategy(start_method=start_method, find_unused_parameters=idle)
 
 
 def _plan(recipe: RecipeLike, rows: tuple[Row, ...]) -> ClipPlan:
@@ -180,22 +171,12 @@ def _plan(recipe: RecipeLike, rows: tuple[Row, ...]) -> ClipPlan:
     )
 
 
-def _threads(processes: int) -> int:
-    """Threads for one of `processes` that train on the CPU: its cores but one, which loads clips.
-
-    More threads than cores wait for each other in a spin, which costs more than they bring. The
-    number does not depend on `workers`, because it changes the last bits of sums, and with them
-    whether a resumed run gives the same losses.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // processes - 1)
-
-
-def _run(fabric: Fabric, job: _Job) -> TrainingResult:
-    """The whole run, in each of its processes."""
+def _run(fabric: Fabric, job: _Job) -> TrainingResult | None:
+    """The whole run, in each of its processes; None where it was interrupted and is saved."""
+    began = time.monotonic()
     recipe, config, plan = job.recipe, job.recipe.training, job.plan
     if fabric.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(_threads(fabric.world_size))
+        torch.set_num_threads(threads(fabric.world_size))
     validation = _validation_set(job) if fabric.is_global_zero else None
     torch.manual_seed(config.seed)
     network = build(recipe.model)
@@ -206,14 +187,24 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult:
         weight_decay=config.weight_decay,
     )
     fingerprint = str(fabric.broadcast(validation.fingerprint if validation else ""))
-    state = _first_state(job, network, fingerprint)
+    last = job.out / "checkpoints" / "last"
+    if job.resume:
+        state = resumed_state(last, recipe, job.store, job.tracks, fingerprint)
+    else:
+        state = fresh_state(network, job.tracks, fingerprint, initial_weights=job.initial_weights)
     module, stepper = fabric.setup(AsTensors(network), optimizer)
     if job.resume:
-        restore(job.out / "checkpoints" / "last", network, optimizer)
+        restore(last, network, optimizer)
+    average = None  # only the process that validates and saves keeps one: it is the same in all
+    if config.ema_decay is not None and fabric.is_global_zero:
+        average = Average(network, config.ema_decay)
+        if job.resume:
+            restore_average(last, average.network)
+    clips = TrainingClips(
+        job.store, job.tracks.training, plan, recipe.synthesis, fakes=job.tracks.fakes
+    )
     batches = training_batches(
-        TrainingClips(
-            job.store, job.tracks.training, plan, recipe.synthesis, fakes=job.tracks.fakes
-        ),
+        clips,
         size=recipe.model.image_size,
         patch_size=recipe.model.patch_size,
         first_step=state.step,
@@ -225,12 +216,14 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult:
     )
     history: list[StepRecord] = []
     log = RunLog(
-        job.out / "tensorboard",
+        job.out,
         first_step=state.step,
         steps=plan.steps,
         silent=not fabric.is_global_zero,
         draw=job.show_progress,
     )
+    judged = network if average is None else average.network
+    spent_before, saved_at = state.seconds, began
     with log, interruptible() as interrupted:
         for step, batch in enumerate(batches, start=state.step):
             epoch, position = plan.place(step)
@@ -240,83 +233,60 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult:
             rate = learning_rate(config.schedule, step, plan.steps, config.learning_rate)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            losses = training_step(
-                fabric, module, stepper, SAM(optimizer, config.sam_rho), batch, config, step=step
-            )
+            sam = SAM(optimizer, config.sam_rho)
+            try:
+                losses = training_step(fabric, module, stepper, sam, batch, config, step=step)
+            except NonFiniteLossError as error:
+                raise write_failure(
+                    job.out, error, fabric=fabric, recipe=recipe, clips=clips, batch=batch,
+                    network=network,
+                ) from error  # fmt: skip
+            if average is not None:
+                average.update(network, step)
             history.append(_record(fabric, step, epoch, rate, losses))
             log.step(history[-1], clips=config.batch_size)
 
             done, epoch_ends = step + 1, plan.place(step + 1)[1] == 0
             improved = False
             if epoch_ends and ((epoch + 1) % config.validate_every == 0 or done == plan.steps):
-                metrics = _validate(fabric, network, validation, recipe)
+                metrics = _validate(fabric, judged, validation, recipe)
                 improved = not state.best or _quality(metrics) > _quality(state.best)
                 best = {**metrics, "step": float(done)} if improved else state.best
                 state = state.model_copy(update={"metrics": metrics, "best": best})
                 log.validation(done, metrics)
-            state = state.model_copy(update={"step": done})
+                if validation is not None:
+                    context = fabric.autocast()
+                    log.examples(done, example_sheets(judged, validation, forward_context=context))
             stop = fabric.strategy.reduce_boolean_decision(interrupted.is_set(), all=False)
-            due = config.checkpoint_every is not None and done % config.checkpoint_every == 0
+            now = time.monotonic()
+            state = state.model_copy(
+                update={
+                    "step": done,
+                    "seconds": spent_before + now - began,
+                    "processes": fabric.world_size,
+                }
+            )
+            due = _due(config.checkpoint_every, config.checkpoint_minutes, done, now - saved_at)
             if fabric.is_global_zero and (epoch_ends or stop or due):
-                dumped = recipe.model_dump(mode="json")
-                save_checkpoint(job.out, network, optimizer, state, dumped, best=improved)
+                save_checkpoint(
+                    job.out, network, optimizer, state, recipe.model_dump(mode="json"),
+                    best=improved, average=None if average is None else average.network,
+                )  # fmt: skip
+                saved_at = time.monotonic()
             if stop and done < plan.steps:
-                raise KeyboardInterrupt
+                return None
     fabric.barrier()
-    if fabric.is_global_zero:
-        _export(job, state)
+    if validation is not None:
+        _export(fabric, job, state, validation)
     return TrainingResult(
         model=job.out / "model.safetensors", best=state.best, history=tuple(history)
     )
 
 
-def _first_state(job: _Job, network: VideoNetwork, fingerprint: str) -> RunState:
-    """Where the run begins; loads pre-trained weights, or checks what is resumed."""
-    rows = (*job.tracks.training, *job.tracks.fakes)
-    listed = json.dumps([(r.video, r.sha256, r.track, r.frames) for r in rows])
-    tracks = hashlib.sha256(listed.encode()).hexdigest()
-    if not job.resume:
-        pretrained: frozenset[str] = frozenset()
-        if job.initial_weights is not None:
-            pretrained = load_pretrained(network, job.initial_weights).loaded
-        return RunState(
-            step=0,
-            metrics={},
-            best={},
-            tracks=tracks,
-            validation=fingerprint,
-            pretrained=tuple(sorted(pretrained)),
-        )
-    last = job.out / "checkpoints" / "last"
-    state, recipe_json = read_state(last)
-    changed = _changed(recipe_json, job.recipe.model_dump(mode="json"))
-    if changed:
-        raise InputError(
-            f"{last}: was made by a recipe that differs in {', '.join(changed)}; resume with the "
-            "same recipe, or start a new run"
-        )
-    if state.tracks != tracks:
-        raise InputError(f"{job.store}: its training tracks have changed since {last} was written")
-    if state.validation != fingerprint:
-        raise InputError(
-            f"{job.store}: gives another validation set than when {last} was written, so its "
-            "validation AUCs cannot be compared; start a new run"
-        )
-    return state
-
-
-def _changed(before: Any, now: Any, path: str = "") -> list[str]:
-    """Dotted names of the fields in which two JSON documents differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = sorted(before.keys() | now.keys())
-        return [
-            field
-            for name in names
-            for field in _changed(
-                before.get(name), now.get(name), f"{path}.{name}" if path else name
-            )
-        ]
-    return [] if before == now else [path]
+def _due(every: int | None, minutes: float | None, steps_done: int, seconds: float) -> bool:
+    """Whether a checkpoint is due between epochs; `seconds` since the last one."""
+    by_steps = every is not None and steps_done % every == 0
+    return by_steps or (minutes is not None and seconds >= 60 * minutes)
 
 
 def _record(fabric: Fabric, step: int, epoch: int, rate: float, losses: Losses) -> StepRecord:
@@ -377,10 +347,14 @@ def _quality(metrics: dict[str, float]) -> tuple[float, float]:
     return metrics["auc_video"], -metrics["classification_loss"]
 
 
-def _export(job: _Job, state: RunState) -> None:
-    """The best checkpoint's weights as the run's model."""
+def _export(fabric: Fabric, job: _Job, state: RunState, validation: ValidationSet) -> None:
+    """The best checkpoint's weights, or their average, as the run's model; and the run's page."""
     network = build(job.recipe.model)
-    restore(job.out / "checkpoints" / "best", network)
+    best = job.out / "checkpoints" / "best"
+    if job.recipe.training.ema_decay is None:
+        restore(best, network)
+    else:
+        restore_average(best, network)
     save_model(
         job.out,
         network,
@@ -391,6 +365,17 @@ def _export(job: _Job, state: RunState) -> None:
             "training_tracks": len(job.tracks.training),
             "validation_tracks": len(job.tracks.validation),
             "steps": state.step,
+            "seconds": round(state.seconds, 1),
         },
         face_backend=job.tracks.face_backend,
+    )
+    write_page(
+        job.out,
+        job.recipe,
+        job.tracks,
+        state,
+        examples=example_sheets(
+            network.to(fabric.device), validation, forward_context=fabric.autocast()
+        ),
+        device=device_name(fabric.device),
     )

@@ -11,6 +11,7 @@ One step, with the paper's rho of 0.05:
 e = rho * g / ||g||, the norm over all parameters together. The step itself is the optimizer's, so
 gradient scalers, Fabric's and DDP's wrappers work as they always do: e does not change when g is
 scaled, and under DDP `backward` has already averaged g, so every process goes to the same w + e.
+With gradient accumulation g is the gradient of all micro-batches together, in both passes (`step`).
 Parameters sharded over processes (FSDP) are not supported: each would see the norm of its shard.
 """
 

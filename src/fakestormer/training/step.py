@@ -1,11 +1,23 @@
-"""One training step: SAM's two passes over one batch, on any device and in several processes."""
+"""One training step: SAM's two passes over one batch, on any device and in several processes.
+
+A batch is taken in equal parts: each of W processes has a share, and takes it in `accumulate`
+micro-batches. Part r + W m is the m-th of process r, and holds every (W accumulate)-th pair. So a
+part's clips, its draws and its BatchNorm depend on W accumulate alone: two processes, or one that
+accumulates twice, do the same up to rounding.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricOptimizer
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 
 from fakestormer.data.loaders import PairBatch
@@ -13,12 +25,68 @@ from fakestormer.errors import TrainingError
 from fakestormer.model.network import VideoNetwork
 from fakestormer.training.config import TrainingConfig
 from fakestormer.training.losses import fakestormer_loss
-from fakestormer.training.sam import SAM, frozen_statistics
-from fakestormer.types import Losses, Outputs
+from fakestormer.training.sam import SAM, frozen_statistics, gradient_norm
+from fakestormer.types import Losses, Outputs, Targets
+
+
+class PartLosses(NamedTuple):
+    """The losses of one part of a batch (eq. 13)."""
+
+    total: float
+    classification: float
+    temporal: float
+    spatial: float
+
+    def as_text(self) -> dict[str, str]:
+        """{"total": "nan", ...}: to the last bit of float32, whatever the values."""
+        return {name: f"{value:.9g}" for name, value in self._asdict().items()}
 
 
 class NonFiniteLossError(TrainingError):
-    """A loss stopped being a number; says at which step and on which clips."""
+    """A loss or a gradient stopped being a number; the step was not taken.
+
+    step: counted from 0. what: of which number. losses: by part, of the parts that this process has
+    seen. clips: those of its parts whose loss is not finite; none where only another process has
+    such clips, or where the gradient alone is not finite.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        step: int,
+        what: str,
+        losses: dict[int, PartLosses],
+        clips: tuple[str, ...],
+    ) -> None:
+        super().__init__(message)
+        self.step, self.what, self.losses, self.clips = step, what, losses, clips
+
+    @classmethod
+    def of(
+        cls,
+        step: int,
+        what: str,
+        losses: dict[int, PartLosses],
+        clips: tuple[str, ...],
+        *,
+        kept: Path | None = None,
+    ) -> NonFiniteLossError:
+        """The error with its sentence. kept: the folder where the step is kept for replay."""
+        total, f, h, g = (
+            sum(values) / len(losses) for values in zip(*losses.values(), strict=True)
+        )
+        on = f" on the clips {', '.join(clips)}" if clips else ""
+        advice = ", or look at these clips" if clips else ""
+        where = f"; kept for replay in {kept}" if kept else ""
+        return cls(
+            f"step {step}: the loss is {total:g} (f {f:g}, h {h:g}, g {g:g}){what}{on}; lower the "
+            f"learning rate{advice}{where}",
+            step=step,
+            what=what,
+            losses=losses,
+            clips=clips,
+        )
 
 
 class AsTensors(nn.Module):
@@ -35,46 +103,156 @@ class AsTensors(nn.Module):
 
 def training_step(
     fabric: Fabric,
-    module: nn.Module,
+    module: _FabricModule,
     stepper: _FabricOptimizer,
     sam: SAM,
     batch: PairBatch,
     config: TrainingConfig,
     *,
     step: int,
+    heard: dict[int, PartLosses] | None = None,
 ) -> Losses:
-    """One step; returns the losses at the weights before it.
+    """One step; returns the losses at the weights before it, of this process's share of the batch.
 
     module: `AsTensors` around the network, set up by Fabric, as is `stepper`, the optimizer that
-    steps. sam: around the optimizer itself. step: counted from 0.
+    steps. sam: around the optimizer itself. step: counted from 0. heard: gets the losses of each
+    part, at the weights before the step.
 
-    Drop path and dropout are seeded by the step, so they do not depend on what ran before, and
-    both of SAM's passes see the same ones: the gradient is taken of the function perturbed.
+    SAM perturbs along the gradient of the whole batch: over all parts, of all processes. Drop path
+    and dropout are seeded by the step and the part, so they do not depend on what ran before, and
+    both of SAM's passes see the same ones: the gradient is taken of the function perturbed. Of a
+    step's parts the first one alone moves BatchNorm's running statistics, as under DDP.
+
+    Raises NonFiniteLossError, in all processes at once, when a loss or a gradient is not finite;
+    weights and statistics are then what they were before the step.
     """
-    seed = np.random.SeedSequence(config.seed, spawn_key=(3, step, fabric.global_rank))
-    draws = int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-    def backward() -> Losses:
-        torch.manual_seed(draws)
-        logit, derivative, frame_logits = module(batch.frames)
-        outputs = Outputs(logit=logit, derivative=derivative, frame_logits=frame_logits)
-        losses = fakestormer_loss(outputs, batch.targets, config.loss)
-        if not bool(torch.isfinite(losses.total)):
-            parts = f"f {losses.classification:g}, h {losses.temporal:g}, g {losses.spatial:g}"
-            raise NonFiniteLossError(
-                f"step {step}: the loss is {losses.total:g} ({parts}) on the clips "
-                f"{', '.join(batch.sources)}; lower the learning rate, or look at these clips"
-            )
-        fabric.backward(losses.total)
-        return losses
-
-    losses = backward()
-    if sam.rho > 0:
-        with sam.perturbed(), frozen_statistics(module):
-            stepper.zero_grad()
-            backward()
+    passes = _Passes(fabric, module, batch, config, step)
+    with passes.statistics_kept_on_failure():
+        losses = passes.backward()
+        passes.check_gradient(", the norm of its gradient is {}")
+        if heard is not None:
+            heard.update(passes.seen)
+        if sam.rho > 0:
+            with sam.perturbed(), frozen_statistics(module):
+                stepper.zero_grad()
+                passes.backward(", at the weights that SAM perturbed,")
+                passes.check_gradient(
+                    ", the norm of its gradient at the weights that SAM perturbed is {}"
+                )
     if config.gradient_clip is not None:
         nn.utils.clip_grad_norm_(module.parameters(), config.gradient_clip)
     stepper.step()
     stepper.zero_grad()
     return losses
+
+
+class _Passes:
+    """Forward and backward over all parts of one step's batch."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        module: _FabricModule,
+        batch: PairBatch,
+        config: TrainingConfig,
+        step: int,
+    ) -> None:
+        self.fabric, self.module, self.config, self.step = fabric, module, config, step
+        own = split_pairs(batch, config.accumulate)
+        self.parts = {
+            fabric.global_rank + fabric.world_size * number: part for number, part in enumerate(own)
+        }
+        self.seen: dict[int, PartLosses] = {}
+
+    def backward(self, where: str = "") -> Losses:
+        """Add the gradient of the mean loss; that mean over this process's parts is returned."""
+        self.seen = {}
+        clips: tuple[str, ...] = ()
+        done: list[Losses] = []
+        for place, part in self.parts.items():
+            last = len(done) == len(self.parts) - 1
+            with self.fabric.no_backward_sync(self.module, enabled=not last):
+                losses = self._forward(place, part, first=not done)
+                self.seen[place] = _numbers(losses)
+                if not math.isfinite(self.seen[place].total):
+                    clips += part.sources
+                # All stop or none: a process that went on would wait for the others in `backward`.
+                if last and not self.fabric.strategy.reduce_boolean_decision(not clips):
+                    raise NonFiniteLossError.of(self.step, where, self.seen, clips)
+                self.fabric.backward(losses.total / len(self.parts))
+            done.append(losses)
+        return _mean(done)
+
+    def check_gradient(self, what: str) -> None:
+        """Needs no exchange: after DDP's averaging all processes hold the same gradient."""
+        norm = gradient_norm([p.grad for p in self.module.parameters() if p.grad is not None])
+        if not bool(torch.isfinite(norm)):
+            raise NonFiniteLossError.of(self.step, what.format(f"{float(norm):g}"), self.seen, ())
+
+    @contextmanager
+    def statistics_kept_on_failure(self) -> Iterator[None]:
+        """Put BatchNorm's statistics back and drop the gradients where the step is not taken."""
+        before = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        try:
+            yield
+        except NonFiniteLossError:
+            with torch.no_grad():
+                for buffer, kept in before:
+                    buffer.copy_(kept)
+            self.module.zero_grad()
+            raise
+
+    def _forward(self, place: int, part: PairBatch, *, first: bool) -> Losses:
+        seed = np.random.SeedSequence(self.config.seed, spawn_key=(3, self.step, place))
+        torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        with nullcontext() if first else frozen_statistics(self.module):
+            logit, derivative, frame_logits = self.module(part.frames)
+        outputs = Outputs(logit=logit, derivative=derivative, frame_logits=frame_logits)
+        return fakestormer_loss(outputs, part.targets, self.config.loss)
+
+
+def split_pairs(batch: PairBatch, parts: int) -> list[PairBatch]:
+    """Part m of n gets the pairs m, m + n, m + 2n, ... in order.
+
+    Raises ValueError where they are not a multiple of n.
+    """
+    pairs = len(batch.sources)
+    if pairs % parts:
+        raise ValueError(f"{pairs} pairs cannot be taken in {parts} equal parts")
+    if parts == 1:
+        return [batch]
+    found = []
+    for part in range(parts):
+        real = torch.arange(part, pairs, parts)
+        chosen = torch.cat([real, pairs + real]).to(batch.frames.device)
+        targets = batch.targets
+        found.append(
+            PairBatch(
+                frames=batch.frames[chosen],
+                targets=Targets(
+                    boundary=targets.boundary[chosen],
+                    derivative=targets.derivative[chosen],
+                    soft_labels=targets.soft_labels[chosen],
+                    label=targets.label[chosen],
+                    kept=targets.kept[chosen],
+                ),
+                sources=batch.sources[part::parts],
+            )
+        )
+    return found
+
+
+def _mean(losses: list[Losses]) -> Losses:
+    if len(losses) == 1:
+        return losses[0]
+    return Losses(
+        total=torch.stack([one.total.detach() for one in losses]).mean(),
+        classification=torch.stack([one.classification.detach() for one in losses]).mean(),
+        temporal=torch.stack([one.temporal.detach() for one in losses]).mean(),
+        spatial=torch.stack([one.spatial.detach() for one in losses]).mean(),
+    )
+
+
+def _numbers(losses: Losses) -> PartLosses:
+    parts = (losses.total, losses.classification, losses.temporal, losses.spatial)
+    return PartLosses(*torch.stack([part.detach().float() for part in parts]).tolist())

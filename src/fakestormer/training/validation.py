@@ -33,16 +33,34 @@ from fakestormer.synthesis.params import sample
 from fakestormer.types import Clip
 from fakestormer.video.clips import sample_clips
 
+#: So many held-out tracks give an example for people to look at.
+EXAMPLES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Example:
+    """A pseudo-fake of the set beside its real clip. source: names the clip. real, fake: their
+    places in the set. derivative: float32 (T, G, G), D^ of the pseudo-fake. soft_labels: float32
+    (T,), its p(t)."""
+
+    source: str
+    real: int
+    fake: int
+    derivative: Tensor
+    soft_labels: Tensor
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ValidationSet:
     """frames: uint8 (M, T, 3, H, W), clips. video: int64 (M,), which video a clip is of (real and
-    pseudo-fake count apart). label: float32 (M,), 1 = fake. fingerprint: SHA-256 of all of it."""
+    pseudo-fake count apart). label: float32 (M,), 1 = fake. fingerprint: SHA-256 of all of it.
+    examples: of tracks spread over the set; none in a set of fake videos, which have no targets."""
 
     frames: Tensor
     video: Tensor
     label: Tensor
     fingerprint: str
+    examples: tuple[Example, ...] = ()
 
 
 def build_validation_set(
@@ -60,7 +78,10 @@ def build_validation_set(
     """
     _check_held_out(store, rows)
     config = synthesis.model_copy(update={"cutout_probability": 0.0})
-    frames, video, label = [], [], []
+    frames: list[Tensor] = []
+    video, label = [], []
+    examples: list[Example] = []
+    shown = {int(place) for place in np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows)))}
     for number, row in enumerate(rows):
         params = sample(_rng(seed, row), config, clip_length=model.frames)
         clips = [one_clip(clip, params) for clip in _spread(store, row, model, clips_per_track)]
@@ -68,10 +89,21 @@ def build_validation_set(
             join_clips(clips), config, size=model.image_size, patch_size=model.patch_size
         )
         count = len(clips)
+        if number in shown:
+            first = sum(len(earlier) for earlier in frames)
+            examples.append(
+                Example(
+                    source=pairs.sources[0],
+                    real=first,
+                    fake=first + count,
+                    derivative=pairs.targets.derivative[count],
+                    soft_labels=pairs.targets.soft_labels[count],
+                )
+            )
         frames.append(pairs.frames)
         label.append(pairs.targets.label)
         video.append(torch.tensor([2 * number] * count + [2 * number + 1] * count))
-    return _frozen(frames, video, label)
+    return _frozen(frames, video, label, tuple(examples))
 
 
 def videos_validation_set(
@@ -127,7 +159,12 @@ def _check_held_out(store: Path, rows: Sequence[Row]) -> None:
         )
 
 
-def _frozen(frames: list[Tensor], video: list[Tensor], label: list[Tensor]) -> ValidationSet:
+def _frozen(
+    frames: list[Tensor],
+    video: list[Tensor],
+    label: list[Tensor],
+    examples: tuple[Example, ...] = (),
+) -> ValidationSet:
     together = torch.cat(frames)
     digest = hashlib.sha256(together.numpy().data)
     digest.update(torch.cat(video).numpy().data)
@@ -136,6 +173,7 @@ def _frozen(frames: list[Tensor], video: list[Tensor], label: list[Tensor]) -> V
         video=torch.cat(video),
         label=torch.cat(label),
         fingerprint=digest.hexdigest(),
+        examples=examples,
     )
 
 

@@ -1,0 +1,145 @@
+"""The processes of a run: Fabric's set-up, who is told of Ctrl-C, and how errors come back."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Literal, TypeVar
+
+import torch
+from torch.multiprocessing.spawn import ProcessRaisedException
+
+from fakestormer.errors import InputError, SetupError, TrainingError
+
+try:
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.strategy import Strategy
+except ModuleNotFoundError as error:
+    raise SetupError(
+        f"training needs {error.name}: install it with `pip install 'fakestormer[train]'`"
+    ) from error
+
+Result = TypeVar("Result")
+
+
+def launch(
+    run: Callable[[Fabric], Result],
+    *,
+    accelerator: str,
+    devices: int,
+    num_nodes: int,
+    precision: Literal["32-true", "bf16-mixed"],
+    idle: bool,
+) -> Result:
+    """`run` in every process of the run; the result of the first one here.
+
+    devices: processes on this machine. num_nodes: machines. Under torchrun and SLURM the processes
+    exist already, and each calls this. Else, with several machines, the same command is started on
+    each with MASTER_ADDR, MASTER_PORT and NODE_RANK set. idle: whether some parameters may get no
+    gradient; DDP must not wait for them.
+
+    Ctrl-C and SIGTERM reach the processes started here, and then their result is waited for. An
+    InputError or TrainingError in one of them is raised here.
+    """
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy=_strategy(devices, num_nodes, idle=idle),
+        precision=precision,
+    )
+    if not _spawns(devices, num_nodes):
+        result: Result = fabric.launch(run)
+        return result
+    try:
+        with _passing_on_signals():
+            spawned: Result = fabric.launch(run)
+    except ProcessRaisedException as error:
+        raise _translated(error) from error
+    return spawned
+
+
+def leaves_idle(architecture: str, branches: tuple[str, ...], freeze_epochs: int) -> bool:
+    """Whether some parameters get no gradient: frozen ones, or those of a missing head."""
+    return freeze_epochs > 0 or architecture != "fakestormer" or set(branches) != {"h", "g"}
+
+
+def threads(processes: int) -> int:
+    """Threads for one of `processes` that train on the CPU: its cores but one, which loads clips.
+
+    More threads than cores wait for each other in a spin, which costs more than they bring. The
+    number does not depend on `workers`, because it changes the last bits of sums, and with them
+    whether a resumed run gives the same losses.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // processes - 1)
+
+
+def device_name(device: torch.device) -> str:
+    """For the record: "CPU", or what the GPU is called."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+
+
+def _exist_already() -> bool:
+    """Whether somebody else starts the processes of the run."""
+    return bool(TorchElasticEnvironment.detect() or SLURMEnvironment.detect())
+
+
+def _spawns(devices: int, num_nodes: int) -> bool:
+    return (devices > 1 or num_nodes > 1) and not _exist_already()
+
+
+def _strategy(devices: int, num_nodes: int, *, idle: bool) -> Strategy | str:
+    """DDP for several processes."""
+    if _spawns(devices, num_nodes):
+        return DDPStrategy(start_method="spawn", find_unused_parameters=idle)
+    if devices > 1 or num_nodes > 1 or TorchElasticEnvironment.detect():
+        return DDPStrategy(start_method="popen", find_unused_parameters=idle)
+    return "auto"
+
+
+@contextmanager
+def _passing_on_signals() -> Iterator[None]:
+    """Within: Ctrl-C and SIGTERM become SIGTERM for the processes of the run, which save and end.
+
+    As SIGTERM, because a terminal's Ctrl-C reaches them too, and a second one would end them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, pass_on)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _translated(error: ProcessRaisedException) -> Exception:
+    """The error that a process raised, of which only the printed traceback is left."""
+    last = str(error).strip().splitlines()[-1]
+    name, _, sentence = last.partition(": ")
+    kind = name.rpartition(".")[2]
+    if kind in ("NonFiniteLossError", "TrainingError"):
+        return TrainingError(sentence)
+    if kind in ("InputError", "NoFaceError"):
+        return InputError(sentence)
+    if kind == "SetupError":
+        return SetupError(sentence)
+    return error

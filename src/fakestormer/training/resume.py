@@ -1,0 +1,109 @@
+"""Where a run begins: at nothing, at pre-trained weights, or at its last checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fakestormer.errors import InputError
+from fakestormer.model.network import VideoNetwork
+from fakestormer.model.weights import load_pretrained
+from fakestormer.training.checkpoint import RunState, is_model, load_model, read_state
+from fakestormer.training.config import RecipeLike, differences
+from fakestormer.training.tracks import Tracks
+
+#: Fields that may change when a run goes on: another number of processes may want other parts.
+FREE = frozenset(
+    ("training.accumulate", "training.checkpoint_every", "training.checkpoint_minutes")
+)
+
+
+def fresh_state(
+    network: VideoNetwork, tracks: Tracks, fingerprint: str, *, initial_weights: Path | None
+) -> RunState:
+    """The state of a run that has not begun; loads pre-trained weights where there are some.
+
+    fingerprint: of the validation set. initial_weights: an image model (see `load_pretrained`), or
+    a model of ours, which the run then trains further, all of it from the first epoch on. Raises
+    InputError as `load_pretrained` and `load_model` do, and for a model of another network.
+    """
+    pretrained: frozenset[str] = frozenset()
+    if initial_weights is not None and is_model(initial_weights):
+        _take_over(network, initial_weights)
+    elif initial_weights is not None:
+        pretrained = load_pretrained(network, initial_weights).loaded
+    return RunState(
+        step=0,
+        metrics={},
+        best={},
+        tracks=_hash_of(tracks),
+        validation=fingerprint,
+        pretrained=tuple(sorted(pretrained)),
+    )
+
+
+def _take_over(network: VideoNetwork, path: Path) -> None:
+    """All weights of a model of ours, which must be the same network but for what is random."""
+    free = {"drop_path": 0.0, "head_dropout": 0.0}
+    model, _ = load_model(path)
+    changed = differences(
+        model.config.model_copy(update=free).model_dump(mode="json"),
+        network.config.model_copy(update=free).model_dump(mode="json"),
+    )
+    if changed:
+        raise InputError(
+            f"{path}: is another network than the recipe's (they differ in "
+            f"{', '.join(f'model.{name}' for name in changed)}); train it further with its own"
+        )
+    network.load_state_dict(model.state_dict())
+
+
+def resumed_state(
+    last: Path, recipe: RecipeLike, store: Path, tracks: Tracks, fingerprint: str
+) -> RunState:
+    """The state of the checkpoint `last`, checked: the run must be the same one.
+
+    Fields that the recipe of an older checkpoint lacks count as their defaults. Raises InputError
+    for a checkpoint that is missing or damaged, and for another recipe, other training tracks or
+    another validation set than it was written with.
+    """
+    state, recipe_json = read_state(last)
+    changed = _changed(last, recipe_json, recipe)
+    if changed:
+        raise InputError(
+            f"{last}: was made by a recipe that differs in {', '.join(changed)}; resume with the "
+            "same recipe, or start a new run"
+        )
+    if state.tracks != _hash_of(tracks):
+        raise InputError(f"{store}: its training tracks have changed since {last} was written")
+    if state.validation != fingerprint:
+        raise InputError(
+            f"{store}: gives another validation set than when {last} was written, so its "
+            "validation AUCs cannot be compared; start a new run"
+        )
+    return state
+
+
+def _changed(last: Path, before: Mapping[str, Any], recipe: RecipeLike) -> list[str]:
+    """Names of the fields that differ and must not."""
+    try:
+        filled = type(recipe).model_validate(before).model_dump(mode="json")
+    except ValidationError as error:
+        field = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise InputError(
+            f"{last}: its recipe does not fit this program ({field}: {error.errors()[0]['msg']}); "
+            "go on with the version that wrote it, or start a new run"
+        ) from error
+    found = differences(filled, recipe.model_dump(mode="json"))
+    return [name for name in found if name not in FREE]
+
+
+def _hash_of(tracks: Tracks) -> str:
+    rows = (*tracks.training, *tracks.fakes)
+    listed = json.dumps([(r.video, r.sha256, r.track, r.frames) for r in rows])
+    return hashlib.sha256(listed.encode()).hexdigest()

@@ -1,0 +1,141 @@
+"""Several processes on the CPU: the same numbers as one, stopping together, going on as another
+number of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from fakestormer.recipes import Recipe, override
+from fakestormer.training import loop
+from fakestormer.training.checkpoint import read_state
+from fakestormer.training.history import StepRecord, read_history
+from fakestormer.training.loop import TrainingResult, train
+
+
+def _train(recipe: Recipe, store: Path, out: Path, **options: Any) -> TrainingResult:
+    return train(recipe, store, out, accelerator="cpu", show_progress=False, **options)
+
+
+def _same(one: Sequence[StepRecord], other: Sequence[StepRecord]) -> None:
+    assert [a.step for a in one] == [b.step for b in other]
+    for a, b in zip(one, other, strict=True):
+        assert (a.total, a.classification, a.temporal, a.spatial) == pytest.approx(
+            (b.total, b.classification, b.temporal, b.spatial), rel=1e-3, abs=1e-4
+        )
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_that_accumulates_twice_and_it_can_go_on_for_them(
+    recipe: Recipe, store: Path, tmp_path: Path, processes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With SAM, drop path, dropout and BatchNorm: parts and their draws are the same."""
+    twice = override(recipe, ["training.accumulate=2"])
+    one = _train(twice, store, tmp_path / "one")
+    monkeypatch.setattr(loop, "_run", processes.run_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _train(recipe, store, tmp_path / "two", devices=2)
+    monkeypatch.undo()
+    state, _ = read_state(tmp_path / "two/checkpoints/last")
+    assert (state.step, state.processes) == (processes.STEP + 1, 2)
+    resumed = _train(twice, store, tmp_path / "two", resume=True)
+    _same(resumed.history, one.history[processes.STEP + 1 :])
+    _same(read_history(tmp_path / "two").steps, one.history)
+    a, b = (load_file(tmp_path / run / "checkpoints/last/weights.safetensors")
+            for run in ("one", "two"))  # fmt: skip
+    for name in a:
+        if "running" in name:  # of one part in both
+            assert float((a[name] - b[name]).abs().max()) < 1e-3, name
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one_and_go_on_for_it(
+    recipe: Recipe, store: Path, tmp_path: Path, processes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SAM included: without stochastic layers and BatchNorm (h) only rounding changes."""
+    alike = override(recipe, ['model.branches=["g"]', "model.drop_path=0", "model.head_dropout=0"])
+    whole = _train(alike, store, tmp_path / "whole")
+    monkeypatch.setattr(processes, "STEP", 0)
+    monkeypatch.setattr(loop, "training_step", processes.interrupted_step)
+    with pytest.raises(KeyboardInterrupt):
+        _train(alike, store, tmp_path / "run")
+    monkeypatch.undo()
+    resumed = _train(alike, store, tmp_path / "run", resume=True, devices=2)
+    assert len(resumed.history) >= 4
+    _same(resumed.history, whole.history[1:])
+    assert resumed.best == pytest.approx(whole.best, abs=1e-4)
+
+
+def _command(recipe: Recipe, store: Path, out: Path, *options: str) -> list[str]:
+    """The command line that trains a network like the recipe's, for a thousand epochs."""
+    m, c = recipe.model, recipe.crop
+    sets = [
+        f"crop.stored_size={c.stored_size}", f"model.image_size={m.image_size}",
+        f"model.patch_size={m.patch_size}", f"model.width={m.width}", f"model.frames={m.frames}",
+        "training.epochs=1000", "training.batch_size=4", "training.validate_every=1000",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "fakestormer", "train", str(store), "--out", str(out)]
+    command += ["--workers", "0", "--accelerator", "cpu", *options]
+    return command + [word for field in sets for word in ("--set", field)]
+
+
+def _start(command: list[str], log: Path, **environment: str) -> subprocess.Popen[bytes]:
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            command, env=os.environ | environment, stdout=stream, stderr=subprocess.STDOUT
+        )
+
+
+def _ends_saved(
+    nodes: Sequence[subprocess.Popen[bytes]], run: Path, log: Path, *, processes: int
+) -> None:
+    """After the first steps the last node is sent SIGTERM: all end, and all is saved."""
+    try:
+        deadline = time.monotonic() + 120
+        while not read_history(run).steps and all(node.poll() is None for node in nodes):
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        nodes[-1].send_signal(signal.SIGTERM)
+        codes = [node.wait(60) for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert codes == [130] * len(nodes), log.read_text()
+    assert "the same command with --resume goes on" in log.read_text()
+    state, _ = read_state(run / "checkpoints/last")
+    assert state.step == len(read_history(run).steps)
+    assert state.processes == processes
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_ends(recipe: Recipe, store: Path, tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    _ends_saved([_start(_command(recipe, store, run), log)], run, log, processes=1)
+
+
+@pytest.mark.slow
+def test_two_nodes_train_one_model_and_stop_together(
+    recipe: Recipe, store: Path, tmp_path: Path
+) -> None:
+    """The same command twice, as on two machines with a folder in common."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    run, log = tmp_path / "run", tmp_path / "log0"
+    command = _command(recipe, store, run, "--num-nodes", "2")
+    nodes = [
+        _start(command, tmp_path / f"log{number}", MASTER_ADDR="127.0.0.1", MASTER_PORT=port,
+               NODE_RANK=str(number))
+        for number in range(2)
+    ]  # fmt: skip
+    _ends_saved(nodes, run, log, processes=2)
