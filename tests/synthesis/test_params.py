@@ -128,3 +128,17 @@ def test_the_window_shift_stays_within_the_margin() -> None:
         sample(np.random.default_rng(seed), SynthesisConfig(), clip_length=4).shift == (0, 0)
         for seed in range(20)
     )
+
+
+def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
+    both = SynthesisConfig(sharpen_probability=1.0, resolution_probability=1.0)
+    without = sample(np.random.default_rng(3), SynthesisConfig(), clip_length=4)
+    having = sample(np.random.default_rng(3), both, clip_length=4)
+    assert (without.sharpen, without.resolution) == (None, None)
+    assert isinstance(having.sharpen, Sharpen)
+    assert having.resolution is not None
+    assert 0.35 <= having.resolution <= 1.0
+    assert having.model_copy(update={"sharpen": None, "resolution": None}) == without
+    # A params.json of before has neither field.
+    old = without.model_dump(mode="json", exclude={"sharpen", "resolution"})
+    assert ClipParams.model_validate(old) == without

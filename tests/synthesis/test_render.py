@@ -284,3 +284,26 @@ def test_the_window_moves_alike_for_both_clips_and_the_mask(
     for name in ("real", "fake", "mask"):
         was, now = getattr(before, name), getattr(after, name)
         assert torch.equal(now[..., 4:, :-6], was[..., :-4, 6:]), name
+
+
+def test_both_twins_lose_resolution_and_are_sharpened_alike(moving_clip: MakeClip) -> None:
+    """Nothing is blended (r = 0): the twins stay equal, whatever is done to both."""
+    frames, landmarks = moving_clip(1, 3, 2)
+    (params,) = _sample(4, jpeg_probability=0.0, sharpen_probability=1.0)
+    blending = params.frames[0].model_copy(update={"ratio": 0.0, "changed_side": "copy"})
+    params = params.model_copy(update={"frames": (blending,)})
+    sharp = render(frames, landmarks, [params], size=112)
+    assert torch.equal(sharp.real, sharp.fake)
+    plain = render(frames, landmarks, [params.model_copy(update={"sharpen": None})], size=112)
+    soft_params = params.model_copy(update={"sharpen": None, "resolution": 0.4})
+    soft = render(frames, landmarks, [soft_params], size=112)
+    assert torch.equal(soft.real, soft.fake)
+
+    def detail(frames: Tensor) -> float:
+        return float(frames.float().diff(dim=-1).abs().mean())
+
+    assert detail(soft.real) < 0.9 * detail(plain.real) < 0.9 * detail(sharp.real)
+    # Light and colour stay where they are.
+    assert abs(float(soft.real.float().mean() - plain.real.float().mean())) < 0.5
+    whole = params.model_copy(update={"sharpen": None, "resolution": 1.0})
+    assert torch.equal(render(frames, landmarks, [whole], size=112).real, plain.real)

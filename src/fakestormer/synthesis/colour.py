@@ -66,6 +66,14 @@ def change_detail(frames_fchw: Tensor, detail: Downscale | Sharpen) -> Tensor:
     )
 
 
+def lose_resolution(frames_fchw: Tensor, share: float) -> Tensor:
+    """Shrunk to `share` of their side and enlarged again: uint8 (F, 3, S, S) -> the same."""
+    side = frames_fchw.shape[-1]
+    smaller = max(1, round(share * side))
+    shrunk = F.interpolate(frames_fchw.float(), (smaller, smaller), mode="bilinear", antialias=True)
+    return to_bytes(F.interpolate(shrunk, (side, side), mode="bilinear"))
+
+
 def compress_jpeg(frames_fchw: Tensor, quality: int) -> Tensor:
     """Frames after JPEG compression (quality 1..100); encoded on the CPU wherever they are."""
     compressed = torch.empty(frames_fchw.shape, dtype=torch.uint8)

@@ -96,6 +96,11 @@ class SynthesisConfig(BaseModel):
     # crop, a real one in the middle, and that must not give it away (docs/experiments.md).
     shift: int = Field(default=0, ge=0)
     jitter: JitterConfig = JitterConfig()
+    # 0 is the method. Above it clips lose resolution or are sharpened, both twins alike, so that
+    # neither is what tells them apart. resolution: sides, as shares of the network's input.
+    resolution_probability: Probability = 0.0
+    resolution: Range = (0.35, 1.0)
+    sharpen_probability: Probability = 0.0
     jpeg_probability: Probability = 0.5
     jpeg_quality: tuple[int, int] = (40, 100)
 
@@ -115,7 +120,7 @@ class SynthesisConfig(BaseModel):
     def _ordered(self) -> Self:
         for name in (
             "mask_stretch", "erosion_kernel", "feather_kernel", "feather_sigma", "sharpen_alpha",
-            "sharpen_lightness", "margin", "jpeg_quality", "cutout_threshold",
+            "sharpen_lightness", "margin", "resolution", "jpeg_quality", "cutout_threshold",
         ):  # fmt: skip
             low, high = getattr(self, name)
             if not 0 <= low <= high:
@@ -130,6 +135,8 @@ class SynthesisConfig(BaseModel):
             raise ValueError("synthesis.mask_stretch and feather_sigma must be above 0")
         if self.jpeg_quality[0] < 1 or self.jpeg_quality[1] > 100:
             raise ValueError(f"synthesis.jpeg_quality: 1..100, got {self.jpeg_quality}")
+        if self.resolution[0] == 0 or self.resolution[1] > 1:
+            raise ValueError(f"synthesis.resolution: above 0, at most 1, got {self.resolution}")
         if 2 * self.margin[1] >= REFERENCE_SIZE:
             raise ValueError(
                 f"synthesis.margin: {self.margin[1]} px a side leave nothing of 256 px"

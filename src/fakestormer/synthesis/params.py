@@ -102,9 +102,10 @@ class ClipParams(BaseModel):
 
     frames: one value (CSP) or T values (frame-wise). margin: pixels of a 256 px crop, cut off every
     side; shift: (x, y), how far the window that is left moves, at most by the margin. order: which
-    frame of the copy is blended into each frame, None for its own (STG shuffles). Flip, margin,
-    shift, jitter, JPEG and cutout belong to the video: they are shared by all frames and by both
-    clips, in the frame-wise mode too.
+    frame of the copy is blended into each frame, None for its own (STG shuffles). resolution:
+    side to which frames shrink, to be enlarged again, as a share of the network's input. Flip,
+    margin, shift, jitter, sharpening, resolution, JPEG and cutout belong to the video: they are
+    shared by all frames and by both clips, in the frame-wise mode too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -118,6 +119,8 @@ class ClipParams(BaseModel):
     jitter: Colour
     jpeg_quality: int | None
     cutout: Cutout | None
+    sharpen: Sharpen | None = None
+    resolution: float | None = Field(default=None, gt=0.0, le=1.0)
 
 
 def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: int) -> ClipParams:
@@ -147,6 +150,17 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
             else None
         ),
         cutout=(_sample_cutout(rng, config) if _happens(rng, config.cutout_probability) else None),
+        # Last, and nothing is drawn at 0: a seed gives what it gave before these were there.
+        sharpen=(
+            _sharpening(rng, config)
+            if config.sharpen_probability and _happens(rng, config.sharpen_probability)
+            else None
+        ),
+        resolution=(
+            _uniform(rng, config.resolution)
+            if config.resolution_probability and _happens(rng, config.resolution_probability)
+            else None
+        ),
     )
 
 
@@ -155,10 +169,7 @@ def _sample_blending(rng: np.random.Generator, config: SynthesisConfig) -> SBVPa
     if _happens(rng, config.downscale_probability):
         detail = Downscale(factor=config.downscale_factors[_index(rng, config.downscale_factors)])
     else:
-        detail = Sharpen(
-            alpha=_uniform(rng, config.sharpen_alpha),
-            lightness=_uniform(rng, config.sharpen_lightness),
-        )
+        detail = _sharpening(rng, config)
     return SBVParams(
         hull=config.hulls[_index(rng, config.hulls)],
         forehead=not _happens(rng, config.without_forehead_probability),
@@ -176,6 +187,13 @@ def _sample_blending(rng: np.random.Generator, config: SynthesisConfig) -> SBVPa
         feather_kernel=_odd(rng, config.feather_kernel),
         feather_sigma=_uniform(rng, config.feather_sigma),
         ratio=config.blend_ratios[_index(rng, config.blend_ratios)],
+    )
+
+
+def _sharpening(rng: np.random.Generator, config: SynthesisConfig) -> Sharpen:
+    return Sharpen(
+        alpha=_uniform(rng, config.sharpen_alpha),
+        lightness=_uniform(rng, config.sharpen_lightness),
     )
 
 

@@ -18,7 +18,13 @@ from torch import Tensor
 
 from fakestormer.resample import cut_margin
 from fakestormer.synthesis.blur import opencv_reads, size_scale, soften, window_of
-from fakestormer.synthesis.colour import change_colour, change_detail, compress_jpeg, to_bytes
+from fakestormer.synthesis.colour import (
+    change_colour,
+    change_detail,
+    compress_jpeg,
+    lose_resolution,
+    to_bytes,
+)
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.synthesis.hull import hull_mask
 from fakestormer.synthesis.landmarks import interpolate_landmarks, mirror_landmarks
@@ -159,6 +165,10 @@ def _finish(frames_fchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
     shift = (params.shift[0] * scale, params.shift[1] * scale)
     frames = cut_margin(frames_fchw, margin=params.margin * scale, size=size, shift=shift)
     frames = change_colour(to_bytes(frames), params.jitter)
+    if params.sharpen is not None:
+        frames = change_detail(frames, params.sharpen)
+    if params.resolution is not None:
+        frames = lose_resolution(frames, params.resolution)
     if params.jpeg_quality is not None:
         frames = compress_jpeg(frames, params.jpeg_quality)
     return frames
