@@ -68,7 +68,13 @@ def test_what_a_report_holds(
     assert report.probability == pytest.approx(float(face.prediction.clip_probabilities.mean()))
     # The network hears its input: a test on its numbers would mean nothing otherwise.
     assert float(face.prediction.clip_probabilities.std()) > 1e-4
-    assert report.verdict == verdict(report.probability, detector.prediction)
+    assert report.verdict == face.verdict
+    low, high = face.interval
+    assert low < report.probability < high
+    assert report.interval == face.interval
+    if not face.reasons:
+        assert report.verdict == verdict(report.probability, detector.prediction)
+    assert (report.video["frame_rate"], report.video["gaps"]) == ("constant", 0)
     assert (report.video["width"], report.video["height"]) == (480, 360)
     # The shown box is the stored square less the test margin of 15/256 on each side.
     x0, y0, x1, y1 = face.boxes[0, 0].tolist()
@@ -127,6 +133,9 @@ def test_fewer_frames_than_a_clip_are_judged_with_a_warning(
     report = detector.detect(astronaut_video(tmp_path / "short.mp4", count=3))
     assert report.faces[0].prediction.indices.tolist() == [[0, 1, 2, 2]]
     assert "followed for 3 frames" in report.faces[0].warnings[0]
+    assert report.verdict == "inconclusive"
+    assert "too_few_frames" in [reason.code for reason in report.reasons]
+    assert report.interval is None  # of one clip
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -153,7 +162,12 @@ def test_consecutive_sampling_takes_the_first_frames_of_the_face(
     video = make_video(card + astronaut_frames(40), tmp_path / "card.mp4")
     report = detector.predicting(sampling="consecutive").detect(video)
     assert report.faces[0].prediction.indices.flatten().tolist() == list(range(35, 67))
-    assert report.warnings == ()
+    # The card is a scene of its own, takes few bits, and the film was written by FFmpeg; no more.
+    cut, bits, written = report.warnings
+    assert "1 cut was found (0:01.40)" in cut
+    assert "few bits" in bits
+    assert "FFmpeg" in written
+    assert report.video["cuts"] == [1.4]
 
 
 def test_a_model_trained_with_another_backend_is_said(

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fakestormer import export as export_room
+from fakestormer import program as program_room
 from fakestormer.cli import ExitCode
 from fakestormer.errors import InputError, SetupError
 from fakestormer.export import PT2_METADATA, TOLERANCE, Exported, export
@@ -26,6 +27,7 @@ from fakestormer.files import sha256_of
 from fakestormer.model.build import build
 from fakestormer.model.config import ModelConfig
 from fakestormer.model.network import VideoNetwork
+from fakestormer.program import relative_error
 from fakestormer.recipes import tiny
 from fakestormer.training.checkpoint import load_model, save_model
 from test_cli import run
@@ -214,7 +216,7 @@ def test_metadata_travel_along(case: Case) -> None:
 def test_weights_too_large_for_one_file(
     untrained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_room, "_SINGLE_FILE_BYTES", 10)
+    monkeypatch.setattr(program_room, "SINGLE_FILE_BYTES", 10)
     (result,) = export(untrained_model, onnx=tmp_path / "m.onnx")
     names = ["m.onnx", "m.onnx.json", "m.onnx.data"]
     assert sorted(path.name for path in result.files) == sorted(names)
@@ -283,8 +285,8 @@ def test_other_numbers_are_not_written(
     ],
 )
 def test_what_counts_as_an_error(found: Tensor | None, error: float) -> None:
-    assert export_room._error(found, torch.tensor([1.0, 200.0])) == pytest.approx(error)
-    assert export_room._error(torch.tensor([0.25]), torch.tensor([0.5])) == 0.25
+    assert relative_error(found, torch.tensor([1.0, 200.0])) == pytest.approx(error)
+    assert relative_error(torch.tensor([0.25]), torch.tensor([0.5])) == 0.25
 
 
 def test_weights_that_are_not_numbers(untrained_model: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ paths -> DetectOne in each process -> (path, Report, or the sentence why there i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from fakestormer.data.layouts.folders import find_videos
 from fakestormer.data.pool import map_videos
 from fakestormer.detector import Detector
 from fakestormer.errors import InputError
+from fakestormer.runtimes import RuntimeName
 from fakestormer.types import Report
 from fakestormer.video.clips import Sampling
 from fakestormer.video.faces import BackendName, open_backend
@@ -29,10 +31,17 @@ class DetectorSettings:
     sampling: Sampling | None = None
     shots: int | None = None
     shot_score: Literal["last", "mean"] | None = None
+    runtime: RuntimeName = "torch"
+    every_second: bool = False
 
     def open(self) -> Detector:
         """Raises InputError and SetupError as loading a model and opening a backend do."""
-        detector = Detector.load(self.model, device=self.device, backend=open_backend(self.faces))
+        detector = Detector.load(
+            self.model,
+            device=self.device,
+            backend=open_backend(self.faces),
+            runtime=self.runtime,
+        )
         return detector.predicting(
             sampling=self.sampling, shots=self.shots, shot_score=self.shot_score
         )
@@ -49,7 +58,7 @@ class DetectOne:
         if self._detector is None:
             self._detector = self.settings.open()
         try:
-            return self._detector.detect(path)
+            return self._detector.detect(path, every_second=self.settings.every_second)
         except InputError as error:
             return str(error)
 
@@ -83,5 +92,7 @@ def files_of(inputs: Sequence[Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in inputs:
-        files += [path / name for name in find_videos(path)] if path.is_dir() else [path]
+        # os.path's: what cannot be looked at is no folder, and no reason to stop.
+        folder = os.path.isdir(path)
+        files += [path / name for name in find_videos(path)] if folder else [path]
     return list(dict.fromkeys(files))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 from rich.progress import (
@@ -22,8 +23,8 @@ from fakestormer.detector import Detector
 from fakestormer.errors import InputError
 from fakestormer.explain.report import face_name, shown
 from fakestormer.recipes import Recipe
-from fakestormer.types import Report
-from fakestormer.video.faces import BackendName, FaceBackend, open_backend
+from fakestormer.types import Report, Verdict
+from fakestormer.video.faces import BackendName, OpenBackend
 
 if TYPE_CHECKING:
     from fakestormer.data.manifest import Split
@@ -86,6 +87,11 @@ def prepare_with_bar(
         split=split,
         table={} if table is None else read_table(table, origin.root),
     )
+    # The whole data set, whatever part of it is asked for: the manifest keeps what is finished.
+    methods = origin.options.methods
+    origin = dataclasses.replace(
+        origin, options=dataclasses.replace(origin.options, methods=(), store=store)
+    )
     listing = origin.listing()
     differing = (listing.missing, listing.unexpected, listing.doubled, listing.conflicts)
     differences = sum(len(names) for names in differing)
@@ -120,7 +126,8 @@ def prepare_with_bar(
             cluster=cluster,
             max_frames=max_frames,
             min_frames=recipe.model.frames,
-            only=(lambda entry: entry.split in splits) if splits else None,
+            splits=splits,
+            methods=methods,
             labelling=labelling,
             origin=origin,
             progress=advance,
@@ -134,6 +141,12 @@ def prepare_with_bar(
         print(
             f"... and {len(refused) - _LISTED} more: {store / 'manifest.parquet'} lists all, with "
             "reasons",
+            file=sys.stderr,
+        )
+    if summary.vanished:
+        print(
+            f"{store}: {summary.vanished} videos that were finished earlier are not listed any "
+            "more and are left out of the manifest",
             file=sys.stderr,
         )
     by_split = ", ".join(f"{count} for {name}" for name, count in summary.by_split.items())
@@ -200,8 +213,8 @@ def evaluate_with_bar(
     from fakestormer.data.origin import entries_of
     from fakestormer.evaluation.outputs import write_outputs
     from fakestormer.evaluation.protocol import videos_of
-    from fakestormer.evaluation.run import Plan, evaluate
-    from fakestormer.evaluation.scoring import CLEAN, Condition
+    from fakestormer.evaluation.run import Plan, evaluate, opened
+    from fakestormer.evaluation.scoring import CLEAN, Condition, check_backend
 
     for store in stores.values():  # before hours are spent on the others
         videos_of(store, detector.recipe.crop, split)
@@ -214,6 +227,8 @@ def evaluate_with_bar(
     }
     entries = None
     if conditions and applied_to == "frames":
+        for store in stores.values():  # before hours are spent on the clean videos
+            check_backend(OpenBackend(faces)(), store)
         moved = roots or {}
         entries = {name: entries_of(store, moved.get(name)) for name, store in stores.items()}
     plan = Plan(
@@ -221,7 +236,7 @@ def evaluate_with_bar(
         crop=detector.recipe.crop,
         weights_sha256=detector.weights_sha256,
         open_network=_OpenNetwork(model, detector, alone=workers == 0),
-        open_faces=_OpenFaces(faces),
+        open_faces=OpenBackend(faces),
         predictions=predictions,
         split=split,
         face=face,
@@ -245,14 +260,49 @@ def evaluate_with_bar(
             description = f"scoring {shown(what)}" if what else "scoring"
             bar.update(task, completed=done, total=total, description=description)
 
-        scores = evaluate(plan, out, progress=advance)
-    return write_outputs(
-        plan,
-        scores,
-        out,
-        model=detector.fingerprint(faces=False),
-        clip_length=detector.network.config.frames,
-    )
+        with opened(out):
+            scores = evaluate(plan, out, progress=advance)
+            return write_outputs(
+                plan,
+                scores,
+                out,
+                model=detector.fingerprint(faces=False),
+                clip_length=detector.network.config.frames,
+            )
+
+
+def shortcuts_with_bar(
+    detector: Detector,
+    model: Path,
+    store: Path,
+    out: Path,
+    *,
+    split: SplitChoice,
+    at_most: int | None,
+    workers: int,
+) -> str:
+    """Look for shortcuts with a progress bar, write everything, return the Markdown."""
+    from fakestormer.evaluation.shortcuts import find_shortcuts, write_shortcuts
+
+    with _bar() as bar:
+        task = bar.add_task("scoring real videos, treated", total=None)
+        found, scores = find_shortcuts(
+            store,
+            detector.recipe.crop,
+            detector.prediction,
+            _OpenNetwork(model, detector, alone=workers == 0),
+            split=split,
+            at_most=at_most,
+            workers=workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    about = {
+        "model": detector.fingerprint(faces=False),
+        "store": str(store),
+        "split": split,
+        "settings": detector.prediction.model_dump(mode="json"),
+    }
+    return write_shortcuts(out, found, scores, about=about)
 
 
 class _OpenNetwork:
@@ -269,22 +319,10 @@ class _OpenNetwork:
         return Detector.load(self.model, device=self.device).network
 
 
-class _OpenFaces:
-    """The face backend of a process, opened there."""
-
-    def __init__(self, name: BackendName) -> None:
-        self.name: BackendName = name
-
-    def __call__(self) -> FaceBackend:
-        return open_backend(self.name)
-
-
 def compare_and_print(
     a: Path, b: Path, *, sampling: str | None, method: Method, out: Path | None
 ) -> None:
     """Print whether the models of two evaluations differ on the same videos."""
-    import dataclasses
-
     from fakestormer.evaluation.compare import compare_videos, comparison_markdown
     from fakestormer.evaluation.results import read_evaluation, scores_of
     from fakestormer.files import write_atomically
@@ -351,9 +389,13 @@ def ablate_and_print(
     return not any(result.reason for result in results)
 
 
-def detect_with_bar(detector: Detector, path: Path) -> Report:
+def detect_with_bar(detector: Detector, path: Path, *, every_second: bool = False) -> Report:
     """`Detector.detect` with a progress bar by stage."""
-    stages = {"faces": "following faces", "scores": "scoring faces"}
+    stages = {
+        "faces": "following faces",
+        "scores": "scoring faces",
+        "seconds": "scoring every second",
+    }
     with _bar() as bar:
         task = bar.add_task(f"{shown(path.name)}: reading", total=None)
 
@@ -365,24 +407,36 @@ def detect_with_bar(detector: Detector, path: Path) -> Report:
                 total=None if total is None else max(done, total),
             )
 
-        return detector.detect(path, progress=advance)
+        return detector.detect(path, progress=advance, every_second=every_second)
 
 
 def detected(
-    settings: DetectorSettings, files: Sequence[str], *, workers: int, cluster: str | None
+    settings: DetectorSettings,
+    files: Sequence[str],
+    *,
+    workers: int,
+    cluster: str | None,
+    detector: Detector | None = None,
 ) -> Iterator[tuple[str, Report | str]]:
     """(file, its report or the sentence why there is none), with a bar: by stage of each file, or
     of all files where other processes work on them.
+
+    detector: what `settings` opens, where it is open already. Without files it opens nothing.
     """
+    if not files:
+        return
+    # In any case here: what is wrong with the model is said once.
+    detector = detector or settings.open()
     if workers == 0 and cluster is None:
-        detector = settings.open()
         for path in files:
             try:
-                yield path, detect_with_bar(detector, Path(path))
+                yield (
+                    path,
+                    detect_with_bar(detector, Path(path), every_second=settings.every_second),
+                )
             except InputError as error:
                 yield path, str(error)
         return
-    settings.open()  # what is wrong with the model is said once, and here
     with _bar() as bar:
         task = bar.add_task("detecting", total=len(files))
         for path, found in detect_many(settings, files, workers=workers, cluster=cluster):
@@ -399,12 +453,41 @@ def print_report(report: Report) -> None:
         print(
             f"  {face_name(face.number)}, {float(seconds.min()):.1f}-{float(seconds.max()):.1f} s:"
             f" {face.verdict} ({face.prediction.probability:.3f})"
+            + (
+                ""
+                if face.prediction.raw is None
+                else f", before calibration {face.prediction.raw:.3f}"
+            )
         )
+        if face.interval is not None:
+            low, high = face.interval
+            print(f"    over its clips: {low:.3f} to {high:.3f}")
+        for reason in face.reasons:
+            print(f"    reason: {reason.text}")
         shots_s = face.prediction.shot_probabilities
         if len(shots_s) > 1:
             last, mean = float(shots_s[-1]), float(shots_s.mean())
             print(f"    {len(shots_s)} shots: last {last:.3f}, mean {mean:.3f}")
         for warning in face.warnings:
-            print(f"    note: {warning}")
+            print(f"    note: {shown(warning)}")
     for warning in report.warnings:
-        print(f"  note: {warning}")
+        print(f"  note: {shown(warning)}")
+
+
+def print_summary(results: Sequence[Mapping[str, Any]]) -> None:
+    """How many files got which verdict, and which could not be used; of entries of "results"."""
+    counts = dict.fromkeys(get_args(Verdict), 0)
+    failures = [result for result in results if "error" in result]
+    for result in results:
+        if "error" not in result:
+            counts[result["verdict"]] += 1
+    lines = {f"{len(results)} files": "", **{k: str(n) for k, n in counts.items()}}
+    lines["could not be used"] = str(len(failures))
+    widest = max(map(len, lines))
+    print()
+    for name, count in lines.items():
+        print(f"{name:<{widest}}  {count:>6}".rstrip())
+    for result in failures[:_LISTED]:
+        print(f"  {shown(result['path'])}")
+    if len(failures) > _LISTED:
+        print(f"  ... and {len(failures) - _LISTED} more")

@@ -3,15 +3,19 @@
 detector = Detector.load("runs/mine/model.safetensors")
 report = detector.detect("interview.mp4")
 print(report.verdict, report.probability)
+
+`Detector.load()` takes the model that came with the package, where one did.
 """
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,21 +23,37 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from fakestormer.errors import InputError, NoFaceError
+from fakestormer.errors import InputError, NoFaceError, SetupError
+from fakestormer.explain import quality
+from fakestormer.explain.every_second import score_every_second
+from fakestormer.explain.film import scene_of, write_overlay
+from fakestormer.explain.judging import SMALL_FACE_PX, Seen, judge
+from fakestormer.explain.report import face_name
 from fakestormer.files import sha256_of
 from fakestormer.model.network import VideoNetwork
-from fakestormer.prediction import REFERENCE_SIDE, PredictionConfig, predict_track, verdict
+from fakestormer.prediction import (
+    REFERENCE_SIDE,
+    Calibration,
+    PredictionConfig,
+    predict_track,
+)
 from fakestormer.recipes import Recipe
+from fakestormer.runtimes import ExportedNetwork, RuntimeName, open_runtime
 from fakestormer.training.checkpoint import load_model
 from fakestormer.types import Clip, FaceReport, FaceTrack, Report
 from fakestormer.video.clips import Sampling, read_clips
 from fakestormer.video.crop import crop_squares
+from fakestormer.video.cuts import CutDetector
 from fakestormer.video.decode import VideoInfo, probe, stream_frames
 from fakestormer.video.faces import FaceBackend, open_backend
 from fakestormer.video.tracking import find_tracks
 
-#: Below this face width (source pixels) blending traces are mostly gone; a warning says so.
-SMALL_FACE_PX = 64
+#: The model that is taken where none is named; absent in a package without weights.
+SHIPPED = Path(__file__).parent / "weights" / "fakestormer-compact.safetensors"
+NOTHING_SHIPPED = (
+    "this package comes without trained weights: name a model with --model (or FAKESTORMER_MODEL, "
+    "or Detector.load(PATH)), or train one with `fakestormer train VIDEOS --out RUN`"
+)
 
 #: (stage, frames done so far, frames in all as far as the container says)
 Progress = Callable[[str, int, int | None], None]
@@ -68,22 +88,30 @@ class Detector:
     @classmethod
     def load(
         cls,
-        model: str | Path,
+        model: str | Path | None = None,
         *,
         device: str = "cpu",
         backend: FaceBackend | None = None,
         prediction: PredictionConfig | None = None,
+        runtime: RuntimeName = "torch",
     ) -> Detector:
         """Load a trained model: a `.safetensors` file with its `.json` beside it, or their folder.
 
-        `prediction` replaces the recipe's own way of sampling and pooling; `backend` the face
-        backend (else the default one, with a warning in the report when the model was trained
-        with another). Raises InputError (what is wrong, which file, what to do) when the two files
-        are missing or do not fit, or when there is no such device.
+        None takes the one that came with the package. Weights in half precision become single.
+        `prediction` replaces the recipe's own way of sampling and pooling; a calibration in the
+        model's JSON holds for both. `backend` replaces the default face backend (with a warning in
+        the report when the model was trained with another). Raises InputError (what is wrong, which
+        file, what to do) when the two files are missing or do not fit, or when there is no such
+        device; SetupError when None is named and none came with the package.
+
+        `runtime`: what computes the network, on the CPU; see `runtimes.open_runtime`, also for what
+        it raises.
         """
-        path = Path(model)
-        if path.is_dir():
-            path = path / "model.safetensors"
+        if runtime != "torch" and device != "cpu":
+            raise InputError(
+                f"runtime '{runtime}' works on the CPU, not on device '{device}'; leave one out"
+            )
+        path = weights_file(model)
         network, document = load_model(path)
         try:
             recipe = Recipe.model_validate(document["recipe"])
@@ -94,6 +122,10 @@ class Detector:
                 f"{path.with_suffix('.json')}: its recipe does not fit this version of the program "
                 f"({field}: {first['msg']}); use the version that trained the model"
             ) from error
+        way = prediction or recipe.prediction
+        calibration = _calibration(document, path.with_suffix(".json"))
+        if calibration is not None:
+            way = way.model_copy(update={"calibration": calibration})
         try:
             network = network.to(device)
         except (AssertionError, RuntimeError) as error:  # torch's, for a device it does not have
@@ -102,14 +134,14 @@ class Detector:
                 f"device '{device}' cannot be used here ({reason}); choose another, e.g. cpu"
             ) from error
         return cls(
-            network,
+            open_runtime(runtime, network, path, document["weights_sha256"]),
             recipe,
             name=path.parent.name if path.name == "model.safetensors" else path.stem,
             weights_sha256=document["weights_sha256"],
             trained_with=document.get("face_backend"),
             licence=document.get("licence"),
             backend=backend,
-            prediction=prediction,
+            prediction=way,
         )
 
     def predicting(
@@ -157,6 +189,8 @@ class Detector:
         """
         backend = {"face_backend": self.backend.name} if faces else {}
         licence = {} if self.licence is None else {"licence": self.licence}
+        other = isinstance(self.network, ExportedNetwork)
+        runtime = {"runtime": self.network.runtime} if other else {}
         return {
             "name": self.name,
             "weights_sha256": self.weights_sha256,
@@ -164,69 +198,129 @@ class Detector:
             **backend,
             "fakestormer": version("fakestormer"),
             "torch": torch.__version__,
+            **runtime,
             "python": platform.python_version(),
             **licence,
         }
 
-    def detect(self, path: str | Path, *, progress: Progress | None = None) -> Report:
+    def detect(
+        self, path: str | Path, *, progress: Progress | None = None, every_second: bool = False
+    ) -> Report:
         """Follow and score every face of one video.
+
+        every_second: also score a clip in each second of every face, for its time line; verdict
+        and probability stay those of the sampled clips.
 
         Raises InputError when the file cannot be read as a video, NoFaceError when no face can
         be followed in it for at least two frames; both say so in one sentence.
         """
         file = Path(path)
         info = probe(file)
-        seen, last_seconds = 0, 0.0
+        tracking = self.recipe.tracking
+        watched = quality.Watched(
+            CutDetector(correlation=tracking.cut_correlation, colours=tracking.cut_colours)
+        )
 
         def counted(frames: Iterable[Indexed]) -> Iterator[Indexed]:
-            nonlocal seen, last_seconds
             for frame in frames:
-                seen, last_seconds = seen + 1, frame[1]
+                watched.see(frame[1], frame[2])
                 if progress is not None:
-                    progress("faces", seen, info.frame_count)
+                    progress("faces", len(watched.times), info.frame_count)
                 yield frame
 
         # The whole video, whatever the sampling: the box's path is smoothed along whole tracks,
         # and a face may appear after the first frames.
-        tracks = find_tracks(counted(stream_frames(file)), self.backend, self.recipe.tracking)
+        tracks = find_tracks(counted(stream_frames(file)), self.backend, tracking)
         if not tracks:
-            raise NoFaceError(_no_face(file, seen))
+            raise NoFaceError(_no_face(file, len(watched.times)))
+        bits = quality.bits_per_pixel(info)
+        compressed = bits is not None and bits < quality.TOO_FEW_BITS
         faces = []
         for done, track in enumerate(tracks, start=1):
-            faces.append(self._score(file, track))
+            faces.append(self._score(file, track, compressed=compressed))
             if progress is not None:
                 progress("scores", done, len(tracks))
         decisive = self._decisive(faces, tracks)
+        if every_second:
+            told = None if progress is None else partial(progress, "seconds")
+            found = score_every_second(
+                file, tracks, self.network, self.prediction, self.recipe.crop, progress=told
+            )
+            faces = [replace(face, every_second=found[face.number]) for face in faces]
+            decisive = next(face for face in faces if face.number == decisive.number)
         probability = decisive.prediction.probability
+        tags = quality.container_tags(file)
         return Report(
             path=str(path),
             sha256=sha256_of(file),
             probability=probability,
-            verdict=verdict(probability, self.prediction),
+            verdict=decisive.verdict,
             face_number=decisive.number,
             faces=tuple(faces),
-            warnings=self._video_warnings(info, seen, last_seconds),
-            video=info.as_json() | {"frames_decoded": seen},
+            warnings=(
+                *self._video_warnings(info, len(watched.times), watched.times[-1]),
+                *_other_faces(decisive, faces),
+                *watched.warnings(),
+                *quality.compression_warnings(bits, info.codec),
+                *quality.rewriting_warnings(tags),
+            ),
+            video=info.as_json()
+            | {"frames_decoded": len(watched.times)}
+            | {"bits_per_pixel": None if bits is None else round(bits, 4)}
+            | watched.facts()
+            | {"tags": tags},
             model=dict(self.fingerprint()),
-            settings=self.prediction.model_dump(mode="json")
-            | {"clip_length": self.network.config.frames},
+            settings=self.settings(every_second=every_second),
+            scene=scene_of(file, decisive),
         )
 
-    def _score(self, file: Path, track: FaceTrack) -> FaceReport:
+    def settings(self, *, every_second: bool = False) -> dict[str, Any]:
+        """How clips are sampled and pooled, as reports have it.
+
+        With a calibration also the score that the threshold is: single clips are not calibrated
+        and can be compared with that alone.
+        """
+        settings = self.prediction.model_dump(mode="json")
+        settings["clip_length"] = self.network.config.frames
+        calibration = self.prediction.calibration
+        if calibration is not None:
+            settings["raw_threshold"] = calibration.score_at(self.prediction.threshold)
+        if every_second:
+            settings["every_second"] = True
+        return settings
+
+    def _score(self, file: Path, track: FaceTrack, *, compressed: bool) -> FaceReport:
         squares_t3 = crop_squares(track, self.recipe.crop)
 
         def read(positions_ct: np.ndarray) -> list[Clip]:
             return read_clips(file, track, positions_ct, self.recipe.crop, squares=squares_t3)
 
         prediction, crops = predict_track(self.network, len(track), read, self.prediction)
+        boxes = self._shown_boxes(squares_t3, track, prediction.indices)
+        width = float((track.boxes[:, 2] - track.boxes[:, 0]).median())
+        seen = Seen(width=width, frames=len(track), compressed=compressed)
+        judged = judge(prediction, self.prediction, seen, self.network.config.frames)
         return FaceReport(
             number=track.number,
-            verdict=verdict(prediction.probability, self.prediction),
+            verdict=judged.verdict,
             prediction=prediction,
             crops=crops,
-            boxes=self._shown_boxes(squares_t3, track, prediction.indices),
-            warnings=self._face_warnings(track),
+            boxes=boxes,
+            warnings=(*self._face_warnings(track, width), *quality.blur_warnings(crops, boxes)),
+            interval=judged.interval,
+            reasons=judged.reasons,
+            first_frame=int(track.indices[0]),
+            squares=squares_t3,
         )
+
+    def write_overlay(self, report: Report, folder: Path) -> Path:
+        """Write the video of a report with boxes, numbers, scores and heat maps drawn into it.
+
+        The file lies beside the report's page, and its path is returned. Scores every frame of
+        every face anew, so it takes longer than detection. Raises InputError when the video has
+        changed or the file cannot be written.
+        """
+        return write_overlay(report, folder, self.network, self.prediction, self.recipe.crop)
 
     def _shown_boxes(self, squares_t3: Tensor, track: FaceTrack, indices_ct: Tensor) -> Tensor:
         """What the network saw of each frame, as boxes (C, T, 4) in source pixels."""
@@ -235,14 +329,15 @@ class Detector:
         return torch.stack([cx - half, cy - half, cx + half, cy + half], dim=-1).float()
 
     def _decisive(self, faces: list[FaceReport], tracks: list[FaceTrack]) -> FaceReport:
-        """The face the video's verdict rests on: the highest score among those seen for long.
+        """The face the video's verdict rests on: the highest score among those seen for long,
+        of those that are likely fake where there are any (a higher score may say too little).
 
         One manipulated face makes a manipulated video, but a face that flits by is scored from
         few frames and does not decide over faces that were seen throughout.
         """
         enough = self.prediction.largest_share * max(len(track) for track in tracks)
         lasting = [face for face, track in zip(faces, tracks, strict=True) if len(track) >= enough]
-        return max(lasting, key=lambda face: face.prediction.probability)
+        return max(lasting, key=lambda face: (face.verdict == "likely fake", face.prediction.score))
 
     def _video_warnings(self, info: VideoInfo, seen: int, last_seconds: float) -> tuple[str, ...]:
         warnings = []
@@ -266,11 +361,17 @@ class Detector:
                 f"found by {self.backend.name}: they are cropped a little differently, and the "
                 "score may be off."
             )
+        calibration = self.prediction.calibration
+        if calibration is not None and not calibration.fits(self.prediction):
+            warnings.append(
+                f"The probability was calibrated for sampling {calibration.sampling}, shots "
+                f"{calibration.shots}, and here it is {self.prediction.sampling}, "
+                f"{self.prediction.shots}: it may be too high or too low."
+            )
         return tuple(warnings)
 
-    def _face_warnings(self, track: FaceTrack) -> tuple[str, ...]:
+    def _face_warnings(self, track: FaceTrack, width: float) -> tuple[str, ...]:
         warnings = []
-        width = float((track.boxes[:, 2] - track.boxes[:, 0]).median())
         if width < SMALL_FACE_PX:
             warnings.append(
                 f"The face is only {width:.0f} pixels wide; traces of blending need about "
@@ -283,6 +384,44 @@ class Detector:
                 "clip; the last frame was repeated, so this score says little."
             )
         return tuple(warnings)
+
+
+def weights_file(model: str | Path | None) -> Path:
+    """The `.safetensors` file that is meant by a model's name: itself, or in a folder of that name.
+
+    Raises SetupError when None is named and none came with the package.
+    """
+    if model is None:
+        if not SHIPPED.is_file():
+            raise SetupError(NOTHING_SHIPPED)
+        return SHIPPED
+    path = Path(model)
+    return path / "model.safetensors" if path.is_dir() else path
+
+
+def _calibration(document: dict[str, Any], described: Path) -> Calibration | None:
+    """What `fakestormer calibrate` wrote into a model's JSON, if it did."""
+    content = document.get("calibration")
+    if content is None:
+        return None
+    try:
+        known = {name: content[name] for name in Calibration.model_fields if name in content}
+        return Calibration.model_validate(known)
+    except (TypeError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise InputError(
+            f"{described}: its calibration cannot be used ({reason}); run `fakestormer calibrate` "
+            "again, or take the entry out"
+        ) from error
+
+
+def _other_faces(decisive: FaceReport, faces: list[FaceReport]) -> list[str]:
+    """That a verdict of nothing found does not cover faces that could not be judged."""
+    unjudged = [face_name(face.number) for face in faces if face.verdict == "inconclusive"]
+    if decisive.verdict != "no manipulation found" or not unjudged:
+        return []
+    names = ", ".join(unjudged[:5]) + (", ..." if len(unjudged) > 5 else "")
+    return [f"The verdict does not cover every face: inconclusive remained {names}."]
 
 
 def _no_face(file: Path, frames: int) -> str:

@@ -12,54 +12,48 @@ from __future__ import annotations
 
 import io
 import json
-import logging
-import math
-import os
-import secrets
-import shutil
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch import Tensor
+from torch.export import ExportedProgram
 
 from fakestormer.detector import Detector
-from fakestormer.errors import InputError, SetupError
-from fakestormer.files import PARTIAL, sha256_of
-from fakestormer.model.network import VideoNetwork
+from fakestormer.errors import InputError
+from fakestormer.files import place, sha256_of, staging, writing
+from fakestormer.program import (
+    BATCH,
+    INPUT,
+    TOLERANCE,
+    ByName,
+    Numbers,
+    Run,
+    program_of,
+    random_frames,
+    relative_error,
+    require_onnx,
+    run_onnx,
+    run_torch,
+    write_onnx,
+)
 from fakestormer.training.checkpoint import code_version
 
-#: What the input is called, and its axis of clips.
-INPUT, BATCH = "frames", "batch"
 #: The extra file in a .pt2 that holds the metadata.
 PT2_METADATA = "fakestormer.json"
-#: The largest error that is let through, as `Exported.errors` counts it.
-TOLERANCE = 1e-4
 #: Layout of the metadata.
 FORMAT = 1
-
-_EXAMPLE_CLIPS = 2  # of 0 or 1 the exporter believes that they never change
-_CHECKED_CLIPS = (1, 3)
-#: A protobuf file ends at 2 GiB; weights beyond this go to a file of their own.
-_SINGLE_FILE_BYTES = 1536 * 2**20
-
-#: Outputs by name.
-Numbers = dict[str, Tensor]
-#: Frames uint8 (B, T, 3, H, W) -> outputs.
-Run = Callable[[Tensor], Numbers]
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
     """One export. files: itself first, then those that belong beside it.
 
-    shapes: of the outputs, e.g. {"logit": ("batch",)}. errors: of each output, the largest
-    difference from torch, divided by the largest value where that is above 1.
+    shapes: of the outputs, e.g. {"logit": ("batch",)}. errors: of each output, its
+    `relative_error` from torch.
     """
 
     files: tuple[Path, ...]
@@ -86,28 +80,28 @@ def export(
         raise ValueError("export: name a file for onnx, for pt2, or for both")
     targets = [_target(Path(path), suffix) for path, suffix in wanted]
     if onnx:
-        _require_onnx()
+        require_onnx()
     detector = Detector.load(model)
     metadata = describe(detector)
-    named = _ByName(detector.network).eval()
-    answers = [(frames, _run_torch(named)(frames)) for frames in _checks(detector.network)]
+    named = ByName(detector.network).eval()
+    answers = [(frames, run_torch(named)(frames)) for frames in random_frames(detector.network)]
     _require_finite(str(model), answers)
     shapes = {name: (BATCH, *y.shape[1:]) for name, y in answers[0][1].items()}
     with ExitStack() as stack:
-        folders = [stack.enter_context(_staging(target)) for target in targets]
-        program = _program(named)
+        folders = [stack.enter_context(staging(target)) for target in targets]
+        program = program_of(named)
         errors = []
         for target, folder in zip(targets, folders, strict=True):
             write, open_ = _KINDS[target.suffix]
             staged = folder / target.name
-            with _writing(target):
+            with writing(target):
                 write(program, staged, metadata, tuple(shapes))
             errors.append(_compare(target, open_(staged), answers))
             if target.suffix == ".onnx":
                 beside = metadata | {"sha256": sha256_of(staged), "errors": errors[-1]}
-                with _writing(target):
+                with writing(target):
                     _metadata_path(staged).write_text(json.dumps(beside, indent=2) + "\n")
-        placed = [_place(folder, target) for target, folder in zip(targets, folders, strict=True)]
+        placed = [place(folder, target) for target, folder in zip(targets, folders, strict=True)]
     return tuple(
         Exported(files, shapes, errors_) for files, errors_ in zip(placed, errors, strict=True)
     )
@@ -143,65 +137,6 @@ def describe(detector: Detector) -> dict[str, Any]:
     return document
 
 
-class _ByName(nn.Module):
-    """The network with its outputs in a dictionary, without those that it lacks.
-
-    Exporters know dictionaries of tensors, but not Outputs.
-    """
-
-    def __init__(self, network: VideoNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, frames: Tensor) -> Numbers:
-        outputs = self.network(frames)
-        named = {
-            "logit": outputs.logit,
-            "derivative": outputs.derivative,
-            "frame_logits": outputs.frame_logits,
-        }
-        return {name: tensor for name, tensor in named.items() if tensor is not None}
-
-
-def _program(named: _ByName) -> ExportedProgram:
-    """The network as a graph that takes any number of clips."""
-    c = named.network.config
-    size = (_EXAMPLE_CLIPS, c.frames, 3, c.image_size, c.image_size)
-    program = torch.export.export(
-        named,
-        (torch.zeros(size, dtype=torch.uint8),),
-        dynamic_shapes={INPUT: {0: Dim(BATCH, min=1)}},
-    )
-    for node in program.graph.nodes:
-        # Where this program lies on this machine is nobody's business.
-        node.meta.pop("stack_trace", None)
-    return program
-
-
-def _write_onnx(
-    program: ExportedProgram, path: Path, metadata: Mapping[str, Any], outputs: Sequence[str]
-) -> None:
-    """Text goes into ONNX's metadata as it is, everything else as JSON."""
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-
-    with _without_remarks():
-        exported = torch.onnx.export(
-            program,
-            dynamic_shapes={INPUT: {0: BATCH}},
-            input_names=[INPUT],
-            output_names=outputs,
-            dynamo=True,
-            verbose=False,
-        )
-    assert exported is not None, "only the exporter before dynamo returns nothing"
-    # What each node was in torch: for a small network four times the size of all the rest.
-    ClearMetadataAndDocStringPass()(exported.model)
-    for name, value in metadata.items():
-        exported.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value)
-    weights = sum(p.numel() * p.element_size() for p in program.state_dict.values())
-    exported.save(path, external_data=weights > _SINGLE_FILE_BYTES)
-
-
 def _write_pt2(
     program: ExportedProgram, path: Path, metadata: Mapping[str, Any], outputs: Sequence[str]
 ) -> None:
@@ -212,31 +147,6 @@ def _write_pt2(
         program, content, extra_files={PT2_METADATA: json.dumps(dict(metadata), indent=2)}
     )
     path.write_bytes(content.getbuffer())
-
-
-def _run_torch(named: _ByName) -> Run:
-    def run(frames_btchw: Tensor) -> Numbers:
-        with torch.inference_mode():
-            numbers: Numbers = named(frames_btchw)
-        return numbers
-
-    return run
-
-
-def _run_onnx(path: Path) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors: it warns of devices that it does not find
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-
-    def run(frames_btchw: Tensor) -> Numbers:
-        arrays = session.run(names, {INPUT: frames_btchw.numpy()})
-        return {name: torch.from_numpy(y) for name, y in zip(names, arrays, strict=True)}
-
-    return run
 
 
 def _run_pt2(path: Path) -> Run:
@@ -252,17 +162,9 @@ def _run_pt2(path: Path) -> Run:
 
 _Write = Callable[[ExportedProgram, Path, Mapping[str, Any], Sequence[str]], None]
 _KINDS: Mapping[str, tuple[_Write, Callable[[Path], Run]]] = {
-    ".onnx": (_write_onnx, _run_onnx),
+    ".onnx": (write_onnx, run_onnx),
     ".pt2": (_write_pt2, _run_pt2),
 }
-
-
-def _checks(network: VideoNetwork) -> Iterator[Tensor]:
-    """Random frames, the same every time."""
-    c, generator = network.config, torch.Generator().manual_seed(0)
-    for clips in _CHECKED_CLIPS:
-        size = (clips, c.frames, 3, c.image_size, c.image_size)
-        yield torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
 
 
 def _require_finite(model: str, answers: Sequence[tuple[Tensor, Numbers]]) -> None:
@@ -281,7 +183,7 @@ def _compare(target: Path, run: Run, answers: Sequence[tuple[Tensor, Numbers]]) 
     for frames, expected in answers:
         found = run(frames)
         for name, wanted in expected.items():
-            error = _error(found.get(name), wanted)
+            error = relative_error(found.get(name), wanted)
             errors[name] = max(errors.get(name, 0.0), error)
     worst = max(errors, key=lambda name: errors[name])
     if errors[worst] > TOLERANCE:
@@ -291,25 +193,6 @@ def _compare(target: Path, run: Run, answers: Sequence[tuple[Tensor, Numbers]]) 
             f"{TOLERANCE:.0e} is allowed; use the versions of constraints.txt"
         )
     return errors
-
-
-def _error(found: Tensor | None, wanted: Tensor) -> float:
-    if found is None or found.shape != wanted.shape:
-        return math.inf
-    error = float((found - wanted).abs().max() / wanted.abs().max().clamp_min(1.0))
-    return math.inf if math.isnan(error) else error
-
-
-def _require_onnx() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            "exporting as ONNX needs onnx, onnxscript and onnxruntime: install them with "
-            "`pip install 'fakestormer[export]'`"
-        ) from error
 
 
 def _target(path: Path, suffix: str) -> Path:
@@ -337,59 +220,3 @@ def _metadata_path(path: Path) -> Path:
 def _weights_path(path: Path) -> Path:
     # The name that the exporter gives it.
     return path.with_name(f"{path.name}.data")
-
-
-@contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """A fresh folder beside the target, gone afterwards, as are folders made on the way if empty.
-
-    Files get their final names in it, because a .onnx names the file of its weights.
-    """
-    folder = target.parent / f".{secrets.token_hex(8)}{PARTIAL}"
-    made: list[Path] = []
-    try:
-        with _writing(target):
-            made += [parent for parent in folder.parents if not parent.exists()]
-            folder.mkdir(parents=True)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        for parent in made:
-            with suppress(OSError):
-                parent.rmdir()
-
-
-@contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{target}: cannot be written ({error.strerror}); choose another place"
-        ) from error
-
-
-def _place(folder: Path, target: Path) -> tuple[Path, ...]:
-    """Move a staged export to its place, the file itself last, so that it is never alone."""
-    staged = sorted(folder.iterdir(), key=lambda file: file.name == target.name)
-    with _writing(target):
-        for file in staged:
-            with file.open("rb") as content:
-                os.fsync(content.fileno())
-            file.replace(target.with_name(file.name))
-    return tuple(target.with_name(file.name) for file in reversed(staged))
-
-
-@contextmanager
-def _without_remarks() -> Iterator[None]:
-    """Without what the exporter says of torchvision's operators, which no network here has."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            # Of torch about itself.
-            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-            yield
-    finally:
-        logger.setLevel(level)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fakestormer.errors import InputError
@@ -38,3 +41,49 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def staging(target: Path) -> Iterator[Path]:
+    """A fresh folder beside the target, gone afterwards, as are folders made on the way if empty.
+
+    For files that belong together: they get their final names in it (a .onnx names the file of
+    its weights) and `place` moves them.
+    """
+    folder = target.parent / f".{secrets.token_hex(8)}{PARTIAL}"
+    made: list[Path] = []
+    try:
+        with writing(target):
+            made += [parent for parent in folder.parents if not parent.exists()]
+            folder.mkdir(parents=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Within: what goes wrong with files is an InputError that names the target."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{target}: cannot be written ({error.strerror}); choose another place"
+        ) from error
+
+
+def place(folder: Path, target: Path) -> tuple[Path, ...]:
+    """Move staged files to the target's folder, the target last, so that it is never alone.
+
+    Returns where they are, the target first.
+    """
+    staged = sorted(folder.iterdir(), key=lambda file: file.name == target.name)
+    with writing(target):
+        for file in staged:
+            with file.open("rb") as content:
+                os.fsync(content.fileno())
+            file.replace(target.with_name(file.name))
+    return tuple(target.with_name(file.name) for file in reversed(staged))

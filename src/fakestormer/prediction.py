@@ -1,6 +1,7 @@
 """From stored clips to a track's score: the one path that evaluation and detection use.
 
-clips (u8[T,3,S,S] each) -> test margin cut -> network -> clip probabilities -> track probability
+clips (u8[T,3,S,S] each) -> test margin cut -> network -> clip probabilities -> track score
+    -> calibration, where the model has one -> track probability
 
 Several shots (paper 6.6): after each shot the patches where h sees most change are hidden in all
 frames, on top of those hidden before, and the clip is judged again.
@@ -8,12 +9,20 @@ frames, on top of those hidden before, and the clip is judged again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor
 
 from fakestormer.errors import InputError
@@ -25,6 +34,70 @@ from fakestormer.video.clips import Sampling, sample_clips
 
 #: The stored crop side that `PredictionConfig.margin` is given for.
 REFERENCE_SIDE = 256
+#: Scores are kept this far from 0 and 1 where their logit is taken.
+_LEAST = 1e-15
+
+
+class Calibration(BaseModel):
+    """Score of a track -> how often videos with such a score are fake, where half of them are.
+
+    "temperature" and "platt" give sigmoid(slope * logit(score) + offset) and keep every ranking;
+    "isotonic" joins its knots (score, probability) by straight lines and can make scores equal.
+    Fitted on tracks' scores (`evaluation.calibration`), so it says nothing about single clips.
+    sampling, shots, shot_score: how those scores were made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    method: Literal["temperature", "platt", "isotonic"]
+    slope: float = Field(default=1.0, gt=0, description="1 / temperature")
+    offset: float = 0.0
+    knots: tuple[tuple[float, float], ...] = ()
+    sampling: Sampling = "windows"
+    shots: int = Field(default=1, ge=1)
+    shot_score: Literal["last", "mean"] = "last"
+
+    @model_validator(mode="after")
+    def _is_monotone(self) -> Self:
+        if (self.method == "isotonic") != bool(self.knots):
+            raise ValueError("knots belong to isotonic calibration, and it needs some")
+        if self.method == "temperature" and self.offset != 0:
+            raise ValueError("a temperature alone has no offset")
+        scores, probabilities = [k[0] for k in self.knots], [k[1] for k in self.knots]
+        if scores != sorted(set(scores)) or probabilities != sorted(probabilities):
+            raise ValueError("knots must rise")
+        if any(not 0 <= value <= 1 for value in scores + probabilities):
+            raise ValueError("knots lie between 0 and 1")
+        return self
+
+    def probability(self, score: float) -> float:
+        """The calibrated probability of a track's score; both in [0, 1].
+
+        # platt, slope 0.5, offset -1: score 0.9 -> sigmoid(0.5 * 2.197 - 1) = 0.525
+        """
+        if self.method == "isotonic":
+            return float(np.interp(score, [k[0] for k in self.knots], [k[1] for k in self.knots]))
+        return _sigmoid(self.slope * _logit(score) + self.offset)
+
+    def score_at(self, probability: float) -> float:
+        """The lowest score that is given at least this probability; 1 where none is."""
+        if self.method != "isotonic":
+            return _sigmoid((_logit(probability) - self.offset) / self.slope)
+        scores, probabilities = (np.array(values) for values in zip(*self.knots, strict=True))
+        if probability <= probabilities[0]:
+            return 0.0
+        if probability > probabilities[-1]:
+            return 1.0
+        after = int(np.searchsorted(probabilities, probability, "left"))
+        rise = probabilities[after] - probabilities[after - 1]
+        share = (probability - probabilities[after - 1]) / rise
+        return float(scores[after - 1] + share * (scores[after] - scores[after - 1]))
+
+    def fits(self, config: PredictionConfig) -> bool:
+        """Whether scores are made as those that it was fitted on."""
+        return (self.sampling, self.shots) == (config.sampling, config.shots) and (
+            config.shots == 1 or self.shot_score == config.shot_score
+        )
 
 
 class PredictionConfig(BaseModel):
@@ -62,6 +135,18 @@ class PredictionConfig(BaseModel):
         description="faces seen in fewer frames than this share of the longest track's do not "
         "decide the video's verdict",
     )
+    calibration: Calibration | None = Field(
+        default=None,
+        description="of the weights, not of the recipe: `Detector.load` takes it from their JSON",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_calibration(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """Recipes and settings that know of no calibration read as they always did."""
+        content = handler(self)
+        if content.get("calibration", 0) is None:
+            del content["calibration"]
+        return content
 
 
 def network_input(frames: Tensor, *, margin: float, size: int) -> Tensor:
@@ -74,6 +159,18 @@ def pool(logits: Tensor, pooling: Literal["probability", "logit"]) -> float:
     logits = logits.double()
     pooled = logits.sigmoid().mean() if pooling == "probability" else logits.mean().sigmoid()
     return float(pooled)
+
+
+def _logit(probability: float) -> float:
+    inner = min(max(probability, _LEAST), 1 - _LEAST)
+    return math.log(inner) - math.log1p(-inner)
+
+
+def _sigmoid(logit: float) -> float:
+    # Of the two forms the one whose exponential cannot overflow.
+    if logit < 0:
+        return math.exp(logit) / (1 + math.exp(logit))
+    return 1 / (1 + math.exp(-logit))
 
 
 def verdict(probability: float, config: PredictionConfig) -> Verdict:
@@ -93,10 +190,11 @@ def predict_clips(
     """Score the clips of one track.
 
     Returns the Prediction and the crops exactly as the network saw them first, uint8 (C, T, 3, H,
-    W). Frame scores and D~ are those of the first shot, which sees the whole face. The network is
-    put into evaluation mode; the result does not depend on `batch_size` beyond rounding. Raises
-    ValueError without clips, or when a clip's length is not the network's T; InputError when
-    several shots are asked of a network without h.
+    W). Frame scores and D~ are those of the first shot, which sees the whole face. The track's
+    probability is calibrated where `config` has a calibration; those of clips and shots are not,
+    because it was fitted on tracks. The network is put into evaluation mode; the result does not
+    depend on `batch_size` beyond rounding. Raises ValueError without clips, or when a clip's length
+    is not the network's T; InputError when several shots are asked of a network without h.
     """
     if not clips:
         raise ValueError("predict_clips: no clips; a track needs at least one")
@@ -105,7 +203,7 @@ def predict_clips(
         if len(clip) != length:
             raise ValueError(f"{clip.source}: expected clips of {length} frames, got {len(clip)}")
     network.eval()
-    device = next(network.parameters()).device
+    device = network.pixel_scale.device
     crops_cthw = torch.stack(
         [
             network_input(clip.frames, margin=config.margin, size=network.config.image_size)
@@ -119,8 +217,11 @@ def predict_clips(
     logits_cs = torch.cat([logits for logits, _ in batches])
     outputs = [first for _, first in batches]
     counted_cs = logits_cs if config.shot_score == "mean" else logits_cs[:, -1:]
+    score = pool(counted_cs, config.pooling)
+    calibration = config.calibration
     prediction = Prediction(
-        probability=pool(counted_cs, config.pooling),
+        probability=score if calibration is None else calibration.probability(score),
+        raw=None if calibration is None else score,
         clip_probabilities=torch.tensor([pool(shots, config.pooling) for shots in counted_cs]),
         shot_probabilities=torch.tensor([pool(clips, config.pooling) for clips in logits_cs.T]),
         frame_scores=_joined([o.frame_logits for o in outputs], torch.sigmoid),

@@ -242,9 +242,10 @@ class Losses:
 class Prediction:
     """The network's answer for one face track: C clips of T frames.
 
-    probability: of "fake", the track's score. clip_probabilities: float32 (C,).
+    probability: of "fake", the track's score, calibrated where the model is. raw: the score before
+    that; None where it is not. clip_probabilities: float32 (C,), never calibrated.
     shot_probabilities: float32 (S,), the track's score by each of S shots alone (paper 6.6), 1 as a
-    rule.
+    rule; never calibrated.
     frame_scores: float32 (C, T), sigmoid of g, None for a network without g. derivative: float32
     (C, T, G, G), D~, None without h.
     indices: int64 (C, T) and pts_seconds: float64 (C, T), of every frame used.
@@ -257,8 +258,14 @@ class Prediction:
     derivative: Tensor | None
     indices: Tensor
     pts_seconds: Tensor
+    raw: float | None = None
 
     __repr__ = _describe
+
+    @property
+    def score(self) -> float:
+        """What the network said: `raw`, or `probability` where nothing was calibrated."""
+        return self.probability if self.raw is None else self.raw
 
     def __post_init__(self) -> None:
         _check(
@@ -270,11 +277,69 @@ class Prediction:
             indices=("C T", torch.int64),
             pts_seconds=("C T", torch.float64),
         )
-        if not 0.0 <= self.probability <= 1.0:
-            raise ValueError(f"Prediction.probability: expected [0, 1], got {self.probability}")
+        for name, value in (("probability", self.probability), ("raw", self.score)):
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"Prediction.{name}: expected [0, 1], got {value}")
 
 
 Verdict = Literal["likely fake", "no manipulation found", "inconclusive"]
+
+ReasonCode = Literal[
+    "near_threshold",
+    "clips_disagree",
+    "shots_disagree",
+    "face_too_small",
+    "too_few_frames",
+    "strong_compression",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a verdict is "inconclusive": for machines, and as a full sentence."""
+
+    code: ReasonCode
+    text: str
+
+
+def _check_interval(name: str, interval: tuple[float, float] | None) -> None:
+    if interval is not None and not 0.0 <= interval[0] <= interval[1] <= 1.0:
+        raise ValueError(f"{name}.interval: expected 0 <= low <= high <= 1, got {interval}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EverySecond:
+    """One clip in each second that shows a face: where it begins, and its score.
+
+    seconds: float64 (M,), rising. probabilities: float32 (M,), never calibrated.
+    """
+
+    seconds: Tensor
+    probabilities: Tensor
+
+    __repr__ = _describe
+
+    def __post_init__(self) -> None:
+        _check(self, seconds=("M", torch.float64), probabilities=("M", torch.float32))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scene:
+    """A whole frame of the video, made smaller, for people to look at.
+
+    picture: uint8 (3, H, W). scale: its pixels per source pixel. clip, frame: which frame it is of
+    the face that the verdict rests on.
+    """
+
+    picture: Tensor
+    scale: float
+    clip: int
+    frame: int
+
+    __repr__ = _describe
+
+    def __post_init__(self) -> None:
+        _check(self, picture=("3 H W", torch.uint8))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -282,7 +347,11 @@ class FaceReport:
     """What is said about one face of a video.
 
     crops: uint8 (C, T, 3, H, W), exactly what the network saw. boxes: float32 (C, T, 4), the
-    square that each crop shows, source pixels. warnings: full sentences.
+    square that each crop shows, source pixels. warnings: full sentences. interval: of the
+    probability over the clips, (low, high); None where there is one clip. reasons: why the verdict
+    is "inconclusive", else empty. first_frame: where in the video the face is followed from, and
+    squares: float32 (N, 3), (cx, cy, side) of its crop in each frame from there on, source pixels.
+    every_second: where it was asked for.
     """
 
     number: int
@@ -291,11 +360,24 @@ class FaceReport:
     crops: Tensor
     boxes: Tensor
     warnings: tuple[str, ...] = ()
+    interval: tuple[float, float] | None = None
+    reasons: tuple[Reason, ...] = ()
+    first_frame: int = 0
+    squares: Tensor | None = None
+    every_second: EverySecond | None = None
 
     __repr__ = _describe
 
     def __post_init__(self) -> None:
-        _check(self, crops=("C T 3 H W", torch.uint8), boxes=("C T 4", torch.float32))
+        _check(
+            self,
+            crops=("C T 3 H W", torch.uint8),
+            boxes=("C T 4", torch.float32),
+            squares=("?N 3", torch.float32),
+        )
+        _check_interval("FaceReport", self.interval)
+        if self.reasons and self.verdict != "inconclusive":
+            raise ValueError(f"FaceReport.reasons: {self.verdict!r} needs none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -305,7 +387,8 @@ class Report:
     probability: of the face the verdict rests on (`face_number`); None when nothing could be
     scored, in which case verdict is "inconclusive". sha256: of the input file. video: facts
     about the file (container, codec, size, rate), model: name, weights hash, recipe, versions;
-    settings: how clips were sampled. The three are JSON-able and printed as they are.
+    settings: how clips were sampled. The three are JSON-able and printed as they are. interval and
+    reasons: of the face that the verdict rests on. scene: of it, too.
     """
 
     path: str
@@ -318,5 +401,19 @@ class Report:
     video: dict[str, Any]
     model: dict[str, Any]
     settings: dict[str, Any]
+    scene: Scene | None = None
 
     __repr__ = _describe
+
+    @property
+    def decisive(self) -> FaceReport | None:
+        """The face that the verdict rests on."""
+        return next((face for face in self.faces if face.number == self.face_number), None)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        return None if self.decisive is None else self.decisive.interval
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        return () if self.decisive is None else self.decisive.reasons

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fakestormer.errors import InputError
-from fakestormer.video import seek
+from fakestormer.video import decode, seek
 from fakestormer.video.decode import probe, stream_frames, stream_frames_at
 
 # (suffix, codec, pixel format, encoder options)
@@ -369,3 +369,38 @@ def test_indices_that_cannot_be_are_refused(tmp_path, make_video, numbered_frame
     with pytest.raises(ValueError, match="count from 0"):
         list(stream_frames_at(path, [-1]))
     assert list(stream_frames_at(path, [])) == []
+
+
+def test_a_reader_goes_on_where_it_stopped(
+    tmp_path, make_video, numbered_frames, read_number, monkeypatch
+):
+    # A transport stream cannot be sought in.
+    path = make_video(numbered_frames(120), tmp_path / "v.ts", options={"g": "10", "bf": "0"})
+    opened = []
+    real = decode.open_video
+    monkeypatch.setattr(decode, "open_video", lambda p: opened.append(p) or real(p))
+    with decode.FrameReader(path) as reader:
+        got = [
+            [read_number(rgb) for _, _, rgb in reader.at(wanted)]
+            for wanted in ([2, 7], [8, 30], [70, 110], [90, 111])
+        ]
+        with pytest.raises(InputError, match="ends before frame 300"):
+            list(reader.at([119, 300]))
+
+    assert got == [[2, 7], [8, 30], [70, 110], [90, 111]]
+    assert len(opened) == 2  # only what lay before 110 had to be decoded anew
+
+
+def test_the_packets_of_a_file_are_read_once_until_it_changes(
+    tmp_path, make_video, numbered_frames, read_number, monkeypatch
+):
+    path = make_video(numbered_frames(100), tmp_path / "v.mp4", options={"g": "10"})
+    read = []
+    real = seek._read_table
+    monkeypatch.setattr(seek, "_read_table", lambda p: read.append(p) or real(p))
+    for _ in range(2):
+        assert [read_number(rgb) for _, _, rgb in stream_frames_at(path, [3, 90])] == [3, 90]
+    assert len(read) == 1
+    make_video(numbered_frames(100)[::-1], path, options={"g": "10"})
+    assert [read_number(rgb) for _, _, rgb in stream_frames_at(path, [3, 90])] == [96, 9]
+    assert len(read) == 2

@@ -11,7 +11,9 @@ from __future__ import annotations
 import sys
 
 # Importing a module of commands adds them to the application, in this order.
-from fakestormer.cli import models, data, training, judging, evaluating  # isort: skip  # noqa: F401
+from fakestormer.cli import (  # isort: skip  # noqa: F401
+    models, data, training, judging, serving, evaluating, shipping,
+)  # fmt: skip
 from fakestormer.cli.options import ExitCode, app, say
 
 __all__ = ["ExitCode", "app", "main"]

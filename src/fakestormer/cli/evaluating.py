@@ -11,12 +11,14 @@ from fakestormer.cli.options import (
     Assignments,
     ExitCode,
     Faces,
+    Model,
     RecipeName,
     SamplingName,
     Shots,
     ShotScore,
     app,
     backend_of,
+    model_of,
     one_of,
     recipe_of,
     require_folder,
@@ -52,15 +54,13 @@ def pseudo_fakes(
 
 @app.command()
 def evaluate(
-    model: Annotated[
-        Path, typer.Option(envvar="FAKESTORMER_MODEL", help="a model: .safetensors or its folder")
-    ],
     data: Annotated[
         list[str], typer.Option(help="a store of real and fake videos, or NAME=STORE; repeatable")
     ],
     folder: Annotated[
         Path, typer.Option("--out", help="for evaluation.json, .md, .html, scores.csv and plots")
     ],
+    model: Model = None,
     split: SplitName = "test",
     sampling: Annotated[
         str | None,
@@ -79,8 +79,9 @@ def evaluate(
         list[int] | None, typer.Option(min=1, max=5, help="of the corruptions; else all five")
     ] = None,
     corrupt: Annotated[
-        str, typer.Option(help="frames (before faces are found), or crops (faster, not the same)")
-    ] = "frames",
+        str | None,
+        typer.Option(help="frames (if not said; before faces are found), or crops (not the same)"),
+    ] = None,
     root: Annotated[
         list[str] | None,
         typer.Option(help="NAME=FOLDER: where the videos of a store are now; repeatable"),
@@ -103,7 +104,8 @@ def evaluate(
     from fakestormer.evaluation.results import markdown
 
     require_folder(folder, "--out")
-    detector = Detector.load(model, device=device).predicting(
+    weights = model_of(model)
+    detector = Detector.load(weights, device=device).predicting(
         shots=shots, shot_score=one_of(shot_score, "last", "mean")
     )
     ways: tuple[Sampling, ...] = ("windows", "consecutive", "spread")
@@ -111,17 +113,21 @@ def evaluate(
     names = tuple(LEVELS) if corruptions == "all" else tuple((corruptions or "").split(","))
     stores = stores_of(data)
     roots = _roots_of(root or [], stores)
+    if corruptions is None and (level or corrupt or root):
+        raise typer.BadParameter("--level, --corrupt and --root say how to corrupt: --corruptions")
     document = evaluate_with_bar(
         detector,
-        model,
+        weights,
         stores,
         folder,
         samplings=ways if chosen == "all" else () if chosen is None else (chosen,),
         split=one_of(split, "train", "validation", "test", "all"),
         face=one_of(face, "largest", "max"),
-        corruptions=tuple(one_of(name.strip(), *LEVELS) for name in names if name.strip()),
+        corruptions=tuple(
+            dict.fromkeys(one_of(name.strip(), *LEVELS) for name in names if name.strip())
+        ),
         levels=tuple(sorted(set(level or (1, 2, 3, 4, 5)))),
-        applied_to=one_of(corrupt, "frames", "crops"),
+        applied_to=one_of(corrupt, "frames", "crops") or "frames",
         roots=roots,
         workers=workers,
         faces=backend_of(faces),
@@ -150,6 +156,8 @@ def compare(
     """Tell whether two models differ on the same videos, by more than chance explains."""
     from fakestormer.console import compare_and_print
 
+    if out is not None and out.is_dir():
+        raise typer.BadParameter(f"--json {out}: is a folder; name a file")
     compare_and_print(
         a,
         b,
@@ -178,7 +186,7 @@ def stores_of(words: list[str]) -> dict[str, Path]:
     for word in words:
         name, equals, path = word.partition("=")
         store = Path(path if equals else word)
-        name = name if equals else store.name
+        name = name if equals else store.resolve().name
         if name in stores:
             raise typer.BadParameter(f"two data sets are called {name}; name them with NAME=STORE")
         stores[name] = store

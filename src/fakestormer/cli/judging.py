@@ -10,12 +10,14 @@ import typer
 from fakestormer.cli.options import (
     ExitCode,
     Faces,
+    Model,
     Ray,
     SamplingName,
     Shots,
     ShotScore,
     app,
     backend_of,
+    model_of,
     one_of,
     require_folder,
     say,
@@ -24,58 +26,104 @@ from fakestormer.cli.options import (
 
 @app.command()
 def detect(
-    videos: Annotated[list[Path], typer.Argument(help="video files, or folders of them")],
-    model: Annotated[
-        Path, typer.Option(envvar="FAKESTORMER_MODEL", help="a model: .safetensors or its folder")
+    videos: Annotated[
+        list[str], typer.Argument(help="video files, folders, patterns; - reads a list")
     ],
+    model: Model = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="write all results here")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="a line per file, here")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="keep what --json holds of an earlier run")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="write one HTML report per video into this folder")
     ] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="with --report: also each video, drawn into")
+    ] = False,
+    every_second: Annotated[
+        bool, typer.Option("--every-second", help="score each second, for the time line")
+    ] = False,
     sampling: SamplingName = None,
     shots: Shots = None,
     shot_score: ShotScore = None,
     faces: Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    runtime: Annotated[
+        str, typer.Option(help="what computes the network on the CPU: torch, onnx or openvino")
+    ] = "torch",
     workers: Annotated[
         int, typer.Option(min=0, help="processes, each with a model; 0 works in this one")
     ] = 0,
     ray: Ray = None,
 ) -> None:
     """Say for every face of every video how likely it is to be manipulated, and show why."""
-    from fakestormer.batch import DetectorSettings, files_of
-    from fakestormer.console import detected, print_report
-    from fakestormer.explain.report import write_report
-    from fakestormer.explain.results import failure_of, result_of, write_results
+    from fakestormer.batch import DetectorSettings
+    from fakestormer.cli.inputs import named_files
+    from fakestormer.console import detected, print_report, print_summary
+    from fakestormer.explain.collected import Collected, finished_before
+    from fakestormer.explain.film import film_name
+    from fakestormer.explain.report import page_name, write_report
+    from fakestormer.explain.results import failure_of, result_of
 
-    if json_file is not None and json_file.is_dir():
-        raise typer.BadParameter(f"--json {json_file}: is a folder; name a file")
+    for option, file in (("--json", json_file), ("--csv", csv_file)):
+        if file is not None and file.is_dir():
+            raise typer.BadParameter(f"{option} {file}: is a folder; name a file")
+    if resume and json_file is None:
+        raise typer.BadParameter("--resume needs --json: the file of the run to go on with")
     if report is not None:
         require_folder(report, "--report")
+    elif overlay:
+        raise typer.BadParameter("--overlay needs --report: the folder the drawn videos go into")
+    if runtime != "torch" and device != "cpu":
+        raise typer.BadParameter(f"--runtime {runtime}: works on the CPU; leave out --device")
     settings = DetectorSettings(
-        model=model,
+        model=model_of(model),
         device=device,
         faces=backend_of(faces),
         sampling=one_of(sampling, "consecutive", "spread", "windows"),
         shots=shots,
         shot_score=one_of(shot_score, "last", "mean"),
+        every_second=every_second,
+        runtime=one_of(runtime, "torch", "onnx", "openvino"),
     )
-    files = [str(path) for path in files_of(videos)]
-    results = {}
-    failed = 0
-    for path, found in detected(settings, files, workers=workers, cluster=ray):
-        if isinstance(found, str):
-            failed += 1
-            say(found)
-            results[path] = failure_of(path, found)
-        else:
-            results[path] = result_of(found)
+    files = [str(path) for path in named_files(videos)]
+    collected = Collected(files, json_file=json_file, csv_file=csv_file)
+    detector = settings.open() if resume or overlay else None
+    if resume and json_file is not None and detector is not None:
+        done = finished_before(
+            json_file,
+            files,
+            model=detector.fingerprint(),
+            settings=detector.settings(every_second=every_second),
+        )
+        kinds = [name for name, on in ((page_name, report), (film_name, overlay)) if on]
+        done = {
+            path: result
+            for path, result in done.items()
+            if report is None
+            or all((report / name(path, result["sha256"])).is_file() for name in kinds)
+        }
+        collected.keep(done)
+        say(f"{json_file}: {len(done)} of {len(files)} files were done earlier and are kept")
+    left = [path for path in files if path not in collected.results]
+    with collected:
+        for path, found in detected(
+            settings, left, workers=workers, cluster=ray, detector=detector
+        ):
+            if isinstance(found, str):
+                say(found)
+                collected.add(path, failure_of(path, found))
+                continue
             print_report(found)
             if report is not None:
                 print(f"  report: {write_report(found, report)}")
-        if json_file is not None:
-            # In the order given, whatever the order they were finished in.
-            write_results(json_file, [results[name] for name in files if name in results])
+                if overlay and detector is not None:
+                    print(f"  overlay: {detector.write_overlay(found, report)}")
+            collected.add(path, result_of(found))
+    if len(files) > 1:
+        print_summary([collected.results[path] for path in files])
+    failed = sum("error" in result for result in collected.results.values())
     if failed == len(files):
         raise typer.Exit(ExitCode.ALL_FAILED)
     if failed:
@@ -85,10 +133,8 @@ def detect(
 @app.command("saliency")
 def draw_saliency(
     videos: Annotated[list[Path], typer.Argument(help="video files")],
-    model: Annotated[
-        Path, typer.Option(envvar="FAKESTORMER_MODEL", help="a model: .safetensors or its folder")
-    ],
     out: Annotated[Path, typer.Option(help="write the sheets into this folder")],
+    model: Model = None,
     clips: Annotated[int, typer.Option(min=1, help="sheets per video: its highest clips")] = 1,
     faces: Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
@@ -103,8 +149,9 @@ def draw_saliency(
     from fakestormer.video.faces import open_backend
 
     require_folder(out, "--out")
-    detector = Detector.load(model, device=device, backend=open_backend(backend_of(faces)))
-    explainable(detector.network, str(model))
+    chosen = model_of(model)
+    detector = Detector.load(chosen, device=device, backend=open_backend(backend_of(faces)))
+    explainable(detector.network, str(chosen))
     failed = 0
     for path in videos:
         try:

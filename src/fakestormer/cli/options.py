@@ -71,7 +71,23 @@ def backend_of(name: str) -> BackendName:
     return chosen
 
 
+def model_of(model: Path | None) -> Path:
+    """The model named, or the one that came with the package; wrong usage where there is none."""
+    from fakestormer.detector import NOTHING_SHIPPED, SHIPPED
+
+    if model is None and not SHIPPED.is_file():
+        raise typer.BadParameter(NOTHING_SHIPPED)
+    return SHIPPED if model is None else model
+
+
 # What several commands share.
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="FAKESTORMER_MODEL",
+        help="a model: .safetensors or its folder; else the one that came with the package",
+    ),
+]
 RecipeName = Annotated[str, typer.Option("--recipe", help="paper, release, small or tiny")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="FIELD=VALUE, e.g. training.epochs=3; repeatable")

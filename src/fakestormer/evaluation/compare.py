@@ -282,7 +282,7 @@ def _compare_group(
     labels = [float(group_a[key].label == "fake") for key in common]
     real, fake = labels.count(0.0), labels.count(1.0)
     values_a, values_b = (
-        [value for key in common if (value := group[key].score) is not None]
+        [value for key in common if (value := group[key].ranked_by) is not None]
         for group in (group_a, group_b)
     )
     found = (

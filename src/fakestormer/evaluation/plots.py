@@ -104,7 +104,7 @@ def roc_plot(path: Path, curves: Mapping[str, tuple[Numbers, Numbers]], *, title
         if not drawn:
             _say(left, "No curve: real and fake\nvideos are both needed")
 
-    return _write(path, draw, title)
+    return write_figure(path, draw, title)
 
 
 def distribution_plot(
@@ -134,7 +134,7 @@ def distribution_plot(
         )
         above.set(ylabel="share of the group's videos, per cent", xlim=(-0.01, 1.01))
         below.set(xlabel="score", ylim=(max(len(rows), 1) - 0.4, -0.6))
-        below.set_yticks(range(len(rows)), [_short(name, 20) for name in rows])
+        below.set_yticks(range(len(rows)), [short(name, 20) for name in rows])
         left = iter(c for c in _COLOURS if c != _REAL)
         edges = np.linspace(0.0, 1.0, _BINS + 1)
         handles: list[Artist] = []
@@ -155,7 +155,7 @@ def distribution_plot(
         )  # fmt: skip
         if handles:
             texts = [
-                f"{_short(name, 40)}, {len(own)} video{'' if len(own) == 1 else 's'}"
+                f"{short(name, 40)}, {len(own)} video{'' if len(own) == 1 else 's'}"
                 for name, own in rows.items()
             ]
             above.set(ylim=(0, above.get_ylim()[1] * (1 + 0.08 * len(texts))))
@@ -163,7 +163,7 @@ def distribution_plot(
         else:
             _say(above, "No video was scored")
 
-    return _write(path, draw, title)
+    return write_figure(path, draw, title)
 
 
 def robustness_plot(
@@ -209,7 +209,7 @@ def robustness_plot(
             axes.axis("off")
         for axes, (name, key, values) in zip(grid.flat, panels, strict=False):
             axes.set(xlim=(-0.3, 5.3), xticks=range(6), ylim=(floor, 101.5))
-            axes.set_title(_short(name, 22), fontweight="normal" if key else "bold")
+            axes.set_title(short(name, 22), fontweight="normal" if key else "bold")
             axes.grid(color="#e4e4e4", linewidth=0.5)
             axes.axhline(50, color="black", linewidth=0.6, dashes=(2, 3))
             axes.tick_params(labelbottom=True, labelleft=True)
@@ -233,10 +233,14 @@ def robustness_plot(
         figure.supxlabel("level of the corruption (0: none)", fontsize=7)
         figure.supylabel("AUC, per cent", fontsize=7)
 
-    return _write(path, draw, title)
+    return write_figure(path, draw, title)
 
 
-def _write(path: Path, draw: Callable[[Figure], None], title: str) -> bytes:
+def write_figure(path: Path, draw: Callable[[Figure], None], title: str) -> bytes:
+    """Make a figure of SIZE in this module's style, write it as PNG and return its bytes.
+
+    Raises SetupError without matplotlib, OSError where the file cannot be written.
+    """
     try:
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -254,7 +258,7 @@ def _write(path: Path, draw: Callable[[Figure], None], title: str) -> bytes:
         inches = (SIZE[0] / _DPI, SIZE[1] / _DPI)
         figure = Figure(figsize=inches, dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        figure.suptitle(_short(title, 90), fontsize=9)
+        figure.suptitle(short(title, 90), fontsize=9)
         draw(figure)
         figure.savefig(target, format="png", dpi=_DPI, metadata={"Software": None})
     write_atomically(path, target.getvalue())
@@ -315,14 +319,14 @@ def _legend(
     from matplotlib.lines import Line2D
 
     handles: list[Artist] = [Line2D([], [], **style) for style in own.values()]
-    texts = [f"{_short(name, 34)}: {100 * areas[name]:.1f}" for name in own]
+    texts = [f"{short(name, 34)}: {100 * areas[name]:.1f}" for name in own]
     if others:
         low, high = (100 * f(areas[name] for name in others) for f in (min, max))
         handles.append(Line2D([], [], color=_GREY, linewidth=0.6))
         texts.append(f"{len(others)} between: {low:.1f} to {high:.1f}")
     if single:
         handles.append(Line2D([], [], linestyle="none"))
-        names = _short(single[0], 24) if len(single) == 1 else f"{len(single)} groups"
+        names = short(single[0], 24) if len(single) == 1 else f"{len(single)} groups"
         texts.append(f"{names}: one class only")
     if handles:
         columns = 3 if len(texts) > 6 else 2
@@ -372,6 +376,7 @@ def _say(axes: Axes, text: str) -> None:
     )  # fmt: skip
 
 
-def _short(text: str, most: int) -> str:
+def short(text: str, most: int) -> str:
+    """Text from a stranger, fit for print and no longer than that."""
     clean = shown(text)
     return clean if len(clean) <= most else clean[: most - 1] + "…"

@@ -11,7 +11,7 @@ them scored 0.5.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +20,20 @@ import numpy as np
 from fakestormer.data.manifest import Row, read_manifest, read_settings
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
-from fakestormer.evaluation.metrics import Metrics, auc, metrics_of
+from fakestormer.evaluation.metrics import (
+    Metrics,
+    accuracy,
+    auc,
+    balanced_accuracy,
+    metrics_of,
+)
 from fakestormer.model.network import VideoNetwork
 from fakestormer.prediction import PredictionConfig, predict_track
 from fakestormer.types import Clip
 from fakestormer.video.crop import CropConfig
+
+#: Above so many sources their rows are left out: names of files rather than of collections.
+MOST_SOURCES = 20
 
 FaceChoice = Literal["largest", "max"]
 SplitChoice = Literal["train", "validation", "test", "all"]
@@ -35,8 +44,9 @@ class VideoScore:
     """What one video got. data: the name of its store.
 
     score: probability of "fake", None where no face of it could be scored; `reason` then says why.
-    shots: the score by each shot alone. clips: probabilities of the clips of the face that counts,
-    which is track number `track`. faces: tracks that were scored.
+    raw: the same before calibration, None where nothing was calibrated. shots: the score by each
+    shot alone. clips: probabilities of the clips of the face that counts, which is track number
+    `track`; shots and clips are never calibrated. faces: tracks that were scored.
     """
 
     data: str
@@ -51,6 +61,12 @@ class VideoScore:
     faces: int = 0
     track: int = -1
     reason: str = ""
+    raw: float | None = None
+
+    @property
+    def ranked_by(self) -> float | None:
+        """The score before calibration, which can make scores equal: what AUCs go by."""
+        return self.score if self.raw is None else self.raw
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> VideoScore:
@@ -188,7 +204,8 @@ def score_video(
     if face == "largest" and lasting:
         lasting = [max(lasting, key=lambda row: (row.face_side, row.frames))]
     judged = [(row, predict_track(network, row.frames, reader(row), config)[0]) for row in lasting]
-    row, best = max(judged, key=lambda pair: pair[1].probability, default=(None, None))
+    # Before calibration, which can make scores equal: the face is the same with it and without.
+    row, best = max(judged, key=lambda pair: pair[1].score, default=(None, None))
     return VideoScore(
         data=data,
         video=about.video,
@@ -202,6 +219,7 @@ def score_video(
         faces=len(judged),
         track=-1 if row is None else row.track,
         reason="" if best is not None else "; ".join(sorted({row.rejected for row in rows})),
+        raw=None if best is None else best.raw,
     )
 
 
@@ -220,7 +238,8 @@ def store_reader(store: Path) -> Callable[[Row], ReadClips]:
 def separations(scores: Sequence[VideoScore]) -> list[Separation]:
     """All videos; the fakes of each method against all real videos; each source by itself.
 
-    Sources that hold real videos only are left out: without fakes there is nothing to separate.
+    Sources that hold real videos only are left out: without fakes there is nothing to separate. So
+    are all of them where there are more than MOST_SOURCES.
     """
     found = [separation("all", scores)]
     real = [score for score in scores if score.label == "real"]
@@ -232,12 +251,14 @@ def separations(scores: Sequence[VideoScore]) -> list[Separation]:
     sources = sorted({s.source for s in fake} - {""})
     if len(sources) == 1 and sources == sorted({s.source for s in scores}):
         return found  # that would be all of them once more
+    if len(sources) > MOST_SOURCES:
+        return found
     for source in sources:
         own = [s for s in real if s.source == source]
         against = "" if own else " against all real"
         fakes = [s for s in fake if s.source == source]
-        if not own and fakes in shown:
-            continue  # a source that is one method: its row is there
+        if not own and (fakes in shown or len(fakes) < 2):
+            continue  # a method, whose row is there, or a single video
         found.append(separation(f"source {source}{against}", [*(own or real), *fakes]))
     return found
 
@@ -246,16 +267,24 @@ def separation(group: str, scores: Sequence[VideoScore]) -> Separation:
     """The numbers of one group of videos."""
     scored = [(float(s.label == "fake"), s.score) for s in scores if s.score is not None]
     labels, values = [label for label, _ in scored], [value for _, value in scored]
+    metrics = metrics_of(labels, [s.ranked_by for s in scores if s.ranked_by is not None])
     real, fake = labels.count(0.0), labels.count(1.0)
     unscored = [float(s.label == "fake") for s in scores if s.score is None]
     clips = [(float(s.label == "fake"), clip) for s in scores for clip in s.clips]
     both = real > 0 and fake > 0
+    if any(s.raw is not None for s in scores):
+        # Rankings are those before calibration; the threshold is one of probabilities.
+        metrics = replace(
+            metrics,
+            accuracy=accuracy(labels, values),
+            balanced_accuracy=balanced_accuracy(labels, values) if both else None,
+        )
     return Separation(
         group=group,
         real=real,
         fake=fake,
         unscored=len(unscored),
-        metrics=metrics_of(labels, values),
+        metrics=metrics,
         auc_with_unscored=auc(labels + unscored, values + [0.5] * len(unscored)) if both else None,
         auc_clip=auc([label for label, _ in clips], [clip for _, clip in clips]) if both else None,
     )

@@ -62,7 +62,9 @@ def evaluation_document(
             "manifest_sha256": sha256_of(store / "manifest.parquet"),
             "prepared": prepared.model_dump(mode="json"),
             "results": {sampling: _result(scores[name, CLEAN, sampling]) for sampling in samplings},
-            "published": published(known, prepared.compression),
+            "published": published(known, prepared.compression)
+            if plan.split in ("test", "all")
+            else {},
             **_robustness(plan, scores, name, (notes or {}).get(name, {})),
         }
     return {
@@ -93,7 +95,12 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         raise InputError(f"{file}: cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
         raise InputError(f"{file}: is not the JSON of an evaluation ({error})") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    parts = {"model", "settings", "data", "scores"}
+    if (
+        not isinstance(document, dict)
+        or document.get("format") != FORMAT
+        or not parts <= document.keys()
+    ):
         raise InputError(
             f"{file}: is no evaluation of layout {FORMAT}; make it with `fakestormer evaluate`"
         )
@@ -123,8 +130,8 @@ def _robustness(
 ) -> dict[str, dict[str, Any]]:
     """{"robustness": ...}, or nothing where no corruption was asked for.
 
-    Of the first sampling. mean: over a corruption's levels; "Avg" over the six that the paper
-    averages, where all six are there.
+    Of the first sampling. mean: over a corruption's five levels, None where one is missing; "Avg"
+    over the six that the paper averages, where all six are there.
     """
     names = [name for name in LEVELS if any(c.corruption == name for c in plan.conditions)]
     if not names:
@@ -140,7 +147,7 @@ def _robustness(
         aucs = [group.auc for group in groups if group is not None]
         known = [auc for auc in aucs if auc is not None]
         levels[name] = [None if group is None else dataclasses.asdict(group) for group in groups]
-        means[name] = sum(known) / len(known) if known and len(known) == len(aucs) else None
+        means[name] = sum(known) / 5 if len(known) == 5 else None
     averaged = [means.get(name) for name in LEVELS if name != "video"]
     numbers = [mean for mean in averaged if mean is not None]
     means["Avg"] = sum(numbers) / len(numbers) if len(numbers) == len(averaged) else None
@@ -171,7 +178,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     """The tables, each under the conventions that its numbers depend on."""
     parts = [f"# Evaluation of {document['model'].get('name', 'a model')}\n"]
     for name, data in document["data"].items():
-        parts.append(f"## {name}\n")
+        parts.append(f"## {_cell(name)}\n")
         for sampling, result in data["results"].items():
             parts.append(_result_table(document["settings"], data, sampling, result))
         if data["published"]:
@@ -189,14 +196,28 @@ def _result_table(
 ) -> str:
     caption = conventions({**settings, "sampling": sampling}, data["prepared"])
     rows = "".join(_line(group) for group in result["groups"])
+    whole = result["groups"][0]
+    missing = [label for label in ("real", "fake") if not whole[label]]
+    alone = (
+        f"\nNo AUC: no {missing[0]} video was scored, and it takes both classes.\n"
+        if missing
+        else ""
+    )
     return (
         f"Video-level numbers in per cent, AUC with its 95 % bootstrap interval over videos. "
         f"{result['scored']} of {result['videos']} videos scored, {len(result['left_out'])} left "
-        f"out; {caption}.\n\n"
+        f"out{_unit(data)}; {caption}.\n\n"
         "| group | real | fake | AUC | 95 % | AP | EER | accuracy at 0.5 | TPR at 1 % FPR | "
         "TPR at 0.1 % FPR | AUC with left-out at 0.5 | AUC of clips |\n"
-        f"|{' --- |' * 12}\n{rows}"
+        f"|{' --- |' * 12}\n{rows}{alone}"
     )
+
+
+def _unit(data: Mapping[str, Any]) -> str:
+    """What counts as one video, where that is not plain."""
+    if data["dataset"] != "wilddeepfake":
+        return ""
+    return " (a video here is one sequence, or an archive that could not be opened)"
 
 
 def _beside_the_paper(name: str, data: Mapping[str, Any]) -> str:
@@ -262,12 +283,15 @@ def conventions(settings: Mapping[str, Any], prepared: Mapping[str, Any]) -> str
     settings: of `PredictionConfig`, with clip_length, split and face. prepared: of `StoreSettings`.
     """
     shots, limit = settings["shots"], prepared["max_frames"]
+    calibration = settings.get("calibration")
     compression = prepared.get("compression") or "as it came"
     return (
         f"split {settings['split']}, compression {compression}, sampling {settings['sampling']}, "
         f"{settings['frames']} frames in clips of {settings['clip_length']}, shots {shots}"
         + (f" ({settings['shot_score']})" if shots > 1 else "")
-        + f", mean of {settings['pooling']}, margin {settings['margin']:g} of 256 px, face: "
+        + f", mean of {settings['pooling']}"
+        + ("" if calibration is None else f", calibrated ({calibration['method']}; clips are not)")
+        + f", margin {settings['margin']:g} of 256 px, face: "
         f"{settings['face']}; faces found by {prepared['backend']} in "
         + ("all frames" if limit is None else f"the first {limit} frames")
         + f", boxes enlarged by {prepared['crop']['enlarge']:g}"
@@ -277,6 +301,11 @@ def conventions(settings: Mapping[str, Any], prepared: Mapping[str, Any]) -> str
 def per_cent(value: float | None) -> str:
     """0.9347 -> "93.5"; None -> "-"."""
     return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _cell(text: str) -> str:
+    """Names come from strangers: on one line, and no cell of its own."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _line(group: Mapping[str, Any]) -> str:
@@ -289,7 +318,7 @@ def _line(group: Mapping[str, Any]) -> str:
         for rate, fpr in ((found["tpr_at_1_fpr"], 0.01), (found["tpr_at_01_fpr"], 0.001))
     ]
     cells = [
-        group["group"],
+        _cell(group["group"]),
         str(group["real"]),
         str(group["fake"]),
         per_cent(found["auc"]),
@@ -308,11 +337,11 @@ def scores_csv(scores: Scores) -> str:
     """Every score: data set, condition, sampling, video, and what it got."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = ("video", "sha256", "label", "method", "source", "score", "faces", "track", "reason")
-    writer.writerow(("data", "condition", "sampling", *names, "shots", "clips"))
+    names = ("video", "sha256", "label", "method", "source", "score", "raw", "faces", "track")
+    writer.writerow(("data", "condition", "sampling", *names, "reason", "shots", "clips"))
     for (data, condition, sampling), own in scores.items():
         for score in own:
-            row = ["" if (v := getattr(score, name)) is None else v for name in names]
+            row = ["" if (v := getattr(score, name)) is None else v for name in (*names, "reason")]
             lists = [" ".join(f"{v:.6f}" for v in values) for values in (score.shots, score.clips)]
             writer.writerow((data, label(condition), sampling, *row, *lists))
     return text.getvalue()

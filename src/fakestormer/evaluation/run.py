@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from fakestormer.data.journal import hold
 from fakestormer.data.listing import Entry
-from fakestormer.data.manifest import Reason, read_settings
+from fakestormer.data.manifest import read_settings
 from fakestormer.data.pool import map_videos
 from fakestormer.errors import InputError
 from fakestormer.evaluation.protocol import FaceChoice, SplitChoice, VideoScore, videos_of
@@ -159,13 +159,6 @@ def _crashed(work: ScoreOne, test: VideoSet, task: Task) -> Scored:
 def label(condition: Condition) -> str:
     """`clean`, `jpeg 3`."""
     return "clean" if condition.corruption is None else f"{condition.corruption} {condition.level}"
-
-
-def _is_final(scored: Mapping[str, Sequence[VideoScore]]) -> bool:
-    """Whether it would be the same the next time: not where a file cannot be read or has changed,
-    which gives a sentence as the reason."""
-    known = {"", *get_args(Reason)}
-    return all(set(score.reason.split("; ")) <= known for own in scored.values() for score in own)
 
 
 def _sorted(test: VideoSet, scores: Iterable[VideoScore]) -> list[VideoScore]:

@@ -79,6 +79,7 @@ class FaceView:
     """A face as printed. `squares`: the crops' (x, y, side) in per cent of the video's picture.
 
     scale: the value of D~ drawn brightest, None without h. shots: None where one shot was all.
+    raw: the score before calibration, None where there was none.
     """
 
     number: int
@@ -86,6 +87,7 @@ class FaceView:
     verdict: Verdict
     decisive: bool
     score: float
+    raw: float | None
     shots: ShotsView | None
     scale: float | None
     thumbnail: str | None
@@ -105,6 +107,15 @@ def decision_threshold(report: Report) -> float:
     return DEFAULT_THRESHOLD if stated is None or not 0.0 <= stated <= 1.0 else stated
 
 
+def clip_threshold(report: Report) -> float:
+    """The threshold for single clips: of a calibrated model the score that is given the threshold.
+
+    `settings["raw_threshold"]` where it is a number within [0, 1], else `decision_threshold`.
+    """
+    stated = _number(report.settings, "raw_threshold")
+    return decision_threshold(report) if stated is None or not 0.0 <= stated <= 1.0 else stated
+
+
 def undecided_width(report: Report) -> float:
     """Half the width of the band around the threshold in which nothing is claimed, or 0."""
     stated = _number(report.settings, "inconclusive")
@@ -112,13 +123,18 @@ def undecided_width(report: Report) -> float:
 
 
 def report_name(report: Report) -> str:
+    """`page_name` of the video that was judged."""
+    return page_name(report.path, report.sha256)
+
+
+def page_name(path: str, sha256: str) -> str:
     """`<video stem>-<12 digits of its SHA-256>.html`, safe on every file system.
 
     Two videos never share a name; a second report on the same video replaces the first.
     """
-    stem = unicodedata.normalize("NFKC", shown(PurePath(report.path).stem))
+    stem = unicodedata.normalize("NFKC", shown(PurePath(path).stem))
     safe = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:40] or "video"
-    digest = "".join(c for c in report.sha256.lower() if c in "0123456789abcdef")[:12]
+    digest = "".join(c for c in sha256.lower() if c in "0123456789abcdef")[:12]
     return f"{safe}-{digest or 'unhashed'}.html"
 
 
@@ -146,6 +162,7 @@ def write_report(report: Report, folder: Path, *, date: datetime.date | None = N
 def render_report(report: Report, *, date: datetime.date) -> str:
     """The page as text."""
     threshold = decision_threshold(report)
+    of_clips = clip_threshold(report)
     duration = _number(report.video, "duration_seconds")
     spans = [
         (float(row[0]), float(row[-1]))
@@ -156,7 +173,7 @@ def render_report(report: Report, *, date: datetime.date) -> str:
     axis = timeline.axis(spans, duration)
     album = pictures.album(report.faces, budget=pictures.room_for_pictures(report.faces))
     faces = tuple(
-        _face(place, face, report, axis=axis, threshold=threshold, album=album)
+        _face(place, face, report, axis=axis, threshold=of_clips, album=album)
         for place, face in enumerate(report.faces)
     )
     looked_at: set[int] = set()
@@ -174,7 +191,9 @@ def render_report(report: Report, *, date: datetime.date) -> str:
         scores_frames=all(face.prediction.frame_scores is not None for face in report.faces),
         threshold=threshold,
         undecided=undecided_width(report),
-        threshold_y=timeline.height(threshold),
+        clip_threshold=of_clips,
+        threshold_y=timeline.height(of_clips),
+        calibrated=any(face.prediction.raw is not None for face in report.faces),
         axis=axis,
         duration=duration,
         frame_count=_number(report.video, "frame_count"),
@@ -244,6 +263,7 @@ def _face(
         verdict=face.verdict,
         decisive=face.number == report.face_number,
         score=prediction.probability,
+        raw=prediction.raw,
         shots=_shots(prediction),
         scale=None
         if prediction.derivative is None

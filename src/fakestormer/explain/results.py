@@ -1,4 +1,10 @@
-"""The JSON that `detect --json` writes: {"results": [{"path", "probability", "verdict", ...}]}."""
+"""The JSON that `detect --json` writes, as `results.schema.json` describes it:
+
+{"schema": "fakestormer/detect/1", "results": [{"path", "probability", "verdict", ...}]}
+
+Of a calibrated model "probability" of a video and of a face is calibrated and "raw" beside it is
+not; a model without calibration has no "raw". Numbers of shots, clips and frames are always raw.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,10 @@ from typing import Any
 from torch import Tensor
 
 from fakestormer.files import write_atomically
-from fakestormer.types import FaceReport, Report
+from fakestormer.types import FaceReport, Reason, Report
+
+#: What the JSON says it is; the number rises when something is taken out or changes its meaning.
+SCHEMA = "fakestormer/detect/1"
 
 
 def _numbers(tensor: Tensor, digits: int = 6) -> Any:
@@ -26,7 +35,10 @@ def result_of(report: Report) -> dict[str, Any]:
         "path": report.path,
         "sha256": report.sha256,
         "probability": None if report.probability is None else round(report.probability, 6),
+        **({} if report.decisive is None else _raw(report.decisive)),
+        "interval": _interval(report.interval),
         "verdict": report.verdict,
+        "reasons": _reasons(report.reasons),
         "face": report.face_number,
         "faces": [_face(face) for face in report.faces],
         "warnings": list(report.warnings),
@@ -41,7 +53,10 @@ def _face(face: FaceReport) -> dict[str, Any]:
     return {
         "number": face.number,
         "probability": round(prediction.probability, 6),
+        **_raw(face),
+        "interval": _interval(face.interval),
         "verdict": face.verdict,
+        "reasons": _reasons(face.reasons),
         "warnings": list(face.warnings),
         "shots": {
             "last": round(float(prediction.shot_probabilities[-1]), 6),
@@ -60,7 +75,30 @@ def _face(face: FaceReport) -> dict[str, Any]:
             }
             for c in range(len(prediction.clip_probabilities))
         ],
+        **_every_second(face),
     }
+
+
+def _every_second(face: FaceReport) -> dict[str, Any]:
+    if face.every_second is None:
+        return {}
+    seconds = _numbers(face.every_second.seconds)
+    scores = _numbers(face.every_second.probabilities)
+    pairs = zip(seconds, scores, strict=True)
+    return {"every_second": [{"seconds": at, "probability": score} for at, score in pairs]}
+
+
+def _interval(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else [round(bound, 6) for bound in interval]
+
+
+def _reasons(reasons: Sequence[Reason]) -> list[dict[str, str]]:
+    return [{"code": reason.code, "text": reason.text} for reason in reasons]
+
+
+def _raw(face: FaceReport) -> dict[str, float]:
+    raw = face.prediction.raw
+    return {} if raw is None else {"raw": round(raw, 6)}
 
 
 def failure_of(path: str, sentence: str) -> dict[str, Any]:
@@ -77,6 +115,6 @@ def failure_of(path: str, sentence: str) -> dict[str, Any]:
 
 def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
     """Write all results so far, whole or not at all, over an older file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {"schema": SCHEMA, "results": list(results)}
     # ASCII with escapes: file names need not be valid Unicode, a JSON file must be.
-    write_atomically(path, (json.dumps({"results": list(results)}, indent=2) + "\n").encode())
+    write_atomically(path, (json.dumps(document, indent=2) + "\n").encode())

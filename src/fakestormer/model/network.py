@@ -48,6 +48,13 @@ class VideoNetwork(nn.Module):
 
     def normalise(self, frames_btchw: Tensor) -> Tensor:
         """Frames as `forward` takes them -> the same, floating, ImageNet's mean and deviation."""
+        self.require(frames_btchw)
+        return torch.addcmul(
+            self.pixel_shift, frames_btchw.to(self.pixel_scale.dtype), self.pixel_scale
+        )
+
+    def require(self, frames_btchw: Tensor) -> None:
+        """Raises ValueError for frames that `forward` does not take."""
         c = self.config
         wanted = (c.frames, 3, c.image_size, c.image_size)
         if frames_btchw.ndim != 5 or tuple(frames_btchw.shape[1:]) != wanted:
@@ -61,6 +68,3 @@ class VideoNetwork(nn.Module):
                 f"{type(self).__name__}: expected uint8 or floating frames, got "
                 f"{frames_btchw.dtype}"
             )
-        return torch.addcmul(
-            self.pixel_shift, frames_btchw.to(self.pixel_scale.dtype), self.pixel_scale
-        )

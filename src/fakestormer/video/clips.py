@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fakestormer.types import Clip, FaceTrack
 from fakestormer.video.crop import CropConfig, assemble_clip, crop, crop_squares
-from fakestormer.video.decode import stream_frames_at
+from fakestormer.video.decode import FrameReader, stream_frames_at
 
 Sampling = Literal["consecutive", "spread", "windows"]
 
@@ -90,19 +90,22 @@ def read_clips(
     positions_ct: NDArray[np.int64] | Tensor,
     config: CropConfig,
     squares: Tensor | None = None,
+    reader: FrameReader | None = None,
 ) -> list[Clip]:
     """Decode exactly the frames needed, crop each once, and put the C clips together.
 
     positions_ct: int (C, T), positions in the track, repeats allowed. squares: float32
-    (len(track), 3), `crop_squares(track, config)` unless given. Memory holds crops, never a whole
-    list of frames. Raises InputError when the video ends before a frame of the track.
+    (len(track), 3), `crop_squares(track, config)` unless given. reader: of the same file, where
+    several tracks are read, in order of appearance. Memory holds crops, never a whole list of
+    frames. Raises InputError when the video ends before a frame of the track.
     """
     squares = crop_squares(track, config) if squares is None else squares
     rows = [[int(position) for position in row] for row in positions_ct]
     needed = {int(track.indices[position]): position for row in rows for position in row}
+    frames = stream_frames_at(path, needed) if reader is None else reader.at(needed)
     crops = {
         needed[index]: crop(rgb_hwc, squares[needed[index]], config.stored_size)
-        for index, _, rgb_hwc in stream_frames_at(path, needed)
+        for index, _, rgb_hwc in frames
     }
     name = Path(path).name
     return [

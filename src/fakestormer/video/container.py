@@ -6,6 +6,8 @@ is left out and the rest goes on; a truncated file simply ends early.
 
 from __future__ import annotations
 
+import errno
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -22,27 +24,24 @@ from fakestormer.errors import InputError
 _NOT_VIDEO_FILES = {"hls", "dash", "concat", "tty", "imf", "sdp", "lavfi", "bin", "srt"}
 _STILL_PICTURES = ("image2", "_pipe")
 
+# Of 8192 x 8192; what is larger would let a small file ask for any amount of memory.
+_MOST_PIXELS = 2**26
+# OpenCV turns no picture that is longer than 32767.
+_LONGEST_SIDE = 2**14
+# Above 4096 x 2304, threads that each hold a frame of their own would hold too much.
+_FRAME_THREADS_BELOW = 4096 * 2304
+
 
 @contextmanager
 def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its first real video stream (cover pictures do not count)."""
-    file = Path(path)
-    if file.is_dir():
-        raise InputError(f"{path}: is a folder; give one video file")
-    if not file.is_file():
-        raise InputError(f"{path}: no such file; check the path")
-    try:
-        size = file.stat().st_size
-        with file.open("rb"):
-            pass
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
-    if size == 0:
-        raise InputError(f"{path}: is empty (0 bytes); copy or download it again")
+    file = _readable(path)
     try:
         # "file:" keeps names such as "a:b.mp4" from being taken for a protocol.
         container = av.open(
-            f"file:{file}", metadata_errors="replace", options={"protocol_whitelist": "file"}
+            f"file:{file}",
+            metadata_errors="replace",
+            options={"protocol_whitelist": "file", "max_pixels": _decoders_limit()},
         )
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -52,6 +51,35 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
         ) from error
     with container:
         yield container, _video_stream(container, path)
+
+
+def _readable(path: str | Path) -> Path:
+    """The path, if a file with some content can be read there; InputError saying what is not."""
+    file = Path(path)
+    try:
+        status = file.stat()
+        if stat.S_ISREG(status.st_mode):
+            with file.open("rb"):
+                pass
+    except ValueError as error:  # a path with a zero byte in it
+        raise InputError(f"{path}: no such file; check the path") from error
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise InputError(f"{path}: no such file; check the path") from error
+        if error.errno == errno.ELOOP:
+            raise InputError(
+                f"{path}: is a link that leads round in a circle; give the file itself"
+            ) from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check the path and its rights"
+        ) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{path}: is a folder; give one video file")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: is a device or a pipe; save the video in a file first")
+    if status.st_size == 0:
+        raise InputError(f"{path}: is empty (0 bytes); copy or download it again")
+    return file
 
 
 def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
@@ -105,8 +133,21 @@ def _video_stream(container: InputContainer, path: str | Path) -> VideoStream:
         raise InputError(
             f"{path}: its video codec is not supported; convert the video to H.264 in MP4"
         )
-    stream.thread_type = "AUTO"
+    pixels = stream.width * stream.height
+    if pixels > _MOST_PIXELS or max(stream.width, stream.height) > _LONGEST_SIDE:
+        raise InputError(
+            f"{path}: its pictures are {stream.width} x {stream.height}, and more than 8192 x 8192 "
+            f"pixels or {_LONGEST_SIDE} in a row are not taken; scale the video down"
+        )
+    stream.thread_type = "AUTO" if pixels < _FRAME_THREADS_BELOW else "SLICE"
+    # For frames inside the stream that are larger than the container says.
+    stream.codec_context.options = {"max_pixels": _decoders_limit()}
     return stream
+
+
+def _decoders_limit() -> str:
+    # Decoders count the pixels that they pad the sides with, too.
+    return str(_MOST_PIXELS * 5 // 4)
 
 
 def nothing_decodes(path: str | Path) -> InputError:

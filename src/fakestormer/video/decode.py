@@ -11,10 +11,11 @@ What cannot be decoded is left out and not counted; a truncated file simply ends
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import av
 from av.container import InputContainer
@@ -26,6 +27,8 @@ from fakestormer.video.container import average_rate, decoded, nothing_decodes, 
 from fakestormer.video.seek import UnforeseenError, sought_frames
 
 Frame = tuple[int, float, RGB]
+# (index, seconds, frame as decoded, what makes it upright RGB)
+_Stored = tuple[int, float, av.VideoFrame, ToRGB]
 
 # What an MPEG-1 header says instead of a rate: 0x3FFFF units of 400 bit/s.
 _MPEG_VARIABLE_RATE = 104_857_200
@@ -101,17 +104,12 @@ def stream_frames(
     converted. Holds one frame at a time. A file that is damaged in the middle gives the frames that
     decode. Raises InputError when the file cannot be opened or no frame at all decodes.
     """
-    with open_video(path) as (container, stream):
-        upright: ToRGB | None = None
-        timed = _timed(decoded(container, stream), stream)
-        for index, (seconds, frame) in enumerate(timed):
+    with closing(_stored_frames(path)) as frames:
+        for index, seconds, frame, upright in frames:
             if stop_index is not None and index >= stop_index:
                 return
-            upright = upright or ToRGB(frame, str(path))
             if index >= start_index:
                 yield index, seconds, upright(frame)
-        if upright is None:
-            raise nothing_decodes(path)
 
 
 def stream_frames_at(path: str | Path, indices: Iterable[int]) -> Iterator[Frame]:
@@ -119,31 +117,78 @@ def stream_frames_at(path: str | Path, indices: Iterable[int]) -> Iterator[Frame
 
     Raises InputError when the video ends before one of them; ValueError for a negative index.
     """
-    wanted = sorted(set(indices))
-    if wanted and wanted[0] < 0:
-        raise ValueError(f"stream_frames_at: frame indices count from 0, got {wanted[0]}")
-    given = 0
-    if wanted and wanted[-1] >= _SEQUENTIAL_BELOW:
-        try:
-            for frame in sought_frames(path, wanted):
-                yield frame
-                given += 1
-        except UnforeseenError:
-            pass
-    left = wanted[given:]
-    if not left:
-        return
-    chosen = set(left)
-    count = 0
-    for frame in stream_frames(path, start_index=left[0], stop_index=left[-1] + 1):
-        count = frame[0] + 1
-        if frame[0] in chosen:
-            yield frame
-    if count <= left[-1]:
-        raise InputError(
-            f"{path}: ends before frame {left[-1]}; it has changed or is truncated: prepare or "
-            "copy it again"
-        )
+    with FrameReader(path) as reader:
+        yield from reader.at(indices)
+
+
+class FrameReader:
+    """Chosen frames of one file, asked for again and again: `with FrameReader(path) as reader`.
+
+    Where a file cannot be sought in, decoding goes on from where the last call stopped, if that is
+    early enough: faces that follow one another then cost one pass, not one each.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        self._can_seek = True
+        self._frames: Generator[_Stored, None, None] | None = None
+        self._next = 0  # index of the frame that `_frames` gives next
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def at(self, indices: Iterable[int]) -> Iterator[Frame]:
+        """As `stream_frames_at`. One call's frames are to be taken before the next call."""
+        wanted = sorted(set(indices))
+        if wanted and wanted[0] < 0:
+            raise ValueError(f"stream_frames_at: frame indices count from 0, got {wanted[0]}")
+        given = 0
+        if wanted and wanted[-1] >= _SEQUENTIAL_BELOW and self._can_seek:
+            try:
+                for found in sought_frames(self._path, wanted):
+                    yield found
+                    given += 1
+            except UnforeseenError:
+                self._can_seek = False
+        for index in wanted[given:]:
+            stored = self._reach(index)
+            if stored is None:
+                raise InputError(
+                    f"{self._path}: ends before frame {wanted[-1]}; it has changed or is "
+                    "truncated: prepare or copy it again"
+                )
+            _, seconds, frame, upright = stored
+            yield index, seconds, upright(frame)
+
+    def _reach(self, index: int) -> _Stored | None:
+        """The frame with this index by decoding on, or all anew where that is passed."""
+        if self._frames is None or index < self._next:
+            self._stop()
+            self._frames, self._next = _stored_frames(self._path), 0
+        for stored in self._frames:
+            self._next = stored[0] + 1
+            if stored[0] == index:
+                return stored
+        return None
+
+    def _stop(self) -> None:
+        if self._frames is not None:
+            self._frames.close()
+            self._frames = None
+
+
+def _stored_frames(path: str | Path) -> Generator[_Stored, None, None]:
+    """Every frame that decodes; nothing is converted. InputError when there is none."""
+    with open_video(path) as (container, stream):
+        upright: ToRGB | None = None
+        for index, (seconds, frame) in enumerate(_timed(decoded(container, stream), stream)):
+            upright = upright or ToRGB(frame, str(path))
+            yield index, seconds, frame, upright
+        if upright is None:
+            raise nothing_decodes(path)
 
 
 def _bit_rate(stream: VideoStream, container: InputContainer) -> int | None:

@@ -10,6 +10,7 @@ Only containers with an index and codecs whose packets are one frame each are so
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,8 +55,12 @@ def sought_frames(path: str | Path, wanted: list[int]) -> Iterator[tuple[int, fl
     Raises UnforeseenError as soon as the file is not as its packets foretell; what was given until
     then is right.
     """
-    table = _read_table(path)
-    if wanted[-1] >= len(table.pts):
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise UnforeseenError from error
+    table = _table_of(str(path), status.st_size, status.st_mtime_ns)
+    if table is None or wanted[-1] >= len(table.pts):
         raise UnforeseenError
     with open_video(path) as (container, stream):
         frames = _foretold(decoded(container, stream), table, 0)
@@ -100,7 +105,19 @@ def _seek(container: InputContainer, stream: VideoStream, pts: int) -> None:
         raise UnforeseenError from error
 
 
-def _read_table(path: str | Path) -> _Table:
+@functools.lru_cache(maxsize=4)
+def _table_of(path: str, size: int, mtime_ns: int) -> _Table | None:
+    """The packet table of this state of a file, None when it has none to trust.
+
+    Kept, because every face of a video asks for it, and reading all of a long file takes seconds.
+    """
+    try:
+        return _read_table(path)
+    except UnforeseenError:
+        return None
+
+
+def _read_table(path: str) -> _Table:
     """The packet table; UnforeseenError when this file cannot be trusted to follow one."""
     with open_video(path) as (container, stream):
         names = set(container.format.name.split(","))

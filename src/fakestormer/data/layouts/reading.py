@@ -41,13 +41,27 @@ def scan(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link round in a circle, or to where one may not look
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # as above
+        return False
+
+
 def folders_in(folder: Path) -> list[str]:
-    return [entry.name for entry in scan(folder) if entry.is_dir()]
+    return [entry.name for entry in scan(folder) if _is_folder(entry)]
 
 
 def videos_in(folder: Path) -> list[str]:
     """Names of the videos directly in a folder."""
-    return [entry.name for entry in scan(folder) if is_video(entry.name) and entry.is_file()]
+    return [entry.name for entry in scan(folder) if is_video(entry.name) and _is_file(entry)]
 
 
 def files_below(
@@ -64,9 +78,9 @@ def files_below(
         if real in around or (own is not None and Path(real).is_relative_to(own)):
             return
         for entry in scan(folder):
-            if entry.is_dir():
+            if _is_folder(entry):
                 yield from walk(Path(entry.path), f"{above}{entry.name}/", around | {real})
-            elif wanted(entry.name) and entry.is_file():
+            elif wanted(entry.name) and _is_file(entry):
                 yield above + entry.name
 
     return sorted(walk(root, "", frozenset()))

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# From a folder of real videos to the weights that ship: one command, one seed.
+#
+#   runs/ship_weights.sh DATA OUT [SEED]
+#
+# DATA holds real/ (videos, named SOURCE_NUMBER.mp4); see its own README for sources and terms. OUT
+# gets everything: stores, the runs, the packed model and what it was measured to do. Stopped at any
+# moment, the same command goes on where it was.
+#
+# Held out, whole, and never trained on: the sources grid, liveportrait and styletalk, and a twentieth
+# of the recordings of the others. Everything below is chosen and calibrated on those; no fake video
+# plays a part in it.
+#
+# Two stages: the first leaves the plateau, on clips as the method makes them; the second goes on from
+# its weights with clips that also lose resolution, are sharpened and are compressed harder, both
+# twins alike, and with a moving average of the weights.
+#
+# SETS changes both stages (space-separated FIELD=VALUE), FIRST and SECOND one of them, ACCELERATOR
+# and DEVICE where they run, WORKERS how many processes read.
+# DATA_NOTE: a text about the data and their terms that goes into the model's JSON; say there what
+# you trained on, if it is not what runs/training-data.txt says.
+set -euo pipefail
+
+DATA=${1:?usage: runs/ship_weights.sh DATA OUT [SEED]}
+OUT=${2:?usage: runs/ship_weights.sh DATA OUT [SEED]}
+SEED=${3:-0}
+RECIPE=${RECIPE:-tiny}
+SETS=${SETS-crop.stored_size=128 model.stem=residual training.precision=bf16-mixed}
+FIRST=${FIRST-synthesis.shift=8 training.epochs=9}
+SECOND=${SECOND-synthesis.shift=12 synthesis.sharpen_probability=0.2 \
+    synthesis.resolution_probability=0.4 synthesis.jpeg_quality=[25,100] \
+    synthesis.jpeg_probability=0.6 training.epochs=9 training.learning_rate=7e-4 \
+    training.ema_decay=0.998}
+ACCELERATOR=${ACCELERATOR:-auto}
+DEVICE=${DEVICE:-cpu}
+WORKERS=${WORKERS:-1}
+HOLD_OUT=${HOLD_OUT-grid liveportrait styletalk}
+FRACTION=${FRACTION:-0.05}
+DATA_NOTE=${DATA_NOTE:-$(dirname "$0")/training-data.txt}
+
+read -r -a sets <<<"$SETS"
+recipe=(--recipe "$RECIPE")
+for assignment in "training.seed=$SEED" "${sets[@]}"; do recipe+=(--set "$assignment"); done
+read -r -a sources <<<"$HOLD_OUT"
+hold_out=()
+for source in "${sources[@]}"; do hold_out+=(--hold-out "$source"); done
+
+PACKED=$OUT/fakestormer-compact.safetensors
+mkdir -p "$OUT"
+
+# Exit code 3: some inputs could not be used; they are listed, and the others are done.
+some_may_fail() { "$@" || { code=$?; [ "$code" -eq 3 ] || exit "$code"; }; }
+step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
+
+step "faces of the real videos"
+# real/ within a folder of its own: a video's name, by which the draw of the held-out ones goes, is
+# its path below the folder.
+mkdir -p "$OUT/videos"
+ln -sfn "$(cd "$DATA" && pwd)/real" "$OUT/videos/real"
+some_may_fail fakestormer prepare "$OUT/videos" --out "$OUT/store" "${recipe[@]}" \
+    "${hold_out[@]}" --validation-fraction "$FRACTION" --max-frames 0 --workers "$WORKERS"
+
+# train FOLDER "SETTINGS" [--weights MODEL]
+train() {
+    local run=$OUT/$1 stage=() resume=()
+    for assignment in $2; do stage+=(--set "$assignment"); done
+    shift 2
+    if [ ! -f "$run/model.json" ]; then # written last
+        if [ -d "$run/checkpoints" ]; then resume=(--resume); fi
+        fakestormer train "$OUT/store" --out "$run" "${recipe[@]}" "${stage[@]}" "${resume[@]}" \
+            "$@" --accelerator "$ACCELERATOR" --workers "$WORKERS"
+    fi
+}
+step "training, first stage"
+train first "$FIRST"
+step "training, second stage"
+train run "$SECOND" --weights "$OUT/first"
+
+step "real clips and pseudo-fakes of what was held out, as videos"
+fakestormer pseudo-fakes "$OUT/store" --out "$OUT/pairs" --split validation --seed "$SEED" \
+    "${recipe[@]}"
+some_may_fail fakestormer prepare "$OUT/pairs" --out "$OUT/test" "${recipe[@]}" \
+    --table "$OUT/pairs/videos.csv" --split test --max-frames 0 --workers "$WORKERS"
+
+step "packing"
+# A calibration is fitted on scores of the packed weights: packing comes first, and only once.
+if [ ! -f "$OUT/packed" ]; then
+    fakestormer pack "$OUT/run" -o "$PACKED" --data "$DATA_NOTE"
+    touch "$OUT/packed"
+fi
+
+step "calibrating"
+if [ ! -f "$OUT/calibrated" ]; then
+    some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \
+        --out "$OUT/before-calibration" --workers "$WORKERS" --device "$DEVICE"
+    fakestormer calibrate "$PACKED" --scores "$OUT/before-calibration"
+    touch "$OUT/calibrated"
+fi
+
+step "measuring"
+some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \
+    --out "$OUT/evaluation" --corruptions all --corrupt crops \
+    --workers "$WORKERS" --device "$DEVICE"
+fakestormer shortcuts --model "$PACKED" --data "$OUT/store" --split validation \
+    --out "$OUT/shortcuts" --workers "$WORKERS" --device "$DEVICE"
+
+step "done"
+cat <<END
+$PACKED and its .json are the model. To ship them:
+  mkdir -p src/fakestormer/weights; cp $OUT/fakestormer-compact.* src/fakestormer/weights/
+Numbers for docs/model-card.md: $OUT/evaluation/evaluation.md, $OUT/shortcuts/shortcuts.md,
+$OUT/fakestormer-compact-reliability.png, and the time above (seed $SEED).
+END

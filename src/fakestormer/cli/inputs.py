@@ -1,0 +1,57 @@
+"""Which files a command is about: files, folders, patterns, and lists on standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fakestormer.errors import InputError
+
+#: The argument that stands for a list on standard input; a file of that name is "./-".
+LISTED = "-"
+
+
+def named_files(arguments: Sequence[str]) -> list[Path]:
+    """The files that are meant, each once, in the order given; nothing says that they exist.
+
+    A folder is every video below it. A pattern (`*`, `?`, `[...]`, and `**` for folders at any
+    depth) counts as one only where no file of that very name exists: for shells that pass patterns
+    on. "-" is a list on standard input, one file or folder per line, or ended by zero bytes, as
+    `find -print0` writes it; there, names are taken as they are. Raises InputError for a folder
+    without videos, and for a pattern or a list that names nothing.
+    """
+    from fakestormer.batch import files_of
+
+    paths: list[Path] = []
+    for argument in arguments:
+        if argument == LISTED:
+            paths += _listed(sys.stdin.buffer.read())
+        elif not os.path.lexists(argument) and glob.has_magic(argument):
+            paths += _matching(argument)
+        else:
+            paths.append(Path(argument))
+    return files_of(paths)
+
+
+def _matching(pattern: str) -> list[Path]:
+    found = sorted(glob.glob(pattern, recursive=True))
+    # "**" also matches the folders on the way, which would bring everything below them.
+    files = [name for name in found if not ("**" in pattern and os.path.isdir(name))]
+    if not files:
+        raise InputError(f"{pattern}: no file matches this pattern; check the path")
+    return [Path(name) for name in files]
+
+
+def _listed(content: bytes) -> list[Path]:
+    # File names need not be valid Unicode.
+    if b"\0" in content:
+        names = content.split(b"\0")
+    else:
+        names = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    paths = [Path(os.fsdecode(name)) for name in names if name.strip()]
+    if not paths:
+        raise InputError("standard input: names no file; write one path per line")
+    return paths

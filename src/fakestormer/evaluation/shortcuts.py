@@ -1,0 +1,317 @@
+"""Does the detector go by something else? Real clips against themselves, treated.
+
+    real video -> its score
+               -> resized, blurred, recompressed, ... -> its score        for each treatment
+
+Nothing of this makes a video fake, so that the AUC of treated against untouched clips should be
+near 0.5. Compression of real and fake alike is another question: `evaluate --corruptions video
+--corrupt crops` answers it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fakestormer.data.manifest import Row
+from fakestormer.data.pool import map_videos
+from fakestormer.errors import InputError
+from fakestormer.evaluation.calibration import wilson
+from fakestormer.evaluation.protocol import (
+    ReadClips,
+    SplitChoice,
+    score_video,
+    store_reader,
+    videos_of,
+)
+from fakestormer.evaluation.treatments import TREATMENTS, Treatment
+from fakestormer.files import write_atomically
+from fakestormer.model.network import VideoNetwork
+from fakestormer.prediction import PredictionConfig
+from fakestormer.types import Clip
+from fakestormer.video.crop import CropConfig
+
+#: Layout of shortcuts.json.
+FORMAT = 1
+_RESAMPLES = 2000
+_UNTOUCHED = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortcut:
+    """What one treatment does to the scores of real videos, all in 0..1.
+
+    auc: of treated against untouched, near 0.5 where the treatment is not taken for a trace of
+    manipulation. interval: 95 %, bootstrap over videos, both of whose scores are drawn together.
+    wins: share of videos that score higher treated (equal ones count half), wins_interval its 95 %
+    (Wilson): it shows shifts too small for the AUC. change: mean change of the probability.
+    called_fake: treated videos at or above the threshold; called_fake_untouched: untouched ones.
+    """
+
+    treatment: str
+    group: str
+    videos: int
+    auc: float
+    interval: tuple[float, float]
+    wins: float
+    wins_interval: tuple[float, float]
+    change: float
+    called_fake: float
+    called_fake_untouched: float
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether chance does not explain the AUC."""
+        return not self.interval[0] <= 0.5 <= self.interval[1]
+
+
+class ScoreTreated:
+    """Name of a real video -> its probability by treatment ("" for untouched); picklable.
+
+    open_network: called once in each process, at first use.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        videos: Mapping[str, Sequence[Row]],
+        *,
+        open_network: Callable[[], VideoNetwork],
+        prediction: PredictionConfig,
+        treatments: Sequence[str],
+    ) -> None:
+        self.store, self.videos, self.prediction = store, videos, prediction
+        self.treatments = tuple(treatments)
+        self.open_network = open_network
+        self._network: VideoNetwork | None = None
+
+    def __call__(self, video: str) -> dict[str, float]:
+        if self._network is None:
+            self._network = self.open_network()
+        rows = self.videos[video]
+        tracks = _Tracks(self.store)
+        known = {treatment.name: treatment for treatment in TREATMENTS}
+        scores = {}
+        for name in (_UNTOUCHED, *self.treatments):
+            found = score_video(
+                self._network,
+                self.prediction,
+                "largest",
+                about=rows[0],
+                data="",
+                rows=rows,
+                reader=tracks.reader(known.get(name)),
+            )
+            assert found.score is not None, "only videos with a usable track are asked"
+            scores[name] = found.score
+        return scores
+
+
+class _Tracks:
+    """Whole tracks of one video, read once for all treatments."""
+
+    def __init__(self, store: Path) -> None:
+        self._stored = store_reader(store)
+        self._whole: dict[str, Clip] = {}
+
+    def reader(self, treatment: Treatment | None) -> Callable[[Row], ReadClips]:
+        def reader(row: Row) -> ReadClips:
+            whole = self._whole.get(row.file)
+            if whole is None:
+                (whole,) = self._stored(row)(np.arange(row.frames)[None])
+                self._whole[row.file] = whole
+            pictures = list(whole.frames.permute(0, 2, 3, 1).contiguous().numpy())
+            if treatment is not None and treatment.crf is not None:
+                pictures = treatment.film(pictures)
+
+            def read(positions_ct: np.ndarray) -> list[Clip]:
+                clips = []
+                for positions in positions_ct.tolist():
+                    shown = [pictures[position] for position in positions]
+                    if treatment is not None and treatment.crf is None:
+                        shown = [
+                            treatment.frame(picture, key=row.sha256, index=position)
+                            for picture, position in zip(shown, positions, strict=True)
+                        ]
+                    frames_thwc = torch.from_numpy(np.stack(shown))
+                    clips.append(
+                        replace(
+                            whole,
+                            frames=frames_thwc.permute(0, 3, 1, 2).contiguous(),
+                            landmarks=whole.landmarks[positions],
+                            indices=whole.indices[positions],
+                            pts_seconds=whole.pts_seconds[positions],
+                        )
+                    )
+                return clips
+
+            return read
+
+        return reader
+
+
+def find_shortcuts(
+    store: Path,
+    crop: CropConfig,
+    prediction: PredictionConfig,
+    open_network: Callable[[], VideoNetwork],
+    *,
+    split: SplitChoice = "test",
+    at_most: int | None = None,
+    treatments: Sequence[str] | None = None,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Shortcut], dict[str, dict[str, float]]]:
+    """Score the store's real videos of a split, untouched and after every treatment.
+
+    crop: how the model wants faces cut out. at_most: videos, spread evenly over their names.
+    treatments: names in TREATMENTS; all where None. progress: (done, total) videos. Returns what
+    was found, and the probabilities by video and treatment. Raises InputError as `videos_of` does,
+    and with fewer than two real videos; RuntimeError where a video kills its process, naming it.
+    """
+    real = {
+        video: rows
+        for video, rows in videos_of(store, crop, split)
+        if rows[0].label == "real" and any(not row.rejected for row in rows)
+    }
+    names = list(real)
+    if at_most is not None and at_most < len(names):
+        names = [names[k * len(names) // at_most] for k in range(at_most)]
+    if len(names) < 2:
+        raise InputError(
+            f"{store}: has {len(names)} real videos in the split {split!r}; shortcuts are looked "
+            "for in two or more, better a hundred"
+        )
+    chosen = [t for t in TREATMENTS if treatments is None or t.name in treatments]
+    work = ScoreTreated(
+        store,
+        {name: real[name] for name in names},
+        open_network=open_network,
+        prediction=prediction,
+        treatments=[treatment.name for treatment in chosen],
+    )
+    scores: dict[str, dict[str, float]] = {}
+    for name, scored in map_videos(work, names, workers=workers):
+        if scored is None:
+            raise RuntimeError(f"{name}: scoring it killed its process; see --workers 0")
+        scores[name] = scored
+        if progress is not None:
+            progress(len(scores), len(names))
+    scores = {name: scores[name] for name in names}
+    untouched = [scores[name][_UNTOUCHED] for name in names]
+    found = [
+        shortcut(
+            treatment,
+            untouched,
+            [scores[name][treatment.name] for name in names],
+            threshold=prediction.threshold,
+        )
+        for treatment in chosen
+    ]
+    return found, scores
+
+
+def shortcut(
+    treatment: Treatment, untouched: Sequence[float], treated: Sequence[float], *, threshold: float
+) -> Shortcut:
+    """The numbers of one treatment, from the probabilities of the same videos in the same order."""
+    before_n, after_n = np.asarray(untouched), np.asarray(treated)
+    higher = float(np.mean(after_n > before_n) + 0.5 * np.mean(after_n == before_n))
+    auc, interval = paired_auc(before_n, after_n)
+    return Shortcut(
+        treatment=treatment.name,
+        group=treatment.group,
+        videos=len(before_n),
+        auc=auc,
+        interval=interval,
+        wins=higher,
+        wins_interval=wilson(higher, len(before_n)),
+        change=float(np.mean(after_n - before_n)),
+        called_fake=float(np.mean(after_n >= threshold)),
+        called_fake_untouched=float(np.mean(before_n >= threshold)),
+    )
+
+
+def paired_auc(
+    before_n: np.ndarray, after_n: np.ndarray, *, resamples: int = _RESAMPLES, seed: int = 0
+) -> tuple[float, tuple[float, float]]:
+    """AUC of `after` against `before`, both (N,) of the same videos, and its 95 % interval.
+
+    The bootstrap draws videos, each with both its scores: drawing the two apart, as for other
+    AUCs, would make the interval too wide. Memory grows as N^2, 4 bytes for each.
+    """
+    wins_nn = (after_n[:, None] > before_n).astype(np.float32)
+    wins_nn += 0.5 * (after_n[:, None] == before_n)
+    count = len(before_n)
+    rng = np.random.default_rng(seed)
+    drawn_rn = rng.multinomial(count, np.full(count, 1 / count), resamples).astype(np.float32)
+    aucs_r = ((drawn_rn @ wins_nn) * drawn_rn).sum(axis=1, dtype=np.float64) / count**2
+    low, high = np.percentile(aucs_r, (2.5, 97.5))
+    return float(wins_nn.mean(dtype=np.float64)), (float(low), float(high))
+
+
+def write_shortcuts(
+    out: Path,
+    found: Sequence[Shortcut],
+    scores: Mapping[str, Mapping[str, float]],
+    *,
+    about: Mapping[str, Any],
+) -> str:
+    """Write shortcuts.json, .md and .png; returns the Markdown.
+
+    about: JSON-able, "model" (of the detector's fingerprint), "store", "split" and "settings".
+    """
+    from fakestormer.evaluation.shortcut_plot import shortcut_plot
+
+    text = markdown(found, about)
+    document = {
+        "format": FORMAT,
+        **about,
+        "treatments": [asdict(one) | {"suspicious": one.suspicious} for one in found],
+        "scores": {
+            video: {name or "untouched": score for name, score in own.items()}
+            for video, own in scores.items()
+        },
+    }
+    shortcut_plot(out / "shortcuts.png", found, title=f"Shortcuts of {about['model']['name']}")
+    write_atomically(out / "shortcuts.md", text.encode())
+    content = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    write_atomically(out / "shortcuts.json", content.encode())
+    return text
+
+
+def markdown(found: Sequence[Shortcut], about: Mapping[str, Any]) -> str:
+    """The table, under what its numbers depend on."""
+    first, settings = found[0], about["settings"]
+    rows = "".join(
+        f"| {one.treatment} | {one.auc:.3f}{' **!**' if one.suspicious else ''} | "
+        f"{one.interval[0]:.3f} to {one.interval[1]:.3f} | {100 * one.wins:.0f} | "
+        f"{100 * one.wins_interval[0]:.0f} to {100 * one.wins_interval[1]:.0f} | "
+        f"{one.change:+.3f} | {100 * one.called_fake:.1f} |\n"
+        for one in found
+    )
+    marked = [one for one in found if one.suspicious]
+    furthest = max(found, key=lambda one: abs(one.auc - 0.5))
+    return (
+        f"# Shortcuts of {about['model']['name']}\n\n"
+        f"{first.videos} real videos of {about['store']} (split {about['split']}) against "
+        f"themselves, treated: AUC near 0.5 and wins near 50 % mean that the treatment is not "
+        f"taken for manipulation. Intervals 95 %, over videos, both scores of a video drawn "
+        f"together; **!** where the AUC's does not hold 0.5. Wins: share that scores higher "
+        f"treated. Treatments are applied to stored crops; sampling {settings['sampling']}, "
+        f"{settings['frames']} frames, margin {settings['margin']:g} of 256 px. Untouched, "
+        f"{100 * first.called_fake_untouched:.1f} % reach the threshold "
+        f"{settings['threshold']:g}.\n\n"
+        "| treatment | AUC | 95 % | wins, % | 95 % | mean change | at the threshold, % |\n"
+        f"|{' --- |' * 7}\n{rows}\n"
+        f"{len(marked)} of {len(found)} treatments are marked; chance alone would mark about "
+        f"{0.05 * len(found):.0f}. Furthest from 0.5: {furthest.treatment}, {furthest.auc:.3f}. "
+        "How detection itself falls with compression: `fakestormer evaluate --corruptions video "
+        "--corrupt crops`.\n"
+    )

@@ -1,0 +1,253 @@
+"""The REST API: jobs are made, watched, read, cancelled and deleted."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+
+from fakestormer.server.guard import REPORT_POLICY
+from fakestormer.server.jobs import Job, display_name, new_id, now
+from fakestormer.server.limits import MIB, Limits
+from fakestormer.server.supervisor import QueueFullError, Supervisor
+from fakestormer.server.upload import FIELD, RefusedError, drain, receive
+from fakestormer.server.views import (
+    JobList,
+    JobView,
+    Problem,
+    ServerView,
+    job_view,
+    limits_view,
+)
+
+log = logging.getLogger("fakestormer.server")
+
+#: Seconds after which a stream of events without news says that it is still there.
+_KEEP_ALIVE = 15.0
+
+_SAID = {
+    400: "The form is cut off or not as described",
+    401: "The token is missing or wrong",
+    403: "Sent by a page of another site",
+    404: "No such job",
+    408: "The upload stalled",
+    409: "The job is not in a state for that",
+    413: "The file is too large",
+    415: "Not a multipart form",
+    421: "Sent to a host name that is not this server's",
+    422: "A parameter is not as described",
+    429: "The queue is full; Retry-After says when to try again",
+    507: "The server's disk is full",
+}
+
+JobId = Annotated[str, Path(description="the `id` of a job", pattern="^[0-9a-f]{32}$")]
+
+
+def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
+    """Everything below /v1."""
+    router = APIRouter(prefix="/v1", responses=problems(401, 403, 421))
+    max_bytes = limits.megabytes * MIB
+
+    def known(job_id: str) -> Job:
+        job = supervisor.jobs.get(job_id)
+        if job is None:
+            raise HTTPException(404, "there is no such job")
+        return job
+
+    def finished(job_id: str) -> Job:
+        job = known(job_id)
+        if job.state != "done":
+            raise HTTPException(409, job.error or f"the job is {job.state}")
+        return job
+
+    @router.get("/server", summary="What this server is and takes")
+    async def server() -> ServerView:
+        return ServerView(
+            version=version("fakestormer"),
+            model=supervisor.model,
+            limits=limits_view(limits, max_bytes),
+            workers=supervisor.workers,
+            waiting=supervisor.waiting(),
+            queue=supervisor.queue,
+            retain_hours=supervisor.retain.total_seconds() / 3600,
+        )
+
+    @router.post(
+        "/jobs",
+        status_code=201,
+        summary="Send a video",
+        description="Judged in its turn; what it is is found out by decoding, not by its name.",
+        responses=problems(400, 408, 413, 415, 429, 507),
+        openapi_extra=_FORM,
+    )
+    async def create(request: Request, response: Response) -> JobView:
+        job_id = new_id()
+        target = supervisor.store.upload(job_id)
+        try:
+            with supervisor.room():
+                target.parent.mkdir(mode=0o700)
+                name, size = await receive(request, target, limit=max_bytes)
+                job = Job(id=job_id, name=display_name(name), size=size, created=now())
+                supervisor.submit(job)
+        except QueueFullError as error:
+            await drain(request)
+            raise HTTPException(
+                429, "the queue is full; try again later", {"Retry-After": str(error.seconds)}
+            ) from error
+        except RefusedError as error:
+            await drain(request)
+            raise HTTPException(error.status, error.sentence) from error
+        except OSError as error:
+            log.warning("an upload cannot be kept (%s)", error.strerror)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise HTTPException(507 if full else 500, "the upload cannot be kept") from error
+        finally:
+            if job_id not in supervisor.jobs:
+                supervisor.store.remove(job_id)
+        response.headers["Location"] = f"/v1/jobs/{job_id}"
+        return job_view(supervisor, supervisor.jobs[job_id])
+
+    @router.get("/jobs", summary="Jobs, the newest first", responses=problems(422))
+    async def index(
+        limit: Annotated[int, Query(ge=1, le=1000, description="how many at most")] = 100,
+        offset: Annotated[int, Query(ge=0, le=2**31, description="how many to leave out")] = 0,
+    ) -> JobList:
+        newest = list(reversed(supervisor.jobs.values()))[offset : offset + limit]
+        views = [job_view(supervisor, job) for job in newest]
+        return JobList(jobs=views, total=len(supervisor.jobs))
+
+    @router.get("/jobs/{job_id}", summary="One job", responses=problems(404, 422))
+    async def read(job_id: JobId) -> JobView:
+        return job_view(supervisor, known(job_id))
+
+    @router.delete(
+        "/jobs/{job_id}",
+        status_code=204,
+        summary="Delete a job",
+        description="With its video, result and report; one that runs is stopped first.",
+        responses=problems(404, 422),
+    )
+    async def delete(job_id: JobId) -> None:
+        known(job_id)
+        supervisor.delete(job_id)
+
+    @router.post("/jobs/{job_id}/cancel", summary="Stop a job", responses=problems(404, 409, 422))
+    async def cancel(job_id: JobId) -> JobView:
+        job = known(job_id)
+        if not supervisor.cancel(job_id):
+            raise HTTPException(409, f"the job is {job.state} already")
+        return job_view(supervisor, known(job_id))
+
+    @router.get(
+        "/jobs/{job_id}/events",
+        summary="What happens to a job",
+        description="Server-sent events: `job` with the job as JSON, at once, with each change, "
+        "and for the last time when it has ended; `deleted` with its id.",
+        response_class=StreamingResponse,
+        responses=problems(404, 422) | {200: {"content": {"text/event-stream": {}}}},
+    )
+    async def events(job_id: JobId) -> StreamingResponse:
+        known(job_id)
+        return _stream(_events(supervisor, job_id))
+
+    @router.get(
+        "/events",
+        summary="What happens to all jobs",
+        description="Server-sent events as for one job, without an end; only news.",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}}},
+    )
+    async def all_events() -> StreamingResponse:
+        return _stream(_events(supervisor, None))
+
+    @router.get(
+        "/jobs/{job_id}/result",
+        summary="The result",
+        description="One entry of the `results` that `fakestormer detect --json` writes.",
+        response_class=FileResponse,
+        responses=problems(404, 409, 422)
+        | {200: {"content": {"application/json": {"schema": {"type": "object"}}}}},
+    )
+    async def result(job_id: JobId) -> FileResponse:
+        job = finished(job_id)
+        return FileResponse(supervisor.store.result(job.id), media_type="application/json")
+
+    @router.get(
+        "/jobs/{job_id}/report",
+        summary="The report",
+        description="One HTML page that needs nothing else.",
+        response_class=FileResponse,
+        responses=problems(404, 409, 422) | {200: {"content": {"text/html": {}}}},
+    )
+    async def report(
+        job_id: JobId,
+        download: Annotated[bool, Query(description="as a file to keep")] = False,
+    ) -> FileResponse:
+        job = finished(job_id)
+        return FileResponse(
+            supervisor.store.report(job.id),
+            media_type="text/html; charset=utf-8",
+            filename=f"fakestormer-report-{job.id[:12]}.html",
+            content_disposition_type="attachment" if download else "inline",
+            headers={"Content-Security-Policy": REPORT_POLICY},
+        )
+
+    return router
+
+
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "additionalProperties": False,
+                    "properties": {
+                        FIELD: {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "the video file",
+                        }
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """These answers, for the OpenAPI description."""
+    return {status: {"model": Problem, "description": _SAID[status]} for status in statuses}
+
+
+def _stream(events: AsyncIterator[str]) -> StreamingResponse:
+    return StreamingResponse(events, media_type="text/event-stream")
+
+
+async def _events(supervisor: Supervisor, only: str | None) -> AsyncIterator[str]:
+    """Of one job until it has ended, or of all."""
+    with supervisor.watches.watch(only) as watch:
+        yield ": here\n\n"
+        changed = [] if only is None else [only]
+        while True:
+            for job_id in changed:
+                job = supervisor.jobs.get(job_id)
+                if job is None:
+                    yield f'event: deleted\ndata: {{"id": "{job_id}"}}\n\n'
+                else:
+                    yield f"event: job\ndata: {job_view(supervisor, job).model_dump_json()}\n\n"
+                if only is not None and (job is None or job.ended):
+                    return
+            if watch.closed:
+                return
+            changed = await watch.changes(_KEEP_ALIVE)
+            if not changed:
+                yield ": still here\n\n"

@@ -1,0 +1,55 @@
+"""What one job may ask of this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fakestormer.errors import InputError
+from fakestormer.video.decode import VideoInfo
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Of one video and of the job that judges it.
+
+    megabytes: of the file (2**20 bytes). seconds: its length. side: of its picture, pixels, the
+    longer one. frames: that it announces or that decode. minutes: that judging it may take.
+    gigabytes: of memory (2**30 bytes) for the process that decodes and judges, model included.
+    """
+
+    megabytes: int = 2048
+    seconds: float = 3600.0
+    side: int = 4096
+    frames: int = 216_000
+    minutes: float = 30.0
+    gigabytes: float = 8.0
+
+    def __post_init__(self) -> None:
+        for name in ("megabytes", "seconds", "side", "frames", "minutes", "gigabytes"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"Limits.{name}: expected above 0, got {getattr(self, name)}")
+
+    def check(self, info: VideoInfo) -> None:
+        """Raises InputError, one sentence, for a video that says of itself that it is too much."""
+        if info.duration_seconds > self.seconds:
+            raise InputError(
+                f"{info.path}: is {info.duration_seconds:.0f} s long, and this server takes up to "
+                f"{self.seconds:g} s; cut out the part that matters"
+            )
+        if max(info.width, info.height) > self.side:
+            raise InputError(
+                f"{info.path}: its picture is {info.width} x {info.height}, and this server takes "
+                f"up to {self.side} pixels a side; scale it down"
+            )
+        if info.frame_count is not None:
+            self.check_frames(info.path, info.frame_count)
+
+    def check_frames(self, path: str, frames: int) -> None:
+        """Raises InputError for so many frames, announced or seen so far."""
+        if frames > self.frames:
+            raise InputError(
+                f"{path}: has more than {self.frames} frames, the most that this server takes; "
+                "cut out the part that matters"
+            )

@@ -1,0 +1,114 @@
+"""What the API says, as types: they are its OpenAPI description too."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fakestormer.server.jobs import Job, Progress, State
+from fakestormer.server.limits import Limits
+from fakestormer.server.supervisor import Supervisor
+from fakestormer.types import Verdict
+
+
+class Problem(BaseModel):
+    """Why a request was not done."""
+
+    detail: str = Field(description="one sentence for people")
+
+
+class Links(BaseModel):
+    """Where the parts of a job are; `result` and `report` once it is done."""
+
+    job: str
+    events: str
+    result: str | None
+    report: str | None
+
+
+class JobView(BaseModel):
+    """One video and what became of it."""
+
+    model_config = ConfigDict(title="Job")
+
+    id: str
+    name: str = Field(description="what the sender called the file; for people alone")
+    size: int = Field(description="bytes")
+    state: State
+    place: int | None = Field(description="1 is next; null when it does not wait")
+    progress: Progress | None = Field(description="null when it is not running")
+    verdict: Verdict | None
+    probability: float | None = Field(description="of manipulation, 0 to 1; null without a verdict")
+    interval: list[float] | None = Field(description="of the probability over the clips: low, high")
+    reasons: list[str] = Field(description="why the verdict is inconclusive, if it is")
+    warnings: list[str] = Field(description="what to bear in mind about the verdict")
+    error: str | None = Field(description="one sentence, when it failed")
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    revision: int = Field(description="of two views of a job the one with the larger is newer")
+    upload_kept: bool = Field(description="whether the server still has the video")
+    links: Links
+
+
+class JobList(BaseModel):
+    """The newest jobs first."""
+
+    jobs: list[JobView]
+    total: int = Field(description="how many there are, listed or not")
+
+
+class LimitsView(BaseModel):
+    """What one video may be; see `fakestormer serve --help`."""
+
+    model_config = ConfigDict(title="Limits")
+
+    bytes: int
+    seconds: float
+    side: int = Field(description="pixels, the longer side of the picture")
+    frames: int
+    minutes: float = Field(description="that judging it may take")
+
+
+class ServerView(BaseModel):
+    """What this server is and takes."""
+
+    model_config = ConfigDict(title="Server")
+
+    version: str
+    model: dict[str, str]
+    limits: LimitsView
+    workers: int
+    waiting: int
+    queue: int = Field(description="how many jobs may wait; one more is answered with 429")
+    retain_hours: float = Field(description="how long a video is kept after its job ended")
+
+
+def job_view(supervisor: Supervisor, job: Job) -> JobView:
+    """A job as the API shows it."""
+    base = f"/v1/jobs/{job.id}"
+    done = job.state == "done"
+    return JobView(
+        **job.model_dump(exclude={"attempts"}),
+        revision=supervisor.revision,
+        place=supervisor.place(job.id),
+        progress=supervisor.progress.get(job.id),
+        links=Links(
+            job=base,
+            events=f"{base}/events",
+            result=f"{base}/result" if done else None,
+            report=f"{base}/report" if done else None,
+        ),
+    )
+
+
+def limits_view(limits: Limits, max_bytes: int) -> LimitsView:
+    """Limits as the API shows them."""
+    return LimitsView(
+        bytes=max_bytes,
+        seconds=limits.seconds,
+        side=limits.side,
+        frames=limits.frames,
+        minutes=limits.minutes,
+    )

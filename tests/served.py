@@ -1,0 +1,143 @@
+"""A server for tests: in a thread of this process, with workers that do as the upload tells them.
+
+An upload of `b"slow"` is worked on until it is cancelled; `die` kills the worker, `fail`, `lie`,
+`chatter` and `memory` are what they say; everything else is done at once. Nothing heavy is imported
+here: every worker process of such a server imports this file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import httpx
+
+    from fakestormer.server.process import Entry
+    from fakestormer.server.run import ServerSettings
+
+PATIENCE = 90.0
+
+
+def stub_worker(connection: Connection) -> None:
+    """Speaks as `fakestormer.server.worker.judge_videos` does, without a model."""
+
+    def say(message: Any) -> None:
+        connection.send_bytes(json.dumps(message).encode())
+
+    found = {"say": "done", "verdict": "likely fake", "probability": 0.9, "interval": [0.8, 1.0]}
+    found |= {"reasons": [], "warnings": ["Only a stub."]}
+    say({"say": "ready", "model": {"name": "stub"}})
+    while True:
+        try:
+            order = json.loads(connection.recv_bytes())
+        except EOFError:
+            return
+        name, folder = order["name"], Path(order["folder"])
+        content = Path(order["path"]).read_bytes()
+        if content == b"slow":
+            for done in range(10**9):
+                say({"say": "progress", "stage": "faces", "done": done, "total": 1000})
+                time.sleep(0.05)
+        elif content == b"die":
+            os._exit(3)
+        elif content == b"fail":
+            say({"say": "failed", "sentence": f"{name}: is no video"})
+        elif content == b"memory":
+            say({"say": "failed", "sentence": f"{name}: needs more memory", "last": True})
+            return
+        elif content == b"lie":
+            say(found | {"verdict": "real"})
+        elif content == b"chatter":
+            connection.send_bytes(b"[" * 100_000)
+        else:
+            for stage in ("faces", "scores"):
+                say({"say": "progress", "stage": stage, "done": 1, "total": 1})
+            (folder / "report.html").write_text("<!DOCTYPE html><title>report</title><p>Stub")
+            result = {"path": name, "bytes": len(content), "verdict": "likely fake"}
+            (folder / "result.json").write_text(json.dumps(result))
+            say(found)
+
+
+@contextmanager
+def serving(settings: ServerSettings, entry: Entry = stub_worker) -> Iterator[httpx.Client]:
+    """A client of a server that runs meanwhile; it has the server's address as its base."""
+    import queue
+    import threading
+
+    import httpx
+
+    from fakestormer.server.run import Running, serve
+
+    news: queue.Queue[Running | BaseException] = queue.Queue()
+
+    def run() -> None:
+        try:
+            serve(settings, entry, ready=news.put)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that waits
+            news.put(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    running = news.get(timeout=PATIENCE)
+    if isinstance(running, BaseException):
+        raise running
+    try:
+        with httpx.Client(base_url=running.url, timeout=PATIENCE) as client:
+            yield client
+    finally:
+        running.stop()
+        thread.join(30)
+    assert not thread.is_alive(), "the server did not stop"
+    assert news.empty(), news.get()
+
+
+def send(client: httpx.Client, content: bytes = b"film", name: str = "a.mp4") -> dict[str, Any]:
+    """Upload, and the job as the server answered it."""
+    answer = client.post("/v1/jobs", files={"video": (name, content)})
+    assert answer.status_code == 201, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+def ended(client: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
+    """The job once it has ended, through its events."""
+    return list(events(client, job))[-1]
+
+
+def events(client: httpx.Client, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the server says about a job until it has ended, as it says it."""
+    with client.stream("GET", job["links"]["events"]) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                yield json.loads(line.removeprefix("data: "))
+
+
+def until(client: httpx.Client, job: dict[str, Any], state: str) -> dict[str, Any]:
+    """The job once it is in this state."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        now: dict[str, Any] = client.get(job["links"]["job"]).json()
+        if now["state"] == state:
+            return now
+        time.sleep(0.05)
+    raise AssertionError(f"still {now['state']}")
+
+
+if __name__ == "__main__":
+    import sys
+
+    from fakestormer.server.run import ServerSettings, serve
+
+    serve(
+        ServerSettings(store=Path(sys.argv[1]), port=0),
+        stub_worker,
+        ready=lambda at: print(at.url, flush=True),
+    )

@@ -1,0 +1,196 @@
+"""`detect` over many files: how they are named, and runs that are stopped and gone on with."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fakestormer.cli import ExitCode, main
+from fakestormer.cli.inputs import named_files
+from fakestormer.detector import Detector
+from fakestormer.errors import InputError
+from fakestormer.explain.collected import COLUMNS, Collected, finished_before, table
+from fakestormer.explain.results import failure_of
+from fakestormer.types import Report
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """(exit code, standard output, standard error) of the command, in this process."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fakestormer", "detect", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capfd.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("a.mp4", "b.mkv", "deep/c.mp4", "deep/er/d.mp4", "odd[1].mp4", "note.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["a.mp4", "missing.mp4", "a.mp4"], ["a.mp4", "missing.mp4"]),
+        (["deep"], ["deep/c.mp4", "deep/er/d.mp4"]),
+        (["*.mp4", "a.mp4"], ["a.mp4", "odd[1].mp4"]),
+        (["d??p/*.mp4"], ["deep/c.mp4"]),
+        (["**/*.mp4"], ["a.mp4", "deep/c.mp4", "deep/er/d.mp4", "odd[1].mp4"]),
+        (["dee*"], ["deep/c.mp4", "deep/er/d.mp4"]),  # a folder that a pattern meets
+        (["deep/**"], ["deep/c.mp4", "deep/er/d.mp4"]),
+        (["odd[1].mp4"], ["odd[1].mp4"]),  # a file of that very name
+    ],
+)
+def test_files_folders_and_patterns(tree: Path, arguments: list[str], names: list[str]) -> None:
+    assert named_files(arguments) == [Path(name) for name in names]
+
+
+def test_a_pattern_without_a_match_is_refused(tree: Path) -> None:
+    with pytest.raises(InputError, match=r"x\*\.mp4: no file matches"):
+        named_files(["a.mp4", "x*.mp4"])
+
+
+class _Input:
+    def __init__(self, content: bytes) -> None:
+        self.buffer = io.BytesIO(content)
+
+
+@pytest.mark.parametrize(
+    "content", [b"a.mp4\r\n\ndeep\n*.mp4\nf\xe9.mp4", b"a.mp4\0deep\0*.mp4\0f\xe9.mp4\0"]
+)
+def test_lists_on_standard_input(
+    tree: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names in a list are names: no patterns, and any bytes."""
+    monkeypatch.setattr(sys, "stdin", _Input(content))
+    strange = os.fsdecode(b"f\xe9.mp4")
+    expected = ["b.mkv", "a.mp4", "deep/c.mp4", "deep/er/d.mp4", "*.mp4", strange]
+    assert named_files(["b.mkv", "-"]) == [Path(name) for name in expected]
+
+
+def test_an_empty_list_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", _Input(b"\n \n"))
+    with pytest.raises(InputError, match="standard input: names no file"):
+        named_files(["-"])
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+def test_a_run_that_is_gone_on_with(
+    untrained_model: Path,
+    astronaut_video: Callable[..., Path],
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    first = astronaut_video(videos / "1.mp4", count=8)
+    second = astronaut_video(videos / "2.mp4", count=8, width=420)
+    (videos / "bad.mp4").write_bytes(b"no film")
+    options = ["--model", untrained_model, "--json", out / "r.json", "--csv", out / "r.csv"]
+    options += ["--report", out]
+    scored: list[str] = []
+    detect = Detector.detect
+
+    def noted(self: Detector, path: str | Path, **how: object) -> Report:
+        scored.append(Path(path).name)
+        if stop_at == Path(path).name:
+            raise KeyboardInterrupt
+        return detect(self, path, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Detector, "detect", noted)
+    stop_at = "2.mp4"
+    code, _, _ = run(videos, *options)
+    assert code == ExitCode.INTERRUPTED
+    (kept,) = json.loads((out / "r.json").read_text())["results"]
+    assert kept["path"] == str(first)
+
+    stop_at, scored[:] = "", []
+    code, said, err = run(videos, *options, "--resume")
+    assert code == ExitCode.SOME_FAILED
+    assert "1 of 3 files were done earlier" in err
+    assert scored == ["2.mp4", "bad.mp4"]
+    document = json.loads((out / "r.json").read_text())
+    assert [entry["path"] for entry in document["results"]] == [
+        str(videos / name) for name in ("1.mp4", "2.mp4", "bad.mp4")
+    ]
+    assert document["results"][0] == kept
+    rows = list(csv.DictReader((out / "r.csv").open()))
+    assert [row["path"] for row in rows] == [e["path"] for e in document["results"]]
+    assert [row["error"] == "" for row in rows] == [True, True, False]
+    summary = dict(line.rsplit(maxsplit=1) for line in said.splitlines() if "  " in line.strip())
+    assert summary["could not be used"] == "1"
+    assert "3 files" in said
+    assert (
+        sum(int(summary[v]) for v in ("likely fake", "no manipulation found", "inconclusive")) == 2
+    )
+
+    # Touched, but the same bytes: kept. Failures are tried again.
+    os.utime(first, (1, 1))
+    scored.clear()
+    run(videos, *options, "--resume")
+    assert scored == ["bad.mp4"]
+    # Other bytes: scored again; and so is what lacks its report.
+    first.write_bytes(second.read_bytes())
+    next(out.glob("2-*.html")).unlink()
+    scored.clear()
+    run(videos, *options, "--resume")
+    assert scored == ["1.mp4", "2.mp4", "bad.mp4"]
+    # Other settings.
+    scored.clear()
+    run(videos, *options, "--resume", "--sampling", "consecutive")
+    assert scored == ["1.mp4", "2.mp4", "bad.mp4"]
+    # Not asked to go on: everything anew.
+    scored.clear()
+    run(videos, *options)
+    assert scored == ["1.mp4", "2.mp4", "bad.mp4"]
+
+
+def test_what_cannot_be_resumed(tmp_path: Path, run: Run, untrained_model: Path) -> None:
+    code, _, err = run("a.mp4", "--model", untrained_model, "--resume")
+    assert code == ExitCode.USAGE
+    assert "--resume needs --json" in " ".join(err.split())
+    other = tmp_path / "other.json"
+    for content in ("[1]", "{", '{"results": 3}', '{"results": [{}]}'):
+        other.write_text(content)
+        with pytest.raises(InputError, match="nothing to resume"):
+            finished_before(other, ["a.mp4"], model={}, settings={})
+        assert other.read_text() == content
+    assert finished_before(tmp_path / "none.json", ["a.mp4"], model={}, settings={}) == {}
+
+
+def test_results_stand_in_the_order_given_and_failures_have_no_numbers(tmp_path: Path) -> None:
+    target = tmp_path / "deeper" / "r.json"
+    with Collected(["b", "a"], json_file=target) as collected:
+        collected.add("a", failure_of("a", "a: no"))
+        collected.add("b", failure_of("b", "b: no"))
+    assert [r["path"] for r in json.loads(target.read_text())["results"]] == ["b", "a"]
+    assert json.loads(target.read_text())["schema"] == "fakestormer/detect/1"
+    assert [path.name for path in target.parent.iterdir()] == ["r.json"]
+
+
+def test_the_table_holds_no_formula() -> None:
+    text = table([failure_of('=cmd|"1"', "=cmd: no, really"), failure_of("x.mp4", "x.mp4: no")])
+    header, first, second = csv.reader(io.StringIO(text))
+    assert tuple(header) == COLUMNS
+    assert first[0] == './=cmd|"1"'
+    assert first[COLUMNS.index("error")] == "'=cmd: no, really"
+    assert second[0] == "x.mp4"
+    assert second[COLUMNS.index("probability")] == ""
