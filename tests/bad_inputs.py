@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import resource
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -164,8 +163,15 @@ class Judge:
             sentence = str(error).replace(str(file), path)
         finally:
             file.unlink()
-        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return Judged(sentence=sentence, peak_mib=peak_kib / 1024)
+        return Judged(sentence=sentence, peak_mib=_peak_mib())
+
+
+def _peak_mib() -> float:
+    """The most memory this process had at once. Not ru_maxrss, which a process inherits from the
+    one that started it."""
+    status = Path("/proc/self/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) / 1024
 
 
 # ---- whole files, with what becomes of them ------------------------------------------------------

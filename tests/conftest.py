@@ -14,6 +14,9 @@ from fakestormer.model.fakestormer import build_fakestormer
 from fakestormer.recipes import Recipe, tiny
 from fakestormer.training.checkpoint import save_model
 
+# Before any test imports it: ONNX Runtime reports to its makers unless it is told not to.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # The makers of videos and of stores, for every room (pyproject puts tests/ on the path).

@@ -335,7 +335,7 @@ def test_a_full_disk_leaves_the_older_results_or_none(
     if older is not None:
         results.parent.mkdir()
         results.write_text(older)
-    with full_disk(400):
+    with full_disk(1500):
         code, _, err = commands.detect(path, "--json", results)
     assert code == ExitCode.ALL_FAILED
     assert_one_sentence(err.strip(), results)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,7 +88,11 @@ def test_one_bad_file_does_not_stop_the_others(
     first, second = json.loads(results.read_text())["results"]
     assert first["probability"] is None
     assert second["path"] == str(good)
-    assert f"{good}: {second['verdict']} ({second['probability']:.3f})" in out
+    # Printed from the number itself, which the JSON has rounded to six digits.
+    printed = re.search(rf"^{re.escape(str(good))}: (.+) \((\d\.\d+)\)", out, re.MULTILINE)
+    assert printed is not None
+    assert printed[1] == second["verdict"]
+    assert float(printed[2]) == pytest.approx(second["probability"], abs=6e-4)
     assert 0 <= second["probability"] <= 1
     (face,) = second["faces"]
     assert len(face["clips"]) == 2  # 8 frames in clips of 4
@@ -221,9 +226,9 @@ def test_from_a_folder_of_videos_to_a_verdict(
 
 
 def test_wrong_usage(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    code, _, err = run(["detect", "a.mp4"], monkeypatch, capfd)
+    code, _, err = run(["detect", "--model", "m"], monkeypatch, capfd)
     assert code == ExitCode.USAGE
-    assert "--model" in err
+    assert "Missing argument" in err
     code, _, err = run(["recipe", "huge"], monkeypatch, capfd)
     assert code == ExitCode.USAGE
     assert "paper, release, small, tiny" in " ".join(err.split())

@@ -186,6 +186,14 @@ def test_results_stand_in_the_order_given_and_failures_have_no_numbers(tmp_path:
     assert [path.name for path in target.parent.iterdir()] == ["r.json"]
 
 
+def test_where_results_cannot_be_written(tmp_path: Path) -> None:
+    (blocked := tmp_path / "file").write_bytes(b"")
+    for how in ({"json_file": blocked / "r.json"}, {"csv_file": blocked / "r.csv"}):
+        collected = Collected(["a"], **how)
+        with pytest.raises(InputError, match=r"file/r\.(json|csv): the results cannot be written"):
+            collected.add("a", failure_of("a", "a: no"))
+
+
 def test_the_table_holds_no_formula() -> None:
     text = table([failure_of('=cmd|"1"', "=cmd: no, really"), failure_of("x.mp4", "x.mp4: no")])
     header, first, second = csv.reader(io.StringIO(text))
@@ -194,3 +202,40 @@ def test_the_table_holds_no_formula() -> None:
     assert first[COLUMNS.index("error")] == "'=cmd: no, really"
     assert second[0] == "x.mp4"
     assert second[COLUMNS.index("probability")] == ""
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+def test_the_overlay_lies_beside_the_report_and_belongs_to_what_is_done(
+    untrained_model: Path, astronaut_video: Callable[..., Path], tmp_path: Path, run: Run
+) -> None:
+    video, out = astronaut_video(tmp_path / "a.mp4", count=8), tmp_path / "out"
+    options = [video, "--model", untrained_model, "--json", tmp_path / "r.json"]
+    code, _, err = run(*options, "--overlay")
+    assert code == ExitCode.USAGE
+    assert "--overlay needs --report" in " ".join(err.split())
+    code, said, _ = run(*options, "--report", out, "--overlay", "--every-second")
+    assert code == ExitCode.DONE
+    film, page = sorted(out.iterdir(), key=lambda path: path.suffix, reverse=True)
+    assert film.name == page.name.replace(".html", ".overlay.mp4")
+    assert f"overlay: {film}" in said
+    (result,) = json.loads((tmp_path / "r.json").read_text())["results"]
+    assert [s["seconds"] for s in result["faces"][0]["every_second"]] == [0.0]
+    again = [*options, "--report", out, "--overlay", "--every-second", "--resume"]
+    assert "1 of 1 files were done earlier" in run(*again)[2]
+    film.unlink()
+    assert "0 of 1 files were done earlier" in run(*again)[2]
+    assert film.is_file()
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+def test_reasons_and_intervals_are_printed(
+    untrained_model: Path, astronaut_video: Callable[..., Path], tmp_path: Path, run: Run
+) -> None:
+    long = astronaut_video(tmp_path / "long.mp4", count=8)
+    short = astronaut_video(tmp_path / "short.mp4", count=3)
+    _, said, _ = run(long, "--model", untrained_model)
+    assert "    over its clips: 0." in said
+    assert "written by FFmpeg" in said
+    _, said, _ = run(short, "--model", untrained_model)
+    assert "    reason: The face was followed for 3 frames" in said
+    assert f"{short}: inconclusive" in said

@@ -291,3 +291,24 @@ def test_the_command_uses_it(
     (result,) = json.loads(results.read_text())["results"]
     assert result["model"]["runtime"].startswith("ONNX Runtime ")
     assert result["probability"] is not None
+
+
+def test_nobody_is_told(drawn_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both report to their makers unless told not to (seen with strace: onnxruntime 1.32 opening
+    a session, openvino 2026.4 being imported).
+    """
+    onnxruntime = pytest.importorskip("onnxruntime")
+    order: list[str] = []
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "disable_telemetry_events", lambda: order.append("silence"))
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda *given, **named: order.append("session") or session(*given, **named),
+    )
+    Detector.load(drawn_model, runtime="onnx")
+    assert order[0] == "silence"
+    assert order.count("session") == 1
+    if find_spec("openvino") is not None:
+        Detector.load(drawn_model, runtime="openvino")
+        assert "openvino_telemetry.main" not in sys.modules

@@ -28,6 +28,7 @@ from fakestormer.explain import quality
 from fakestormer.explain.every_second import score_every_second
 from fakestormer.explain.film import scene_of, write_overlay
 from fakestormer.explain.judging import SMALL_FACE_PX, Seen, judge
+from fakestormer.explain.provenance import content_credentials
 from fakestormer.explain.report import face_name
 from fakestormer.files import sha256_of
 from fakestormer.model.network import VideoNetwork
@@ -44,7 +45,7 @@ from fakestormer.types import Clip, FaceReport, FaceTrack, Report
 from fakestormer.video.clips import Sampling, read_clips
 from fakestormer.video.crop import crop_squares
 from fakestormer.video.cuts import CutDetector
-from fakestormer.video.decode import VideoInfo, probe, stream_frames
+from fakestormer.video.decode import FrameReader, VideoInfo, probe, stream_frames
 from fakestormer.video.faces import FaceBackend, open_backend
 from fakestormer.video.tracking import find_tracks
 
@@ -236,10 +237,13 @@ class Detector:
         bits = quality.bits_per_pixel(info)
         compressed = bits is not None and bits < quality.TOO_FEW_BITS
         faces = []
-        for done, track in enumerate(tracks, start=1):
-            faces.append(self._score(file, track, compressed=compressed))
-            if progress is not None:
-                progress("scores", done, len(tracks))
+        # One reader for all faces, which goes on where it stands: of a film with a cut every second
+        # each face would otherwise be sought anew.
+        with FrameReader(file) as reader:
+            for done, track in enumerate(tracks, start=1):
+                faces.append(self._score(file, track, reader, compressed=compressed))
+                if progress is not None:
+                    progress("scores", done, len(tracks))
         decisive = self._decisive(faces, tracks)
         if every_second:
             told = None if progress is None else partial(progress, "seconds")
@@ -268,7 +272,7 @@ class Detector:
             | {"frames_decoded": len(watched.times)}
             | {"bits_per_pixel": None if bits is None else round(bits, 4)}
             | watched.facts()
-            | {"tags": tags},
+            | {"tags": tags, "content_credentials": content_credentials(file, info.container)},
             model=dict(self.fingerprint()),
             settings=self.settings(every_second=every_second),
             scene=scene_of(file, decisive),
@@ -289,11 +293,15 @@ class Detector:
             settings["every_second"] = True
         return settings
 
-    def _score(self, file: Path, track: FaceTrack, *, compressed: bool) -> FaceReport:
+    def _score(
+        self, file: Path, track: FaceTrack, reader: FrameReader, *, compressed: bool
+    ) -> FaceReport:
         squares_t3 = crop_squares(track, self.recipe.crop)
 
         def read(positions_ct: np.ndarray) -> list[Clip]:
-            return read_clips(file, track, positions_ct, self.recipe.crop, squares=squares_t3)
+            return read_clips(
+                file, track, positions_ct, self.recipe.crop, squares=squares_t3, reader=reader
+            )
 
         prediction, crops = predict_track(self.network, len(track), read, self.prediction)
         boxes = self._shown_boxes(squares_t3, track, prediction.indices)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -111,8 +112,7 @@ def run_torch(named: ByName) -> Run:
 
 def run_onnx(path: Path) -> Run:
     """A .onnx file in ONNX Runtime, on the CPU, with as many threads as torch has now."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors: it warns of devices that it does not find
@@ -145,11 +145,22 @@ def relative_error(found: Tensor | None, wanted: Tensor) -> float:
     return math.inf if math.isnan(error) else error
 
 
+def import_onnxruntime() -> Any:
+    """The module, told not to report to its makers over the network, as it else does."""
+    # Before the import: what that starts reports even when it is told to stop right after.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
 def require_onnx() -> None:
     """Raises SetupError when a package that ONNX files are written and checked with is missing."""
     try:
         import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
+
+        import_onnxruntime()
         import onnxscript  # noqa: F401
     except ModuleNotFoundError as error:
         raise SetupError(

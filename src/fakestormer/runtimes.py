@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,6 +31,7 @@ from fakestormer.program import (
     ByName,
     Numbers,
     Run,
+    import_onnxruntime,
     program_of,
     random_frames,
     relative_error,
@@ -91,9 +93,13 @@ def open_runtime(
     if name == "torch":
         return network
     engine = _ENGINES[name]
+    # Else importing openvino reports that to its makers, over the network; without this package,
+    # which does it, openvino works as well.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         # OpenVINO's goes on after a dash, with the commit.
-        numbers, *_ = import_module(engine.package).__version__.split("-")
+        module = import_onnxruntime() if name == "onnx" else import_module(engine.package)
+        numbers, *_ = module.__version__.split("-")
     except ModuleNotFoundError as error:
         raise SetupError(
             f"--runtime {name} needs {engine.title}: install it with "

@@ -221,9 +221,7 @@ def test_a_part_now_and_another_later_are_one_store(drawn: ModuleType, tmp_path:
     listing, store = origin.listing(), tmp_path / "store"
 
     def prepare(*methods: str) -> list[str]:
-        prepare_listing(
-            listing, store, backend=drawn.DrawnFaces, methods=methods, origin=origin
-        )
+        prepare_listing(listing, store, backend=drawn.DrawnFaces, methods=methods, origin=origin)
         return [row.video for row in read_manifest(store)]
 
     assert prepare("A") == ["fake/A/1.mp4", "real/1.mp4"]
@@ -231,7 +229,7 @@ def test_a_part_now_and_another_later_are_one_store(drawn: ModuleType, tmp_path:
     assert prepare("B") == ["fake/A/1.mp4", "fake/B/1.mp4", "real/1.mp4"]
     assert {path: path.stat().st_mtime_ns for path in files} == files, "nothing is done twice"
     assert entries_of(store).keys() == {entry.video for entry in listing.entries}
-    with pytest.raises(InputError, match="no fakes made by C are here; .* A, B"):
+    with pytest.raises(InputError, match=r"no fakes made by C are here; .* A, B"):
         prepare("C")
     again = replace(origin, layout="folder")
     with pytest.raises(InputError, match="made from the data set diffswap, this is folder"):

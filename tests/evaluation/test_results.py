@@ -139,9 +139,7 @@ def test_the_robustness_is_a_group_per_level_and_their_mean(document: dict[str, 
     assert "| FakeSTormer (paper, FF++) | 81.6 | 88.4 |" in text
 
 
-def test_some_levels_have_no_mean_that_stands_beside_the_papers(
-    plan: Plan, scores: Scores
-) -> None:
+def test_some_levels_have_no_mean_that_stands_beside_the_papers(plan: Plan, scores: Scores) -> None:
     few = replace(plan, conditions=(CLEAN, BLUR[0], BLUR[4]))
     known = {key: own for key, own in scores.items() if key[1] in few.conditions}
     document = evaluation_document(few, known, model={"name": "mine"}, clip_length=4)

@@ -132,9 +132,10 @@ def test_where_the_corruption_hides_the_face_the_video_is_left_out_with_the_reas
     # At 0.35 of the contrast nothing is as bright as the drawn faces that the backend looks for.
     found = _score(store, network, drawn, DARK, "frames")
     assert [(s.score, s.reason) for s in found.values()] == [(None, "no face")] * 3
-    assert found["face_0.mp4"].sha256 == _score(store, network, drawn, CLEAN, "frames")[
-        "face_0.mp4"
-    ].sha256
+    assert (
+        found["face_0.mp4"].sha256
+        == _score(store, network, drawn, CLEAN, "frames")["face_0.mp4"].sha256
+    )
     # Crops have their face, however dark.
     assert _score(store, network, drawn, DARK, "crops")["face_0.mp4"].score is not None
 
@@ -180,9 +181,7 @@ def test_a_video_that_has_changed_or_is_gone_is_left_out_this_time(
 ) -> None:
     drawn.write_video(tmp_path / "videos" / "one.mp4", drawn.draw(9, seed=5)[0])
     store = tmp_path / "store"
-    prepare_folder(
-        tmp_path / "videos", store, backend=drawn.DrawnFaces, crop=CROP, split="test"
-    )
+    prepare_folder(tmp_path / "videos", store, backend=drawn.DrawnFaces, crop=CROP, split="test")
     entries = entries_of(store)
     if what == "changed":
         drawn.write_video(tmp_path / "other.mp4", drawn.draw(9, seed=6)[0])
@@ -220,9 +219,7 @@ def test_another_face_backend_than_the_stores_is_refused(
         _score(store, network, drawn, NOISE, "frames", open_faces=Other)
 
 
-def test_sequences_in_an_archive(
-    network: VideoNetwork, drawn: ModuleType, tmp_path: Path
-) -> None:
+def test_sequences_in_an_archive(network: VideoNetwork, drawn: ModuleType, tmp_path: Path) -> None:
     """Pictures of two sequences, the second of a fake; scored as stored, and corrupted."""
     for label, seed in (("real", 0), ("fake", 1)):
         for number, frame in enumerate(drawn.draw(9, seed=seed)[0]):

@@ -12,8 +12,9 @@ import torch
 
 from fakestormer.detector import Detector
 from fakestormer.errors import InputError
+from fakestormer.explain.drawing import drawn_scene
 from fakestormer.explain.every_second import second_clips
-from fakestormer.explain.film import drawn_scene, film_name
+from fakestormer.explain.film import film_name
 from fakestormer.explain.report import report_name
 from fakestormer.types import FaceReport, FaceTrack, Report
 from fakestormer.video.decode import stream_frames
@@ -67,8 +68,8 @@ def test_heat_is_that_of_the_sampled_clips(
     """The first clip of the film is the first that was sampled: the same D~ must be drawn."""
     seen: list[tuple[int, torch.Tensor | None]] = []
     monkeypatch.setattr(
-        "fakestormer.explain.film._draw",
-        lambda picture, face, box, **how: seen.append((face.number, how["change_gg"])),
+        "fakestormer.explain.film.draw_face",
+        lambda picture, face, name, box, **how: seen.append((face.number, how["change_gg"])),
     )
     detector.write_overlay(two, tmp_path)
     for face in two.faces:
@@ -104,7 +105,7 @@ def test_the_scene_is_the_strongest_frame_of_the_highest_clip(two: Report) -> No
     index = int(face.prediction.indices[scene.clip, scene.frame])
     (frame,) = (f for f in stream_frames(two.path) if f[0] == index)
     assert np.array_equal(scene.picture.permute(1, 2, 0).numpy(), frame[2])
-    drawn = drawn_scene(two)
+    drawn = drawn_scene(two, "Face 1")
     assert drawn is not None
     assert drawn.shape == (360, 480, 3)
     assert not np.array_equal(drawn, frame[2])
@@ -144,7 +145,7 @@ def test_every_second_is_scored_as_the_clips_are(two: Report, detector: Detector
     assert "every_second" not in plain.settings
 
 
-def test_a_face_without_h_is_drawn_without_heat(
+def test_without_a_scene_nothing_is_drawn(
     fake_face: Callable[..., FaceReport], fake_report: Callable[..., Report]
 ) -> None:
-    assert drawn_scene(fake_report((fake_face(branches=()),))) is None
+    assert drawn_scene(fake_report((fake_face(branches=()),)), "Face 1") is None

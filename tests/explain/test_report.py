@@ -7,17 +7,19 @@ import datetime
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from fakestormer.errors import InputError
 from fakestormer.explain import overlays, pictures
 from fakestormer.explain.report import render_report, report_name, write_report
-from fakestormer.types import FaceReport, Report
+from fakestormer.types import EverySecond, FaceReport, Reason, Report, Scene
 
 DATE = datetime.date(2026, 11, 23)
 HOSTILE = '<script>alert("1")</script>&\'<img src=x onerror=alert(2)>'
@@ -417,3 +419,76 @@ def test_folder_that_cannot_be_made(fake_report: FakeReport, tmp_path: Path) -> 
     (tmp_path / "taken").write_text("a file, not a folder")
     with pytest.raises(InputError, match="choose a folder"):
         write_report(fake_report(()), tmp_path / "taken", date=DATE)
+
+
+def judged(report: Report, **changes: object) -> Report:
+    """The report, its deciding face changed."""
+    (face, *others) = report.faces
+    return replace(report, faces=(replace(face, **changes), *others))
+
+
+def test_reasons_and_interval_are_shown(fake_report: FakeReport) -> None:
+    reason = Reason(code="clips_disagree", text="Its clips disagree <b>much</b>.")
+    plain = fake_report(verdict="inconclusive", probability=0.6)
+    changes = {"verdict": "inconclusive", "reasons": (reason,), "interval": (0.123, 0.934)}
+    page = page_of(judged(plain, **changes))
+    assert "Why inconclusive Its clips disagree <b>much</b>." in page.text
+    assert "goes from 0.123 to 0.934" in page.text
+    assert not page.all("b") or "much" not in [attributes.get("b") for attributes in page.all("b")]
+    assert "0.123000 to 0.934000 (percentile bootstrap" in page.text
+    assert "Why inconclusive" not in page_of(plain).text
+    assert "goes from" not in page_of(plain).text
+
+
+def test_original_and_overlay_stand_side_by_side(fake_report: FakeReport) -> None:
+    plain = fake_report()
+    picture = torch.full((3, 360, 640), 90, dtype=torch.uint8)
+    page = page_of(replace(plain, scene=Scene(picture=picture, scale=0.5, clip=1, frame=2)))
+    images = {i["alt"]: i for i in page.all("img") if "picture" in str(i["alt"])}
+    original, drawn = images.values()
+    decoded = []
+    for image in (original, drawn):
+        assert (image["width"], image["height"]) == ("640", "360")
+        content = base64.b64decode(str(image["src"]).partition(",")[2])
+        decoded.append(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))
+    assert np.abs(decoded[0].astype(int) - 90).max() < 4
+    # The face's square, (200..460, 120..380), halved: its lines and its heat map lie there.
+    changed = np.abs(decoded[1].astype(int) - 90).max(axis=-1) > 40
+    rows, columns = np.nonzero(changed)
+    assert columns.min() == pytest.approx(100, abs=5)
+    assert rows.max() == pytest.approx(190, abs=30)  # with the scores written below
+    assert "Original and overlay" in page.text
+    assert "Original and overlay" not in page_of(plain).text
+
+
+def test_every_second_is_a_line_and_a_table(fake_report: FakeReport) -> None:
+    line = EverySecond(
+        seconds=torch.tensor([0.0, 1.0, 12.4], dtype=torch.float64),
+        probabilities=torch.tensor([0.0, 0.75, 1.0]),
+    )
+    page = page_of(judged(fake_report(), every_second=line))
+    (polyline,) = page.all("polyline")
+    assert polyline["points"] == "0.0,100.0 8.06,25.0 100.0,0.0"
+    assert (
+        "Every second of Face 1 From Score 0:00.00 0.000 0:01.00 0.750 0:12.40 1.000" in page.text
+    )
+    assert not page_of(fake_report()).all("polyline")
+
+
+def test_an_hour_of_seconds_fits(fake_face: FakeFace, fake_report: FakeReport) -> None:
+    line = EverySecond(
+        seconds=torch.arange(3600, dtype=torch.float64), probabilities=torch.rand(3600)
+    )
+    face = fake_face(scores=[0.5] * 8, noise=True, size=224)
+    report = judged(fake_report((face,)), every_second=line)
+    assert len(render_report(report, date=DATE)) < 5_000_000
+
+
+def test_credentials_are_told_or_said_to_be_unchecked(fake_report: FakeReport) -> None:
+    assert "the package c2pa-python is not installed" in page_of(fake_report()).text
+    found = {
+        "checked": True, "found": True, "state": "Valid", "issuer": "<i>Maker\u202e</i>",
+        "generator": None, "time": None, "problems": [],
+    }  # fmt: skip
+    page = page_of(fake_report(video={"content_credentials": found}))
+    assert "Signed by <i>Maker�</i>. The signature holds" in page.text

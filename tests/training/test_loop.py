@@ -450,9 +450,7 @@ def test_a_model_is_trained_further(store: Path, recipe: Recipe, tmp_path: Path)
     first = train(short, store, tmp_path / "first", show_progress=False)
     again = override(short, ["training.learning_rate=1e-12", "model.head_dropout=0.1"])
     train(again, store, tmp_path / "again", initial_weights=tmp_path / "first", show_progress=False)
-    before, after = (
-        load_model(tmp_path / name)[0].state_dict() for name in ("first", "again")
-    )
+    before, after = (load_model(tmp_path / name)[0].state_dict() for name in ("first", "again"))
     for name, weights in before.items():
         if "running_" not in name and weights.is_floating_point():  # these follow the batches
             torch.testing.assert_close(after[name], weights, atol=1e-6, rtol=1e-4, msg=name)

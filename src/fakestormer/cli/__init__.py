@@ -8,6 +8,8 @@ kept).
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 # Importing a module of commands adds them to the application, in this order.
@@ -19,12 +21,19 @@ from fakestormer.cli.options import ExitCode, app, say
 __all__ = ["ExitCode", "app", "main"]
 
 
+#: What a disk or a quota that is full says.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
 def main() -> None:
     """The `fakestormer` command: user errors become one sentence and a documented exit code."""
     from fakestormer.errors import InputError, SetupError, TrainingError
 
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # so that what cannot be printed is known here
     except InputError as error:
         say(str(error))
         sys.exit(ExitCode.ALL_FAILED)
@@ -34,6 +43,15 @@ def main() -> None:
     except SetupError as error:
         say(str(error))
         sys.exit(ExitCode.SETUP_NEEDED)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        say(f"{error.filename or 'output'}: cannot be written ({error.strerror}); make room")
+        if (
+            sys.__stdout__ is not None and sys.stdout is sys.__stdout__
+        ):  # else the interpreter tries again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+        sys.exit(ExitCode.ALL_FAILED)
     except KeyboardInterrupt:
         say("Interrupted; what was finished is kept.")
         sys.exit(ExitCode.INTERRUPTED)

@@ -47,7 +47,7 @@ class Collected:
     """Results by file, in the order of `files` whatever the order they are finished in.
 
     As a context: what was finished is in the files when it ends, however it ends. Both files are
-    always whole. Raises OSError where one cannot be written.
+    always whole. Raises InputError where one cannot be written.
     """
 
     def __init__(
@@ -76,10 +76,17 @@ class Collected:
     def write(self) -> None:
         began = time.monotonic()
         results = [self.results[path] for path in self.files if path in self.results]
-        if self._json_file is not None:
-            write_results(self._json_file, results)
-        if self._csv_file is not None:
-            write_atomically(self._csv_file, table(results).encode(errors="backslashreplace"))
+        file = self._json_file
+        try:
+            if file is not None:
+                write_results(file, results)
+            if (file := self._csv_file) is not None:
+                write_atomically(file, table(results).encode(errors="backslashreplace"))
+        except OSError as error:
+            raise InputError(
+                f"{file}: the results cannot be written there ({error.strerror}); make room or "
+                "choose another place"
+            ) from error
         ended = time.monotonic()
         self._next_writing = ended + max(WRITE_EVERY, (ended - began) / WRITING_SHARE)
         self._unwritten = False

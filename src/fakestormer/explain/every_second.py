@@ -32,8 +32,8 @@ def second_clips(track: FaceTrack, clip_length: int) -> NDArray[np.int64]:
     whole = np.floor(track.pts_seconds.numpy() + 1e-9)
     _, starts = np.unique(whole, return_index=True)
     starts = np.minimum(starts, max(0, len(track) - clip_length))
-    positions_mt = starts[:, None] + np.arange(clip_length)
-    return np.minimum(positions_mt, len(track) - 1).astype(np.int64)
+    positions_mt = starts[:, None].astype(np.int64) + np.arange(clip_length, dtype=np.int64)
+    return np.asarray(np.minimum(positions_mt, len(track) - 1), np.int64)
 
 
 def score_every_second(

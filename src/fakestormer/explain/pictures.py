@@ -77,7 +77,7 @@ def thumbnail(face: FaceReport) -> str | None:
     if not len(face.crops):
         return None
     strongest = int(face.prediction.clip_probabilities.argmax())
-    return _frame_url(face.crops[strongest, 0], side=THUMBNAIL_SIDE, quality=80)
+    return picture_url(face.crops[strongest, 0], side=THUMBNAIL_SIDE, quality=80)
 
 
 def _pictures(
@@ -95,13 +95,14 @@ def _pictures(
             yield (
                 (f, c),
                 tuple(
-                    Picture(frame=_frame_url(frame, side=side, quality=quality), layer=layer)
+                    Picture(frame=picture_url(frame, side=side, quality=quality), layer=layer)
                     for frame, layer in zip(face.crops[c], layers, strict=True)
                 ),
             )
 
 
-def _frame_url(frame_3hw: Tensor, *, side: int, quality: int) -> str:
+def picture_url(frame_3hw: Tensor, *, side: int, quality: int) -> str:
+    """uint8 (3, H, W) as a WebP data URL, at most `side` pixels on the longer side."""
     rgb: Pixels = rearrange(frame_3hw.cpu(), "c h w -> h w c").contiguous().numpy()
     longer = max(rgb.shape[:2])
     if longer > side:

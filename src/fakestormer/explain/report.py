@@ -12,7 +12,6 @@ import datetime
 import hashlib
 import json
 import math
-import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -25,10 +24,17 @@ import torch
 
 from fakestormer.errors import InputError
 from fakestormer.explain import overlays, pictures, timeline
+from fakestormer.explain.drawing import drawn_scene
 from fakestormer.explain.pictures import Album, Picture
+from fakestormer.explain.provenance import credentials_sentence
+from fakestormer.files import write_atomically
 from fakestormer.types import FaceReport, Prediction, Report, Verdict
 
 DEFAULT_THRESHOLD = 0.5
+PAGE_PER_SECOND = 120
+"""Characters that the page says about a second of the full time line."""
+
+_NOT_LISTED = {"path", "content_credentials"}
 
 JOINERS = "\u200c\u200d"
 """Format characters that words and emoji of many languages need."""
@@ -66,6 +72,28 @@ class ClipView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecondView:
+    """A clip of the full time line as printed. x, y: per cent of the plot."""
+
+    start: str
+    score: float
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneView:
+    """A whole frame of the video and the same drawn into, as data URLs."""
+
+    original: str
+    drawn: str
+    width: int
+    height: int
+    time: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShotsView:
     """What several shots said about a face. `each`: the score of every shot alone."""
 
@@ -94,6 +122,9 @@ class FaceView:
     clips: tuple[ClipView, ...]
     warnings: tuple[str, ...]
     squares: tuple[tuple[float, float, float, float], ...]
+    interval: tuple[float, float] | None
+    reasons: tuple[str, ...]
+    seconds: tuple[SecondView, ...]
 
 
 def face_name(number: int) -> str:
@@ -146,15 +177,12 @@ def write_report(report: Report, folder: Path, *, date: datetime.date | None = N
     """
     page = render_report(report, date=date or datetime.date.today())
     target = folder / report_name(report)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(page.encode("utf-8"))
-        os.replace(unfinished, target)
+        write_atomically(target, page.encode("utf-8"))
     except OSError as error:
         raise InputError(
             f"{folder}: the report cannot be written there ({error.strerror}); "
-            "choose a folder you may write to"
+            "choose a folder that you may write to and that has room"
         ) from error
     return target
 
@@ -170,8 +198,22 @@ def render_report(report: Report, *, date: datetime.date) -> str:
         for row in face.prediction.pts_seconds
         if len(row)
     ]
+    spans += [
+        (float(at), float(at))
+        for face in report.faces
+        if face.every_second is not None
+        for at in face.every_second.seconds
+    ]
     axis = timeline.axis(spans, duration)
-    album = pictures.album(report.faces, budget=pictures.room_for_pictures(report.faces))
+    scene = _scene(report)
+    taken = 0 if scene is None else len(scene.original) + len(scene.drawn)
+    taken += sum(
+        PAGE_PER_SECOND * len(face.every_second.seconds)
+        for face in report.faces
+        if face.every_second is not None
+    )
+    room = pictures.room_for_pictures(report.faces) - taken
+    album = pictures.album(report.faces, budget=max(0, room))
     faces = tuple(
         _face(place, face, report, axis=axis, threshold=of_clips, album=album)
         for place, face in enumerate(report.faces)
@@ -187,6 +229,8 @@ def render_report(report: Report, *, date: datetime.date) -> str:
         report=report,
         faces=faces,
         decisive=decisive,
+        scene=scene,
+        credentials=shown(credentials_sentence(report.video.get("content_credentials"))),
         shows_change=all(face.prediction.derivative is not None for face in report.faces),
         scores_frames=all(face.prediction.frame_scores is not None for face in report.faces),
         threshold=threshold,
@@ -207,7 +251,7 @@ def render_report(report: Report, *, date: datetime.date) -> str:
         scale_floor=overlays.SCALE_FLOOR,
         records={
             # The folder a video lay in says more about its owner than about the video.
-            "Video": tuple(_rows({k: v for k, v in report.video.items() if k != "path"})),
+            "Video": tuple(_rows({k: v for k, v in report.video.items() if k not in _NOT_LISTED})),
             "Model": tuple(_rows(report.model)),
             "Settings": tuple(_rows(report.settings)),
         },
@@ -272,6 +316,39 @@ def _face(
         clips=tuple(clips),
         warnings=tuple(shown(w) for w in face.warnings),
         squares=_squares(face, _picture_size(report.video)),
+        interval=face.interval,
+        reasons=tuple(shown(reason.text) for reason in face.reasons),
+        seconds=_seconds(face, axis),
+    )
+
+
+def _seconds(face: FaceReport, axis: timeline.Axis) -> tuple[SecondView, ...]:
+    if face.every_second is None:
+        return ()
+    line = face.every_second
+    return tuple(
+        SecondView(
+            start=timeline.time_code(at), score=score, x=axis.x(at), y=timeline.height(score)
+        )
+        for at, score in zip(line.seconds.tolist(), line.probabilities.tolist(), strict=True)
+    )
+
+
+def _scene(report: Report) -> SceneView | None:
+    scene, face = report.scene, report.decisive
+    if scene is None or face is None:
+        return None
+    drawn = drawn_scene(report, face_name(face.number))
+    assert drawn is not None, "there is a scene and a face"
+    height, width = drawn.shape[:2]
+    as_tensor = torch.from_numpy(drawn).permute(2, 0, 1)
+    return SceneView(
+        original=pictures.picture_url(scene.picture, side=max(width, height), quality=80),
+        drawn=pictures.picture_url(as_tensor, side=max(width, height), quality=80),
+        width=width,
+        height=height,
+        time=timeline.time_code(float(face.prediction.pts_seconds[scene.clip, scene.frame])),
+        index=int(face.prediction.indices[scene.clip, scene.frame]),
     )
 
 

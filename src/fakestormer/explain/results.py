@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
 from fakestormer.types import FaceReport, Reason, Report
 
@@ -114,7 +115,17 @@ def failure_of(path: str, sentence: str) -> dict[str, Any]:
 
 
 def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    """Write all results so far, whole or not at all, over an older file."""
+    """Write all results so far, whole or not at all, over an older file.
+
+    Raises InputError where that is not possible; the older file then stays as it is.
+    """
     document = {"schema": SCHEMA, "results": list(results)}
     # ASCII with escapes: file names need not be valid Unicode, a JSON file must be.
-    write_atomically(path, (json.dumps(document, indent=2) + "\n").encode())
+    content = (json.dumps(document, indent=2) + "\n").encode()
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise InputError(
+            f"{path}: the results cannot be written there ({error.strerror}); choose a place that "
+            "you may write to and that has room"
+        ) from error
