@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -288,3 +290,28 @@ def test_help_needs_nothing_heavy() -> None:
         [sys.executable, "-m", "fakestormer", "--help"], capture_output=True, text=True, check=True
     )
     assert "detect" in done.stdout
+
+
+def test_ctrl_c_says_that_finished_work_is_kept(
+    tmp_path: Path, astronaut_video: MakeVideo, untrained_model: Path, face_backend_ready: None
+) -> None:
+    """In a process of its own, which a shell did not start in the background."""
+    videos = [astronaut_video(tmp_path / "0.mp4", count=100)]
+    for number in range(1, 40):
+        videos.append(tmp_path / f"{number}.mp4")
+        os.link(videos[0], videos[-1])
+    command = [sys.executable, "-m", "fakestormer", "detect", *videos]
+    process = subprocess.Popen(
+        [*map(str, command), "--model", str(untrained_model), "--json", str(tmp_path / "r.json")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "r.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "Interrupted; what was finished is kept." in err

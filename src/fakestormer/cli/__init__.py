@@ -23,6 +23,7 @@ __all__ = ["ExitCode", "app", "main"]
 
 #: What a disk or a quota that is full says.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_KEPT = "Interrupted; what was finished is kept."
 
 
 def main() -> None:
@@ -32,6 +33,11 @@ def main() -> None:
     try:
         try:
             app()
+        except SystemExit as ended:
+            # The application takes Ctrl-C itself, and says nothing.
+            if ended.code == ExitCode.INTERRUPTED:
+                say(_KEPT)
+            raise
         finally:
             sys.stdout.flush()  # so that what cannot be printed is known here
     except InputError as error:
@@ -53,5 +59,5 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
         sys.exit(ExitCode.ALL_FAILED)
     except KeyboardInterrupt:
-        say("Interrupted; what was finished is kept.")
+        say(_KEPT)
         sys.exit(ExitCode.INTERRUPTED)
