@@ -196,12 +196,14 @@ class Outputs:
 
     logit: (B,), f, positive = fake. derivative: (B, T, G, G), h, the regressed D~ (not squashed);
     None for a network without h. frame_logits: (B, T), g, one logit per frame; None without g.
+    boundary_logits: (B, T, G, G), b, one logit per patch of the boundary itself; None without b.
     Any floating dtype, all the same.
     """
 
     logit: Tensor
     derivative: Tensor | None
     frame_logits: Tensor | None
+    boundary_logits: Tensor | None = None
 
     __repr__ = _describe
 
@@ -212,20 +214,23 @@ class Outputs:
             logit=("B", dtype),
             frame_logits=("?B T", dtype),
             derivative=("?B T G G", dtype),
+            boundary_logits=("?B T G G", dtype),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Losses:
-    """Scalars: total = lambda_c classification + lambda_h temporal + lambda_g spatial (eq. 13).
+    """Scalars: total = lambda_c classification + lambda_h temporal + lambda_g spatial (eq. 13),
+    and lambda_b boundary where the network has b, which the paper does not know.
 
-    The three parts are stored unweighted.
+    The parts are stored unweighted; that of a head which the network lacks is 0.
     """
 
     total: Tensor
     classification: Tensor
     temporal: Tensor
     spatial: Tensor
+    boundary: Tensor
 
     __repr__ = _describe
 
@@ -346,7 +351,8 @@ class Scene:
 class FaceReport:
     """What is said about one face of a video.
 
-    crops: uint8 (C, T, 3, H, W), exactly what the network saw. boxes: float32 (C, T, 4), the
+    crops: uint8 (C, T, 3, H, W), exactly what the network saw; None where a video has so many
+    faces that not all of their pictures are kept (`explain.kept`). boxes: float32 (C, T, 4), the
     square that each crop shows, source pixels. warnings: full sentences. interval: of the
     probability over the clips, (low, high); None where there is one clip. reasons: why the verdict
     is "inconclusive", else empty. first_frame: where in the video the face is followed from, and
@@ -357,7 +363,7 @@ class FaceReport:
     number: int
     verdict: Verdict
     prediction: Prediction
-    crops: Tensor
+    crops: Tensor | None
     boxes: Tensor
     warnings: tuple[str, ...] = ()
     interval: tuple[float, float] | None = None
@@ -371,7 +377,7 @@ class FaceReport:
     def __post_init__(self) -> None:
         _check(
             self,
-            crops=("C T 3 H W", torch.uint8),
+            crops=("?C T 3 H W", torch.uint8),
             boxes=("C T 4", torch.float32),
             squares=("?N 3", torch.float32),
         )

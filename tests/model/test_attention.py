@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fakestormer.model.attention import Attention, DividedBlock, drop_rows
+from fakestormer.model.attention import Attention, DividedBlock, attend, drop_rows
 
 B, T, N, D = 2, 3, 4, 8
 
@@ -158,3 +158,28 @@ def test_stochastic_depth_drops_lines_frames_and_clips() -> None:
     assert torch.equal(still_b[0], still_b[1])  # one draw for all tokens of a clip
     assert torch.equal(still_b[0], still_b[2])
     assert 0 < still_b[0].sum() < b
+
+
+@pytest.mark.parametrize("length", [5, 50])
+def test_attention_is_the_same_by_either_way(length: int) -> None:
+    """The plain products that bfloat16 training on a CPU uses, against the fused kernel and against
+    the formula in double precision; values and gradients."""
+    g = torch.Generator().manual_seed(0)
+    rows = [torch.randn(6, 2, length, 8, generator=g).bfloat16() for _ in range(3)]
+    plain = [x.clone().requires_grad_() for x in rows]
+    exact = [x.double().requires_grad_() for x in rows]
+    q, k, v = exact
+    wanted = torch.softmax(q @ k.transpose(-2, -1) / 8**0.5, dim=-1) @ v
+    got = attend(*plain)
+    assert got.dtype == torch.bfloat16
+    assert got.grad_fn is not None
+    assert "ScaledDotProduct" not in type(got.grad_fn).__name__
+    torch.testing.assert_close(got.double(), wanted, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(attend(*rows).double(), wanted, atol=0.02, rtol=0.02)
+    towards = torch.randn(wanted.shape, generator=g, dtype=torch.float64)
+    wanted.backward(towards)
+    got.backward(towards.bfloat16())
+    for ours, true in zip(plain, exact, strict=True):
+        assert ours.grad is not None
+        assert true.grad is not None
+        torch.testing.assert_close(ours.grad.double(), true.grad, atol=0.06, rtol=0.06)

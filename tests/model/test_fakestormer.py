@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock
-from fakestormer.model.backbone import HighPass
+from fakestormer.model.backbone import HighPass, ResidualBlock
 from fakestormer.model.config import ModelConfig, base, small, tiny
 from fakestormer.model.fakestormer import FakeSTormer, sincos_positions
 from fakestormer.model.fakestormer import build_fakestormer as build
-from fakestormer.model.heads import SpatialHead, TemporalHead, patch_volume
+from fakestormer.model.heads import BoundaryHead, SpatialHead, TemporalHead, patch_volume
 from fakestormer.model.layouts import comes_from_image_model
 
 NANO = ModelConfig(image_size=32, patch_size=8, width=48, depth=2, heads=3, drop_path=0.0)
@@ -59,7 +59,8 @@ def test_shapes_for_every_clip_length(frames: int, tokens: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"tokens": "averaged"}, {"stem": "conv"}, {"stem": "residual"}]
+    "changes",
+    [{}, {"tokens": "averaged"}, {"stem": "conv"}, {"stem": "residual"}, {"stem": "deep"}],
 )
 def test_a_clip_does_not_depend_on_its_batch(changes: dict[str, object]) -> None:
     c = config(**changes)
@@ -386,3 +387,39 @@ def _released_names(reference: dict[str, Tensor], own: dict[str, Tensor]) -> dic
         else:
             assert name.startswith("g."), name
     return state
+
+
+def test_b_is_heard_in_training_only_and_reads_each_patch() -> None:
+    c = config(branches=("h", "g", "b"))
+    network = build(c)
+    x = clips(c, 2)
+    assert network.eval()(x).boundary_logits is None
+    said = network.train()(x).boundary_logits
+    assert said is not None
+    assert said.shape == (2, c.frames, c.grid, c.grid)
+    z_btnd = torch.zeros(1, 2, 9, 8)
+    z_btnd[0, 1, 5] = 1.0  # frame 1, row 1, column 2
+    head = BoundaryHead(8)
+    with torch.no_grad():
+        head.linear.weight.fill_(0.5)
+        head.linear.bias.fill_(-1.0)
+        heard = head(z_btnd, 3)
+    assert heard[0, 1, 1, 2] == 3.0
+    assert int((heard == -1.0).sum()) == 17
+
+
+def test_a_residual_block_passes_its_input_on() -> None:
+    """With the second BatchNorm at 0 it is a ReLU; the two convolutions see 5 x 5 pixels."""
+    torch.manual_seed(0)
+    block = ResidualBlock(4).eval()
+    x = torch.randn(1, 4, 9, 9)
+    seen = x.clone().requires_grad_()
+    block(seen)[0, :, 4, 4].sum().backward()
+    assert seen.grad is not None
+    rows, columns = seen.grad[0].abs().sum(0).nonzero(as_tuple=True)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (2, 6, 2, 6)
+    last = block.layers[-1]
+    assert isinstance(last, nn.BatchNorm2d)
+    with torch.no_grad():
+        last.weight.zero_()
+        assert torch.equal(block(x), x.relu())

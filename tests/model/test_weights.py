@@ -19,6 +19,7 @@ from fakestormer.model.weights import (
     resize_positions,
     resize_time,
     save_weights,
+    start_from,
 )
 
 NANO = ModelConfig(image_size=32, patch_size=8, width=16, depth=2, heads=2)
@@ -391,3 +392,22 @@ def test_ramps_over_time_stay_ramps(old: int, new: int) -> None:
 def test_a_position_embedding_that_is_no_square_is_refused() -> None:
     with pytest.raises(ValueError, match="6 positions"):
         resize_positions(torch.zeros(7, 3), 4)
+
+
+def test_a_clip_network_starts_from_one_of_single_frames() -> None:
+    torch.manual_seed(0)
+    frames_alone = network(frames=1, branches=("g", "b"))
+    with torch.no_grad():
+        for p in frames_alone.parameters():
+            p.add_(torch.randn_like(p))
+    torch.manual_seed(1)
+    clip = network(frames=4, branches=("h", "g"))
+    before = {name: tensor.clone() for name, tensor in clip.state_dict().items()}
+    start_from(clip, frames_alone)
+    source, now = frames_alone.state_dict(), clip.state_dict()
+    time = "backbone.embedding.time"
+    assert torch.equal(now[time], source[time][[0, 0, 0, 0, 1]])
+    for name, tensor in now.items():
+        if name != time:
+            from_where = before if name.startswith("h.") else source
+            assert torch.equal(tensor, from_where[name]), name

@@ -131,14 +131,28 @@ def test_the_window_shift_stays_within_the_margin() -> None:
 
 
 def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
-    both = SynthesisConfig(sharpen_probability=1.0, resolution_probability=1.0)
+    names = {"sharpen", "resolution", "moved_real", "noise", "h264_crf"}
+    both = SynthesisConfig(
+        sharpen_probability=1.0,
+        resolution_probability=1.0,
+        moved_real_probability=1.0,
+        noise_probability=1.0,
+        h264_probability=1.0,
+    )
     without = sample(np.random.default_rng(3), SynthesisConfig(), clip_length=4)
     having = sample(np.random.default_rng(3), both, clip_length=4)
-    assert (without.sharpen, without.resolution) == (None, None)
+    assert (without.sharpen, without.resolution, without.noise) == (None, None, None)
+    assert (without.moved_real, without.h264_crf) == (False, None)
     assert isinstance(having.sharpen, Sharpen)
     assert having.resolution is not None
     assert 0.35 <= having.resolution <= 1.0
-    assert having.model_copy(update={"sharpen": None, "resolution": None}) == without
-    # A params.json of before has neither field.
-    old = without.model_dump(mode="json", exclude={"sharpen", "resolution"})
+    assert having.noise is not None
+    assert 1.0 <= having.noise.sigma <= 12.0
+    assert having.moved_real
+    assert having.h264_crf is not None
+    assert 18 <= having.h264_crf <= 40
+    off = {name: getattr(without, name) for name in names}
+    assert having.model_copy(update=off) == without
+    # A params.json of before has none of these fields.
+    old = without.model_dump(mode="json", exclude=names)
     assert ClipParams.model_validate(old) == without

@@ -16,7 +16,7 @@ from fakestormer.synthesis.colour import change_detail
 from fakestormer.synthesis.config import HullType, SynthesisConfig
 from fakestormer.synthesis.hull import hull_mask
 from fakestormer.synthesis.landmarks import mirror_landmarks
-from fakestormer.synthesis.params import ClipParams, Colour, SBVParams, sample
+from fakestormer.synthesis.params import ClipParams, Colour, SBVParams, Sharpen, sample
 from fakestormer.synthesis.sbv import render, soft_mask
 from fakestormer.synthesis.warp import elastic_noise
 from fakestormer.types import SelfBlended
@@ -307,3 +307,57 @@ def test_both_twins_lose_resolution_and_are_sharpened_alike(moving_clip: MakeCli
     assert abs(float(soft.real.float().mean() - plain.real.float().mean())) < 0.5
     whole = params.model_copy(update={"sharpen": None, "resolution": 1.0})
     assert torch.equal(render(frames, landmarks, [whole], size=112).real, plain.real)
+
+
+def test_both_twins_get_the_same_noise_and_h264(moving_clip: MakeClip) -> None:
+    """r = 0 again; and one frame's noise is not the next one's."""
+    frames, landmarks = moving_clip(1, 3, 2)
+    (params,) = _sample(4, jpeg_probability=0.0, noise_probability=1.0, h264_probability=1.0)
+    blending = params.frames[0].model_copy(update={"ratio": 0.0, "changed_side": "copy"})
+    params = params.model_copy(update={"frames": (blending,)})
+    damaged = render(frames, landmarks, [params], size=112)
+    assert torch.equal(damaged.real, damaged.fake)
+    noisy = render(frames, landmarks, [params.model_copy(update={"h264_crf": None})], size=112)
+    assert torch.equal(noisy.real, noisy.fake)
+    plain_params = params.model_copy(update={"h264_crf": None, "noise": None})
+    plain = render(frames, landmarks, [plain_params], size=112)
+    first, second = (noisy.real.float() - plain.real.float())[0, :2]
+    assert params.noise is not None
+    assert float(first.std()) == pytest.approx(params.noise.sigma, rel=0.2)
+    assert not torch.equal(first, second)
+    assert not torch.equal(damaged.real, noisy.real)
+    assert torch.equal(damaged.mask, plain.mask)
+
+
+def test_a_moved_real_clip_is_the_whole_copy(moving_clip: MakeClip) -> None:
+    """The pseudo-fake stays what it was and, where M is 1 and r is 1, shows what the real one does;
+    with nothing moved, the real clip is the background again."""
+    frames, landmarks = moving_clip(1, 3, 2)
+    (params,) = _sample(4, jpeg_probability=0.0)
+    blending = params.frames[0].model_copy(update={"ratio": 1.0})
+    params = params.model_copy(update={"frames": (blending,), "margin": 15, "jitter": Colour()})
+    usual = render(frames, landmarks, [params], size=226)
+    moved = render(frames, landmarks, [params.model_copy(update={"moved_real": True})], size=226)
+    assert torch.equal(usual.fake, moved.fake)
+    assert torch.equal(usual.mask, moved.mask)
+    inside = (moved.mask > 0.9999)[:, :, None].expand_as(moved.real)
+    outside = (moved.mask == 0)[:, :, None].expand_as(moved.real)
+    assert bool(inside.any())
+    assert bool(outside.any())
+    assert int((moved.real.int() - moved.fake.int())[inside].abs().max()) <= 1
+    assert int((usual.real.int() - usual.fake.int())[outside].abs().max()) == 0
+    assert not torch.equal(moved.real[outside], moved.fake[outside])
+
+    still = blending.model_copy(
+        update={"translate": (0.0, 0.0), "scale": 1.0, "changed_side": "copy"}
+        | {"detail": Sharpen(alpha=0.0, lightness=1.0), "colour": Colour()}
+    )
+    params = params.model_copy(update={"frames": (still,)})
+    there = params.model_copy(update={"moved_real": True})
+    back_and_there = [render(frames, landmarks, [p], size=226).real.int() for p in (params, there)]
+    assert int((back_and_there[0] - back_and_there[1]).abs().max()) <= 1
+
+
+def test_a_moved_real_clip_is_refused_where_it_would_flicker() -> None:
+    with pytest.raises(ValueError, match="would flicker"):
+        SynthesisConfig(mode="frame-wise", moved_real_probability=0.1)

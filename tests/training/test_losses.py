@@ -54,6 +54,25 @@ def test_the_paper_by_hand() -> None:
     assert losses.total.item() == pytest.approx(total)
 
 
+def test_the_loss_of_b_by_hand() -> None:
+    """Logits 2 where the boundary is 1 and everywhere else; B~ is 0.5 in one of 8 patches."""
+    given = outputs()
+    out = Outputs(
+        logit=given.logit,
+        derivative=given.derivative,
+        frame_logits=given.frame_logits,
+        boundary_logits=torch.full((1, 2, 2, 2), 2.0),
+    )
+    wanted = targets()
+    wanted.boundary[0, 1, 0, 1] = 0.5
+    losses = fakestormer_loss(out, wanted, LossConfig(lambda_b=3.0))
+    by_hand = (7 * softplus(2.0) + 0.5 * softplus(2.0) + 0.5 * softplus(-2.0)) / 8
+    assert losses.boundary.item() == pytest.approx(by_hand)
+    without = fakestormer_loss(given, wanted, LossConfig(lambda_b=3.0))
+    assert without.boundary.item() == 0.0
+    assert losses.total.item() == pytest.approx(without.total.item() + 3 * by_hand)
+
+
 def test_what_the_release_does_differently() -> None:
     config = LossConfig(mse_factor=0.5, temperature=2.0)
     losses = fakestormer_loss(outputs(logit=2.0, derivative=1.0), targets(), config)

@@ -82,6 +82,7 @@ def _steps(
                 losses.classification.item(),
                 losses.temporal.item(),
                 losses.spatial.item(),
+                losses.boundary.item(),
             )
         )
     return found

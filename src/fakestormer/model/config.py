@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Architecture = Literal["fakestormer", "release", "timesformer", "resnet3d"]
-Branch = Literal["h", "g"]
+Branch = Literal["h", "g", "b"]
 
 
 class ModelConfig(BaseModel):
@@ -16,14 +16,16 @@ class ModelConfig(BaseModel):
     architecture: "fakestormer" is the paper's network; "release" the authors' released one, for
     their own weights (release.py); "timesformer" and "resnet3d" the plain binary classifiers that
     the paper compares with (baselines.py), which have neither h nor g.
-    branches: the auxiliary heads beside f, "h" and "g" (Table 5 leaves them out in turn).
+    branches: the auxiliary heads beside f, "h" and "g" (Table 5 leaves them out in turn). "b" is
+    ours: it learns the boundary itself, whose change over time h learns, in training only.
     tokens: "separate" keeps one spatial token per frame and one temporal token per position
     (paper); "averaged" keeps one of each per clip between blocks, the mean (the release).
     temporal_init: "copy_spatial" starts each temporal attention from the spatial attention of its
     block, as TimeSformer does; "default" from random weights.
     stem: "patch" is ViT's one linear layer per patch; "conv" is a small stack of convolutions,
     which learns faster from scratch on little data and has no counterpart in MAE weights;
-    "residual" is the same with what two fixed high-pass filters leave of the frame beside it.
+    "residual" is the same with what two fixed high-pass filters leave of the frame beside it;
+    "deep" is that with a residual block of two more convolutions at every level but the first.
     drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
 
     "timesformer" has one class token per clip, so `tokens` says nothing to it. "resnet3d" has
@@ -48,7 +50,7 @@ class ModelConfig(BaseModel):
     head_dropout: float = Field(default=0.2, ge=0, lt=1)
     tokens: Literal["separate", "averaged"] = "separate"
     temporal_init: Literal["default", "copy_spatial"] = "default"
-    stem: Literal["patch", "conv", "residual"] = "patch"
+    stem: Literal["patch", "conv", "residual", "deep"] = "patch"
     norm_eps: float = Field(default=1e-6, gt=0)
 
     @property

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from fakestormer.model.attention import DividedBlock, DividedLayers
 from fakestormer.model.backbone import Backbone, Features, PatchStem, TokenEmbedding, stem_of
 from fakestormer.model.config import ModelConfig
-from fakestormer.model.heads import ClassificationHead, SpatialHead, TemporalHead, patch_volume
+from fakestormer.model.heads import (
+    BoundaryHead,
+    ClassificationHead,
+    SpatialHead,
+    TemporalHead,
+    patch_volume,
+)
 from fakestormer.model.network import VideoNetwork
 from fakestormer.types import Outputs
 
@@ -46,6 +52,7 @@ def build_fakestormer(config: ModelConfig) -> FakeSTormer:
         f=ClassificationHead(c.width, c.head_dropout),
         h=TemporalHead(c.width) if "h" in c.branches else None,
         g=SpatialHead(c.width, c.head_dropout) if "g" in c.branches else None,
+        b=BoundaryHead(c.width) if "b" in c.branches else None,
     )
     _initialise(network)
     if c.temporal_init == "copy_spatial":
@@ -54,7 +61,7 @@ def build_fakestormer(config: ModelConfig) -> FakeSTormer:
 
 
 class FakeSTormer(VideoNetwork):
-    """Backbone and the heads f, h, g; h and g are None where the configuration leaves them out."""
+    """Backbone and the heads f, h, g, b; all but f are None where the configuration says so."""
 
     def __init__(
         self,
@@ -64,12 +71,14 @@ class FakeSTormer(VideoNetwork):
         f: ClassificationHead,
         h: TemporalHead | None,
         g: SpatialHead | None,
+        b: BoundaryHead | None = None,
     ) -> None:
         super().__init__(config)
         self.backbone = backbone
         self.f = f
         self.h = h
         self.g = g
+        self.b = b
 
     def judge(self, frames_btchw: Tensor) -> Outputs:
         return self.heads(self.backbone(frames_btchw))
@@ -85,13 +94,18 @@ class FakeSTormer(VideoNetwork):
 
     def heads(self, features: Features) -> Outputs:
         """Eqs. 7, 10 and 12, on what `features` gave."""
-        derivative = frame_logits = None
+        derivative = frame_logits = boundary_logits = None
         if self.h is not None:
             derivative = self.h(patch_volume(features.patches, self.config.grid))
         if self.g is not None:
             frame_logits = self.g(features.spatial)
+        if self.b is not None and self.training:
+            boundary_logits = self.b(features.patches, self.config.grid)
         return Outputs(
-            logit=self.f(features.temporal), derivative=derivative, frame_logits=frame_logits
+            logit=self.f(features.temporal),
+            derivative=derivative,
+            frame_logits=frame_logits,
+            boundary_logits=boundary_logits,
         )
 
 

@@ -1,4 +1,4 @@
-"""The three heads (paper 3.2.2 - 3.2.4).
+"""The three heads (paper 3.2.2 - 3.2.4), and one of ours.
 
 Legend: b clips, t frames T, n positions N = G * G, d channels D, G grid side.
 """
@@ -63,6 +63,23 @@ class SpatialHead(nn.Module):
         """(b, t, d) -> (b, t)."""
         logits_bt1: Tensor = self.linear2(self.dropout(F.gelu(self.linear1(z_s_btd))))
         return logits_bt1.squeeze(2)
+
+
+class BoundaryHead(nn.Module):
+    """b: patch tokens -> one logit of B~ per patch and frame. Not in the paper.
+
+    h is told only how the boundary changes, which in a still clip is nothing, and g only how strong
+    it is somewhere. From scratch, being told where it lies is what teaches soonest.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+
+    def forward(self, z_btnd: Tensor, grid: int) -> Tensor:
+        """Z (b, t, n, d) -> (b, t, G, G)."""
+        logits_btn1: Tensor = self.linear(z_btnd)
+        return rearrange(logits_btn1, "b t (y x) 1 -> b t y x", y=grid, x=grid)
 
 
 def patch_volume(z_btnd: Tensor, grid: int) -> Tensor:

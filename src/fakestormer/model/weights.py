@@ -96,6 +96,14 @@ def load_weights(
     network.load_state_dict(state)
 
 
+def start_from(network: VideoNetwork, other: VideoNetwork) -> None:
+    """Take over the weights of a network that differs in T or in the heads beside f alone."""
+    state = other.state_dict()
+    state |= _resized(state, network)
+    own = network.state_dict()
+    network.load_state_dict({name: state.get(name, tensor) for name, tensor in own.items()})
+
+
 def load_pretrained(
     network: VideoNetwork, path: str | Path, *, strict: bool = True
 ) -> PretrainedReport:

@@ -96,11 +96,20 @@ class SynthesisConfig(BaseModel):
     # crop, a real one in the middle, and that must not give it away (docs/experiments.md).
     shift: int = Field(default=0, ge=0)
     jitter: JitterConfig = JitterConfig()
-    # 0 is the method. Above it clips lose resolution or are sharpened, both twins alike, so that
-    # neither is what tells them apart. resolution: sides, as shares of the network's input.
+    # 0 is the method, in which a pseudo-fake is softer and moved beside its real twin. Above
+    # it the real clip shown is sometimes the moved, resampled copy, whole: whatever moves, softens
+    # or recolours a picture everywhere is then as frequent in real clips as in pseudo-fakes.
+    moved_real_probability: Probability = 0.0
+    # 0 is the method. Above it clips are damaged, both twins alike, so that no such damage is what
+    # tells them apart. resolution: sides, as shares of the network's input. noise: standard
+    # deviations in 8-bit steps.
     resolution_probability: Probability = 0.0
     resolution: Range = (0.35, 1.0)
     sharpen_probability: Probability = 0.0
+    noise_probability: Probability = 0.0
+    noise: Range = (1.0, 12.0)
+    h264_probability: Probability = 0.0
+    h264_crf: tuple[int, int] = (18, 40)
     jpeg_probability: Probability = 0.5
     jpeg_quality: tuple[int, int] = (40, 100)
 
@@ -120,7 +129,8 @@ class SynthesisConfig(BaseModel):
     def _ordered(self) -> Self:
         for name in (
             "mask_stretch", "erosion_kernel", "feather_kernel", "feather_sigma", "sharpen_alpha",
-            "sharpen_lightness", "margin", "resolution", "jpeg_quality", "cutout_threshold",
+            "sharpen_lightness", "margin", "resolution", "noise", "h264_crf", "jpeg_quality",
+            "cutout_threshold",
         ):  # fmt: skip
             low, high = getattr(self, name)
             if not 0 <= low <= high:
@@ -135,6 +145,15 @@ class SynthesisConfig(BaseModel):
             raise ValueError("synthesis.mask_stretch and feather_sigma must be above 0")
         if self.jpeg_quality[0] < 1 or self.jpeg_quality[1] > 100:
             raise ValueError(f"synthesis.jpeg_quality: 1..100, got {self.jpeg_quality}")
+        if self.h264_crf[1] > 51:
+            raise ValueError(f"synthesis.h264_crf: 0..51, got {self.h264_crf}")
+        if self.noise[0] == 0:
+            raise ValueError(f"synthesis.noise: above 0, got {self.noise}")
+        if self.moved_real_probability and self.mode != "csp":
+            raise ValueError(
+                f"synthesis.moved_real_probability: in the mode '{self.mode}' a moved real clip "
+                "would flicker; set it to 0, or the mode to csp"
+            )
         if self.resolution[0] == 0 or self.resolution[1] > 1:
             raise ValueError(f"synthesis.resolution: above 0, at most 1, got {self.resolution}")
         if 2 * self.margin[1] >= REFERENCE_SIZE:

@@ -47,6 +47,16 @@ class Sharpen(BaseModel):
     lightness: float
 
 
+class Noise(BaseModel):
+    """Gaussian noise, independent for every value. sigma: 8-bit steps. seed: of PCG64 streams, one
+    for each place in the clip."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sigma: float = Field(gt=0.0)
+    seed: int = Field(ge=0)
+
+
 class SBVParams(BaseModel):
     """theta^(sbi) of Algorithm 1: everything random about blending a frame with itself.
 
@@ -103,9 +113,10 @@ class ClipParams(BaseModel):
     frames: one value (CSP) or T values (frame-wise). margin: pixels of a 256 px crop, cut off every
     side; shift: (x, y), how far the window that is left moves, at most by the margin. order: which
     frame of the copy is blended into each frame, None for its own (STG shuffles). resolution:
-    side to which frames shrink, to be enlarged again, as a share of the network's input. Flip,
-    margin, shift, jitter, sharpening, resolution, JPEG and cutout belong to the video: they are
-    shared by all frames and by both clips, in the frame-wise mode too.
+    side to which frames shrink, to be enlarged again, as a share of the network's input.
+    moved_real: the real clip of the pair is the copy X', whole, and not the background X. Flip,
+    margin, shift, jitter, sharpening, resolution, noise, JPEG, H.264 and cutout belong to the
+    video: they are shared by all frames and by both clips, in the frame-wise mode too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -121,6 +132,9 @@ class ClipParams(BaseModel):
     cutout: Cutout | None
     sharpen: Sharpen | None = None
     resolution: float | None = Field(default=None, gt=0.0, le=1.0)
+    moved_real: bool = False
+    noise: Noise | None = None
+    h264_crf: int | None = Field(default=None, ge=0, le=51)
 
 
 def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: int) -> ClipParams:
@@ -159,6 +173,18 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
         resolution=(
             _uniform(rng, config.resolution)
             if config.resolution_probability and _happens(rng, config.resolution_probability)
+            else None
+        ),
+        moved_real=bool(config.moved_real_probability)
+        and _happens(rng, config.moved_real_probability),
+        noise=(
+            Noise(sigma=_uniform(rng, config.noise), seed=int(rng.integers(2**53)))
+            if config.noise_probability and _happens(rng, config.noise_probability)
+            else None
+        ),
+        h264_crf=(
+            int(rng.integers(config.h264_crf[0], config.h264_crf[1] + 1))
+            if config.h264_probability and _happens(rng, config.h264_probability)
             else None
         ),
     )

@@ -1,9 +1,10 @@
 """Self-blended videos (paper 3.1, Algorithm 1): `sample` the randomness, `render` the pair.
 
     frames -> flip -> eq. 1 -> hull -> affine, elastic, soft mask M -> X~ = r M X' + (1 - r M) X
-           -> the same margin cut off -> the same jitter for both clips
+           -> the same margin cut off -> the same jitter and damage for both clips
 
-X' is the copy, X the background; one of the two is colour-changed. The real clip of the pair is X.
+X' is the copy, X the background; one of the two is colour-changed. The real clip of the pair is X,
+or, with `moved_real`, the whole of X'.
 
 In the "shuffled" mode (STG, paper 6.8) the copy's frames change places, X'(t) being frame
 `order[t]` of it; the mask stays with the background's frames.
@@ -26,6 +27,7 @@ from fakestormer.synthesis.colour import (
     to_bytes,
 )
 from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.synthesis.damage import add_noise, compress_h264
 from fakestormer.synthesis.hull import hull_mask
 from fakestormer.synthesis.landmarks import interpolate_landmarks, mirror_landmarks
 from fakestormer.synthesis.params import ClipParams, SBVParams, sample
@@ -73,16 +75,18 @@ def render(
         for at, twins, soft in _render_clip(frames_btchw[b], landmarks_tk2, params[b], size=size):
             real[b, at], fake[b, at] = twins.chunk(2)
             mask[b, at] = soft
+        real[b], fake[b] = _send(real[b], params[b]), _send(fake[b], params[b])
     return SelfBlended(real=real, fake=fake, mask=mask)
 
 
 def show(frames_tchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
-    """A clip as training shows it, with nothing blended: flip, margin, jitter and JPEG of `params`.
+    """A clip as training shows it, with nothing blended: flip, margin, jitter, damage of `params`.
 
     uint8 (T, 3, S, S) -> uint8 (T, 3, size, size).
     """
     frames_tchw = frames_tchw.flip(-1) if params.flip else frames_tchw
-    return _finish(frames_tchw.float(), params, size=size)
+    times = range(len(frames_tchw))
+    return _send(_finish(frames_tchw.float(), params, size=size, times=times), params)
 
 
 def soft_mask(
@@ -155,23 +159,36 @@ def _render_clip(
                 window=(rows, columns),
                 params=sbv,
             )
-            twins = _finish(twins, params, size=size)
+            if params.moved_real:
+                everywhere = undo_affine(here, sbv, size=stored)
+                twins[: len(soft)] = _copy(others_tchw[at], sbv, everywhere).round_()
+            times = [*range(length)[at]] * 2
+            twins = _finish(twins, params, size=size, times=times)
             yield at, twins, cut_margin(soft, margin=margin, size=size, shift=shift)
 
 
-def _finish(frames_fchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
-    """What is done alike to both clips and all frames: floating (F, 3, S, S) -> uint8, size."""
+def _finish(frames_fchw: Tensor, params: ClipParams, *, size: int, times: Sequence[int]) -> Tensor:
+    """What is done alike to both clips and all frames: floating (F, 3, S, S) -> uint8, size.
+
+    times: the F places in the clip."""
     scale = size_scale(frames_fchw.shape[-1])
     shift = (params.shift[0] * scale, params.shift[1] * scale)
     frames = cut_margin(frames_fchw, margin=params.margin * scale, size=size, shift=shift)
     frames = change_colour(to_bytes(frames), params.jitter)
     if params.sharpen is not None:
         frames = change_detail(frames, params.sharpen)
+    if params.noise is not None:
+        frames = add_noise(frames, params.noise, times)
     if params.resolution is not None:
         frames = lose_resolution(frames, params.resolution)
     if params.jpeg_quality is not None:
         frames = compress_jpeg(frames, params.jpeg_quality)
     return frames
+
+
+def _send(clip_tchw: Tensor, params: ClipParams) -> Tensor:
+    """What needs all frames of a clip at once: uint8 (T, 3, H, W) -> the same."""
+    return clip_tchw if params.h264_crf is None else compress_h264(clip_tchw, params.h264_crf)
 
 
 def _blend(
@@ -191,14 +208,19 @@ def _blend(
     but holds whole 8-bit steps: stored frames of a real clip do, and finer steps would tell a
     pseudo-fake.
     """
-    copy, background = others_fchw, frames_fchw
-    if params.changed_side == "copy":
-        copy = change_detail(change_colour(copy, params.colour), params.detail)
-    else:
+    background = frames_fchw
+    if params.changed_side == "background":
         background = change_detail(change_colour(background, params.colour), params.detail)
     twins = frames_fchw.new_empty((2, *frames_fchw.shape), dtype=torch.float32)
     twins.copy_(background)
     inside = twins[1][..., *window]
-    moved = take(copy.float(), source_2hw, outside="border")
+    moved = _copy(others_fchw, params, source_2hw)
     inside.copy_(torch.lerp(inside, moved, params.ratio * mask_fhw[:, None]).round_())
     return twins.flatten(0, 1)
+
+
+def _copy(frames_fchw: Tensor, params: SBVParams, source_2hw: Tensor) -> Tensor:
+    """X', moved and perhaps recoloured: uint8 (F, 3, S, S) -> floating (F, 3, h, w)."""
+    if params.changed_side == "copy":
+        frames_fchw = change_detail(change_colour(frames_fchw, params.colour), params.detail)
+    return take(frames_fchw.float(), source_2hw, outside="border")

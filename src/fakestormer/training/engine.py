@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Literal, TypeVar
 
@@ -61,15 +62,27 @@ def launch(
         return result
     try:
         with _passing_on_signals():
-            spawned: Result = fabric.launch(run)
+            spawned: Result = fabric.launch(partial(_then_part, run))
     except ProcessRaisedException as error:
         raise _translated(error) from error
     return spawned
 
 
+def _then_part(run: Callable[[Fabric], Result], fabric: Fabric) -> Result:
+    """`run`, after which the processes end their group together.
+
+    One that ends while the group's threads still run is aborted now and then, by C++, after all its
+    work is done ("terminate called without an active exception"), and fails the run.
+    """
+    result = run(fabric)
+    fabric.barrier()
+    torch.distributed.destroy_process_group()
+    return result
+
+
 def leaves_idle(architecture: str, branches: tuple[str, ...], freeze_epochs: int) -> bool:
     """Whether some parameters get no gradient: frozen ones, or those of a missing head."""
-    return freeze_epochs > 0 or architecture != "fakestormer" or set(branches) != {"h", "g"}
+    return freeze_epochs > 0 or architecture != "fakestormer" or not {"h", "g"} <= set(branches)
 
 
 def threads(processes: int) -> int:

@@ -30,6 +30,7 @@ class StepRecord:
     classification: float
     temporal: float
     spatial: float
+    boundary: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,8 @@ def read_history(run: Path) -> History:
         if "steps_done" in line:
             metrics = {name: value for name, value in line.items() if name != "steps_done"}
             validations.append(ValidationRecord(steps_done=line["steps_done"], metrics=metrics))
-        elif line.keys() == {field.name for field in fields(StepRecord)}:
+        elif line.keys() | {"boundary"} == {field.name for field in fields(StepRecord)}:
+            # an older program's lines have no "boundary"
             steps.append(StepRecord(**line))
     return History(steps=tuple(steps), validations=tuple(validations))
 

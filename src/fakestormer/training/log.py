@@ -97,6 +97,7 @@ class RunLog:
                 "loss/classification": record.classification,
                 "loss/temporal": record.temporal,
                 "loss/spatial": record.spatial,
+                "loss/boundary": record.boundary,
                 "learning_rate": record.learning_rate,
                 "clips_per_second": rate,
             },

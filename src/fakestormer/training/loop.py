@@ -291,10 +291,16 @@ def _due(every: int | None, minutes: float | None, steps_done: int, seconds: flo
 
 def _record(fabric: Fabric, step: int, epoch: int, rate: float, losses: Losses) -> StepRecord:
     """The losses of the whole batch: the mean over the processes' shares."""
-    own = [losses.total, losses.classification, losses.temporal, losses.spatial]
+    own = [
+        losses.total,
+        losses.classification,
+        losses.temporal,
+        losses.spatial,
+        losses.boundary,
+    ]
     shared = fabric.all_reduce(torch.stack(own).detach(), reduce_op="mean")
     assert isinstance(shared, Tensor)
-    total, classification, temporal, spatial = shared.tolist()
+    total, classification, temporal, spatial, boundary = shared.tolist()
     return StepRecord(
         step=step,
         epoch=epoch,
@@ -303,6 +309,7 @@ def _record(fabric: Fabric, step: int, epoch: int, rate: float, losses: Losses) 
         classification=classification,
         temporal=temporal,
         spatial=spatial,
+        boundary=boundary,
     )
 
 

@@ -12,6 +12,7 @@ from fakestormer.types import Losses, Outputs, Targets
 class LossConfig(BaseModel):
     """Weights of eq. 13 and what the release does differently.
 
+    lambda_b: of b's loss, which is no part of the method; it counts where the network has b.
     mse_factor: in front of the mean squared error of eq. 8: 1 is the paper, 0.5 the release.
     temperature: f's logit is divided by it in the loss, nowhere else: 1 the paper, 2 the release.
     ignore_cut_patches: patches that cutout removed count in neither prediction nor target of
@@ -23,19 +24,21 @@ class LossConfig(BaseModel):
     lambda_c: float = Field(default=0.8, ge=0)
     lambda_h: float = Field(default=100.0, ge=0)
     lambda_g: float = Field(default=0.2, ge=0)
+    lambda_b: float = Field(default=1.0, ge=0)
     mse_factor: float = Field(default=1.0, gt=0)
     temperature: float = Field(default=1.0, gt=0)
     ignore_cut_patches: bool = True
 
 
 def fakestormer_loss(outputs: Outputs, targets: Targets, config: LossConfig) -> Losses:
-    """Eq. 13: lambda_c L_c + lambda_h L_h + lambda_g L_g, in float32.
+    """Eq. 13: lambda_c L_c + lambda_h L_h + lambda_g L_g (+ lambda_b L_b), in float32.
 
     L_c (eq. 12): binary cross-entropy of f's logit / temperature with the label.
     L_h (eq. 8): mse_factor * sum((D^ - D~)^2) / (B T N). The denominator is constant: it counts
     all patches, those that cutout removed too, so that a clip with much cut out weighs less
     instead of weighing its few remaining patches more.
     L_g (eq. 11): binary cross-entropy of g's logits with the soft labels p(t).
+    L_b: binary cross-entropy of b's logits with B~ of every patch, 0 for real clips.
     All are means over the batch; the loss of a head that the network lacks is 0. Raises ValueError
     when outputs and targets differ in shape.
     """
@@ -43,6 +46,7 @@ def fakestormer_loss(outputs: Outputs, targets: Targets, config: LossConfig) -> 
         ("f and label", outputs.logit, targets.label),
         ("h and derivative", outputs.derivative, targets.derivative),
         ("g and soft_labels", outputs.frame_logits, targets.soft_labels),
+        ("b and boundary", outputs.boundary_logits, targets.boundary),
     ):
         if output is not None and output.shape != target.shape:
             raise ValueError(
@@ -52,7 +56,7 @@ def fakestormer_loss(outputs: Outputs, targets: Targets, config: LossConfig) -> 
     classification = F.binary_cross_entropy_with_logits(
         outputs.logit.float() / config.temperature, targets.label
     )
-    temporal = spatial = torch.zeros_like(classification)
+    temporal = spatial = boundary = torch.zeros_like(classification)
     if outputs.derivative is not None:
         squared_btyx = (outputs.derivative.float() - targets.derivative).square()
         if config.ignore_cut_patches:
@@ -62,11 +66,17 @@ def fakestormer_loss(outputs: Outputs, targets: Targets, config: LossConfig) -> 
         spatial = F.binary_cross_entropy_with_logits(
             outputs.frame_logits.float(), targets.soft_labels
         )
+    if outputs.boundary_logits is not None:
+        boundary = F.binary_cross_entropy_with_logits(
+            outputs.boundary_logits.float(), targets.boundary
+        )
     return Losses(
         total=config.lambda_c * classification
         + config.lambda_h * temporal
-        + config.lambda_g * spatial,
+        + config.lambda_g * spatial
+        + config.lambda_b * boundary,
         classification=classification,
         temporal=temporal,
         spatial=spatial,
+        boundary=boundary,
     )

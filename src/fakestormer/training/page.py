@@ -141,6 +141,9 @@ def _charts(recipe: RecipeLike, history: History, state: RunState) -> list[Chart
     if "g" in recipe.model.branches:
         remark = f"cross-entropy with p(t), weight {loss.lambda_g:g}"
         drawn.append(("Loss of g", [("training", of_steps("spatial"))], remark, None))
+    if "b" in recipe.model.branches:
+        remark = f"cross-entropy with the boundary, weight {loss.lambda_b:g}"
+        drawn.append(("Loss of b", [("training", of_steps("boundary"))], remark, None))
     drawn += [
         ("Total loss", [("training", of_steps("total"))], "the weighted sum", None),
         ("Learning rate", [("rate", of_steps("learning_rate"))], "", None),

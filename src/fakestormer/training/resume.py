@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fakestormer.errors import InputError
 from fakestormer.model.network import VideoNetwork
-from fakestormer.model.weights import load_pretrained
+from fakestormer.model.weights import load_pretrained, start_from
 from fakestormer.training.checkpoint import RunState, is_model, load_model, read_state
 from fakestormer.training.config import RecipeLike, differences
 from fakestormer.training.tracks import Tracks
@@ -29,8 +29,10 @@ def fresh_state(
     """The state of a run that has not begun; loads pre-trained weights where there are some.
 
     fingerprint: of the validation set. initial_weights: an image model (see `load_pretrained`), or
-    a model of ours, which the run then trains further, all of it from the first epoch on. Raises
-    InputError as `load_pretrained` and `load_model` do, and for a model of another network.
+    a model of ours, which the run then trains further, all of it from the first epoch on. That one
+    may have another T or other heads beside f: the time embedding is interpolated, heads that it
+    lacks start anew. Raises InputError as `load_pretrained` and `load_model` do, and for a model of
+    another network.
     """
     pretrained: frozenset[str] = frozenset()
     if initial_weights is not None and is_model(initial_weights):
@@ -48,8 +50,9 @@ def fresh_state(
 
 
 def _take_over(network: VideoNetwork, path: Path) -> None:
-    """All weights of a model of ours, which must be the same network but for what is random."""
-    free = {"drop_path": 0.0, "head_dropout": 0.0}
+    """All weights of a model of ours, which must be the same network but for what is random, T and
+    the heads beside f."""
+    free = {"drop_path": 0.0, "head_dropout": 0.0, "frames": 1, "branches": ()}
     model, _ = load_model(path)
     changed = differences(
         model.config.model_copy(update=free).model_dump(mode="json"),
@@ -60,7 +63,7 @@ def _take_over(network: VideoNetwork, path: Path) -> None:
             f"{path}: is another network than the recipe's (they differ in "
             f"{', '.join(f'model.{name}' for name in changed)}); train it further with its own"
         )
-    network.load_state_dict(model.state_dict())
+    start_from(network, model)
 
 
 def resumed_state(

@@ -36,6 +36,7 @@ class PartLosses(NamedTuple):
     classification: float
     temporal: float
     spatial: float
+    boundary: float
 
     def as_text(self) -> dict[str, str]:
         """{"total": "nan", ...}: to the last bit of float32, whatever the values."""
@@ -73,14 +74,15 @@ class NonFiniteLossError(TrainingError):
         kept: Path | None = None,
     ) -> NonFiniteLossError:
         """The error with its sentence. kept: the folder where the step is kept for replay."""
-        total, f, h, g = (
+        total, f, h, g, b = (
             sum(values) / len(losses) for values in zip(*losses.values(), strict=True)
         )
         on = f" on the clips {', '.join(clips)}" if clips else ""
         advice = ", or look at these clips" if clips else ""
         where = f"; kept for replay in {kept}" if kept else ""
         return cls(
-            f"step {step}: the loss is {total:g} (f {f:g}, h {h:g}, g {g:g}){what}{on}; lower the "
+            f"step {step}: the loss is {total:g} (f {f:g}, h {h:g}, g {g:g}, b {b:g})"
+            f"{what}{on}; lower the "
             f"learning rate{advice}{where}",
             step=step,
             what=what,
@@ -96,9 +98,14 @@ class AsTensors(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, frames_btchw: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def forward(self, frames_btchw: Tensor) -> tuple[Tensor | None, ...]:
         outputs = self.network(frames_btchw)
-        return outputs.logit, outputs.derivative, outputs.frame_logits
+        return (
+            outputs.logit,
+            outputs.derivative,
+            outputs.frame_logits,
+            outputs.boundary_logits,
+        )
 
 
 def training_step(
@@ -206,8 +213,13 @@ class _Passes:
         seed = np.random.SeedSequence(self.config.seed, spawn_key=(3, self.step, place))
         torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1)))
         with nullcontext() if first else frozen_statistics(self.module):
-            logit, derivative, frame_logits = self.module(part.frames)
-        outputs = Outputs(logit=logit, derivative=derivative, frame_logits=frame_logits)
+            logit, derivative, frame_logits, boundary_logits = self.module(part.frames)
+        outputs = Outputs(
+            logit=logit,
+            derivative=derivative,
+            frame_logits=frame_logits,
+            boundary_logits=boundary_logits,
+        )
         return fakestormer_loss(outputs, part.targets, self.config.loss)
 
 
@@ -250,9 +262,16 @@ def _mean(losses: list[Losses]) -> Losses:
         classification=torch.stack([one.classification.detach() for one in losses]).mean(),
         temporal=torch.stack([one.temporal.detach() for one in losses]).mean(),
         spatial=torch.stack([one.spatial.detach() for one in losses]).mean(),
+        boundary=torch.stack([one.boundary.detach() for one in losses]).mean(),
     )
 
 
 def _numbers(losses: Losses) -> PartLosses:
-    parts = (losses.total, losses.classification, losses.temporal, losses.spatial)
+    parts = (
+        losses.total,
+        losses.classification,
+        losses.temporal,
+        losses.spatial,
+        losses.boundary,
+    )
     return PartLosses(*torch.stack([part.detach().float() for part in parts]).tolist())

@@ -1,0 +1,76 @@
+"""Damage that a whole clip takes on its way, the same for both twins: noise and H.264."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fakestormer.synthesis.params import Noise
+
+
+def add_noise(frames_fchw: Tensor, noise: Noise, times: Sequence[int]) -> Tensor:
+    """Gaussian noise on every value: uint8 (F, 3, H, W) -> the same, rounded, clipped to 0..255.
+
+    times: the F places in the clip; frames of one place get one noise, so that twins do, and
+    frames rendered one by one get what they get together.
+    """
+    drawn: dict[int, Tensor] = {}
+    for time in times:
+        if time not in drawn:
+            rng = np.random.default_rng([noise.seed, time])
+            values_chw = rng.standard_normal(frames_fchw.shape[1:], np.float32)
+            drawn[time] = torch.from_numpy(values_chw * np.float32(noise.sigma))
+    noise_fchw = torch.stack([drawn[time] for time in times]).to(frames_fchw.device)
+    return noise_fchw.add_(frames_fchw).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def compress_h264(frames_tchw: Tensor, crf: int) -> Tensor:
+    """A clip after H.264 at `crf` (0..51), 4:2:0; coded on the CPU wherever it lies.
+
+    uint8 (T, 3, H, W) -> the same. One key frame, then frames predicted from those before, as in
+    the middle of a video. The same bytes each time: one thread.
+    """
+    frames_thwc = rearrange(frames_tchw, "t c h w -> t h w c").cpu().numpy()
+    height, width = frames_thwc.shape[1:3]
+    sides = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
+    even_thwc = np.pad(frames_thwc, sides, mode="edge")  # 4:2:0 halves both sides
+    coded = _decoded(_encoded(even_thwc, crf))
+    assert len(coded) == len(frames_thwc), "a decoder gives back every frame"
+    coded_thwc = torch.from_numpy(np.stack(coded)[:, :height, :width])
+    return rearrange(coded_thwc, "t h w c -> t c h w").contiguous().to(frames_tchw.device)
+
+
+def _encoded(frames_thwc: NDArray[np.uint8], crf: int) -> list[av.Packet]:
+    encoder = av.VideoCodecContext.create("libx264", "w")
+    encoder.height, encoder.width = frames_thwc.shape[1:3]
+    encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
+    encoder.thread_count = 1
+    # veryfast: half the time of the default, and of what it leaves out a clip of T = 4 has little.
+    encoder.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency"}
+    packets: list[av.Packet] = []
+    for time, frame_hwc in enumerate(frames_thwc):
+        # By OpenCV, because FFmpeg's converter takes longer to set up than all the rest.
+        planes = np.asarray(cv2.cvtColor(frame_hwc, cv2.COLOR_RGB2YUV_I420), np.uint8)
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.pts = time
+        packets += encoder.encode(frame)
+    return packets + encoder.encode(None)
+
+
+def _decoded(packets: list[av.Packet]) -> list[NDArray[np.uint8]]:
+    decoder = av.VideoCodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    frames: list[av.VideoFrame] = []
+    for packet in packets:
+        frames += decoder.decode(packet)
+    frames += decoder.decode(None)
+    planes = (frame.to_ndarray() for frame in frames)
+    return [np.asarray(cv2.cvtColor(p, cv2.COLOR_YUV2RGB_I420), np.uint8) for p in planes]
