@@ -48,14 +48,14 @@ def compress_h264(frames_tchw: Tensor, crf: int) -> Tensor:
     return rearrange(coded_thwc, "t h w c -> t c h w").contiguous().to(frames_tchw.device)
 
 
-def _encoded(frames_thwc: NDArray[np.uint8], crf: int) -> list[av.Packet]:
+def _encoded(frames_thwc: NDArray[np.uint8], crf: int) -> list[av.Packet[av.VideoStream]]:
     encoder = av.VideoCodecContext.create("libx264", "w")
     encoder.height, encoder.width = frames_thwc.shape[1:3]
     encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
     encoder.thread_count = 1
     # veryfast: half the time of the default, and of what it leaves out a clip of T = 4 has little.
     encoder.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency"}
-    packets: list[av.Packet] = []
+    packets: list[av.Packet[av.VideoStream]] = []
     for time, frame_hwc in enumerate(frames_thwc):
         # By OpenCV, because FFmpeg's converter takes longer to set up than all the rest.
         planes = np.asarray(cv2.cvtColor(frame_hwc, cv2.COLOR_RGB2YUV_I420), np.uint8)
@@ -65,7 +65,7 @@ def _encoded(frames_thwc: NDArray[np.uint8], crf: int) -> list[av.Packet]:
     return packets + encoder.encode(None)
 
 
-def _decoded(packets: list[av.Packet]) -> list[NDArray[np.uint8]]:
+def _decoded(packets: list[av.Packet[av.VideoStream]]) -> list[NDArray[np.uint8]]:
     decoder = av.VideoCodecContext.create("h264", "r")
     decoder.thread_count = 1
     frames: list[av.VideoFrame] = []
