@@ -24,12 +24,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from fakestormer.errors import InputError, NoFaceError, SetupError
-from fakestormer.explain import quality
+from fakestormer.explain import cautions, quality
 from fakestormer.explain.every_second import score_every_second
 from fakestormer.explain.film import scene_of, write_overlay
-from fakestormer.explain.judging import SMALL_FACE_PX, Seen, judge
+from fakestormer.explain.judging import Seen, judge, standing
+from fakestormer.explain.kept import PICTURE_BYTES, ScoredFaces, kept_warnings
 from fakestormer.explain.provenance import content_credentials
-from fakestormer.explain.report import face_name
 from fakestormer.files import sha256_of
 from fakestormer.model.network import VideoNetwork
 from fakestormer.prediction import (
@@ -45,7 +45,7 @@ from fakestormer.types import Clip, FaceReport, FaceTrack, Report
 from fakestormer.video.clips import Sampling, read_clips
 from fakestormer.video.crop import crop_squares
 from fakestormer.video.cuts import CutDetector
-from fakestormer.video.decode import FrameReader, VideoInfo, probe, stream_frames
+from fakestormer.video.decode import FrameReader, probe, stream_frames
 from fakestormer.video.faces import FaceBackend, open_backend
 from fakestormer.video.tracking import find_tracks
 
@@ -205,12 +205,18 @@ class Detector:
         }
 
     def detect(
-        self, path: str | Path, *, progress: Progress | None = None, every_second: bool = False
+        self,
+        path: str | Path,
+        *,
+        progress: Progress | None = None,
+        every_second: bool = False,
+        picture_bytes: int = PICTURE_BYTES,
     ) -> Report:
         """Follow and score every face of one video.
 
         every_second: also score a clip in each second of every face, for its time line; verdict
-        and probability stay those of the sampled clips.
+        and probability stay those of the sampled clips. picture_bytes: what the faces' crops may
+        take together; beyond it those that count least have None, with the same numbers.
 
         Raises InputError when the file cannot be read as a video, NoFaceError when no face can
         be followed in it for at least two frames; both say so in one sentence.
@@ -233,24 +239,26 @@ class Detector:
         # and a face may appear after the first frames.
         tracks = find_tracks(counted(stream_frames(file)), self.backend, tracking)
         if not tracks:
-            raise NoFaceError(_no_face(file, len(watched.times)))
+            raise NoFaceError(cautions.no_face(file, len(watched.times)))
         bits = quality.bits_per_pixel(info)
         compressed = bits is not None and bits < quality.TOO_FEW_BITS
-        faces = []
+        scored = ScoredFaces(picture_bytes)
+        enough = self.prediction.largest_share * max(len(track) for track in tracks)
         # One reader for all faces, which goes on where it stands: of a film with a cut every second
         # each face would otherwise be sought anew.
         with FrameReader(file) as reader:
             for done, track in enumerate(tracks, start=1):
-                faces.append(self._score(file, track, reader, compressed=compressed))
+                face = self._score(file, track, reader, compressed=compressed)
+                scored.add(face, standing(face, lasting=len(track) >= enough))
                 if progress is not None:
                     progress("scores", done, len(tracks))
-        decisive = self._decisive(faces, tracks)
+        faces, decisive = scored.faces, scored.decisive
         if every_second:
             told = None if progress is None else partial(progress, "seconds")
             found = score_every_second(
                 file, tracks, self.network, self.prediction, self.recipe.crop, progress=told
             )
-            faces = [replace(face, every_second=found[face.number]) for face in faces]
+            faces = tuple(replace(face, every_second=found[face.number]) for face in faces)
             decisive = next(face for face in faces if face.number == decisive.number)
         probability = decisive.prediction.probability
         tags = quality.container_tags(file)
@@ -260,19 +268,23 @@ class Detector:
             probability=probability,
             verdict=decisive.verdict,
             face_number=decisive.number,
-            faces=tuple(faces),
+            faces=faces,
             warnings=(
-                *self._video_warnings(info, len(watched.times), watched.times[-1]),
-                *_other_faces(decisive, faces),
+                *cautions.truncation_warnings(info, len(watched.times), watched.times[-1]),
+                *cautions.backend_warnings(self.trained_with, self.backend.name),
+                *cautions.calibration_warnings(self.prediction),
+                *cautions.unjudged_warnings(decisive, faces),
+                *kept_warnings(faces),
                 *watched.warnings(),
                 *quality.compression_warnings(bits, info.codec),
-                *quality.rewriting_warnings(tags),
+                *quality.editing_warnings(tags),
             ),
             video=info.as_json()
             | {"frames_decoded": len(watched.times)}
             | {"bits_per_pixel": None if bits is None else round(bits, 4)}
             | watched.facts()
-            | {"tags": tags, "content_credentials": content_credentials(file, info.container)},
+            | {"written_by": quality.written_by(tags), "tags": tags}
+            | {"content_credentials": content_credentials(file, info.container)},
             model=dict(self.fingerprint()),
             settings=self.settings(every_second=every_second),
             scene=scene_of(file, decisive),
@@ -307,14 +319,18 @@ class Detector:
         boxes = self._shown_boxes(squares_t3, track, prediction.indices)
         width = float((track.boxes[:, 2] - track.boxes[:, 0]).median())
         seen = Seen(width=width, frames=len(track), compressed=compressed)
-        judged = judge(prediction, self.prediction, seen, self.network.config.frames)
+        clip = self.network.config.frames
+        judged = judge(prediction, self.prediction, seen, clip)
         return FaceReport(
             number=track.number,
             verdict=judged.verdict,
             prediction=prediction,
             crops=crops,
             boxes=boxes,
-            warnings=(*self._face_warnings(track, width), *quality.blur_warnings(crops, boxes)),
+            warnings=(
+                *cautions.face_warnings(frames=len(track), width=width, clip=clip),
+                *quality.blur_warnings(crops, boxes),
+            ),
             interval=judged.interval,
             reasons=judged.reasons,
             first_frame=int(track.indices[0]),
@@ -335,63 +351,6 @@ class Detector:
         cx, cy, side = squares_t3[indices_ct - track.indices[0]].unbind(-1)
         half = side / 2 * (1 - 2 * self.prediction.margin / REFERENCE_SIDE)
         return torch.stack([cx - half, cy - half, cx + half, cy + half], dim=-1).float()
-
-    def _decisive(self, faces: list[FaceReport], tracks: list[FaceTrack]) -> FaceReport:
-        """The face the video's verdict rests on: the highest score among those seen for long,
-        of those that are likely fake where there are any (a higher score may say too little).
-
-        One manipulated face makes a manipulated video, but a face that flits by is scored from
-        few frames and does not decide over faces that were seen throughout.
-        """
-        enough = self.prediction.largest_share * max(len(track) for track in tracks)
-        lasting = [face for face, track in zip(faces, tracks, strict=True) if len(track) >= enough]
-        return max(lasting, key=lambda face: (face.verdict == "likely fake", face.prediction.score))
-
-    def _video_warnings(self, info: VideoInfo, seen: int, last_seconds: float) -> tuple[str, ...]:
-        warnings = []
-        announced = (
-            f"{info.frame_count} frames" if info.frame_count else f"{info.duration_seconds:.1f} s"
-        )
-        decoded = f"{seen} frames" if info.frame_count else f"{last_seconds:.1f} s"
-        missing = (
-            seen < 0.98 * info.frame_count
-            if info.frame_count
-            else last_seconds < 0.95 * info.duration_seconds - 0.5
-        )
-        if missing:
-            warnings.append(
-                f"The container announces {announced} but {decoded} could be decoded: the file "
-                "is truncated or damaged, and only the readable part was judged."
-            )
-        if self.trained_with is not None and self.trained_with != self.backend.name:
-            warnings.append(
-                f"The model was trained on faces found by {self.trained_with}, here they were "
-                f"found by {self.backend.name}: they are cropped a little differently, and the "
-                "score may be off."
-            )
-        calibration = self.prediction.calibration
-        if calibration is not None and not calibration.fits(self.prediction):
-            warnings.append(
-                f"The probability was calibrated for sampling {calibration.sampling}, shots "
-                f"{calibration.shots}, and here it is {self.prediction.sampling}, "
-                f"{self.prediction.shots}: it may be too high or too low."
-            )
-        return tuple(warnings)
-
-    def _face_warnings(self, track: FaceTrack, width: float) -> tuple[str, ...]:
-        warnings = []
-        if width < SMALL_FACE_PX:
-            warnings.append(
-                f"The face is only {width:.0f} pixels wide; traces of blending need about "
-                f"{SMALL_FACE_PX} or more, so this score says little."
-            )
-        length = self.network.config.frames
-        if len(track) < length:
-            warnings.append(
-                f"The face was followed for {len(track)} frames, fewer than the {length} of one "
-                "clip; the last frame was repeated, so this score says little."
-            )
-        return tuple(warnings)
 
 
 def weights_file(model: str | Path | None) -> Path:
@@ -421,24 +380,3 @@ def _calibration(document: dict[str, Any], described: Path) -> Calibration | Non
             f"{described}: its calibration cannot be used ({reason}); run `fakestormer calibrate` "
             "again, or take the entry out"
         ) from error
-
-
-def _other_faces(decisive: FaceReport, faces: list[FaceReport]) -> list[str]:
-    """That a verdict of nothing found does not cover faces that could not be judged."""
-    unjudged = [face_name(face.number) for face in faces if face.verdict == "inconclusive"]
-    if decisive.verdict != "no manipulation found" or not unjudged:
-        return []
-    names = ", ".join(unjudged[:5]) + (", ..." if len(unjudged) > 5 else "")
-    return [f"The verdict does not cover every face: inconclusive remained {names}."]
-
-
-def _no_face(file: Path, frames: int) -> str:
-    if frames == 1:
-        return (
-            f"{file}: has a single frame, and this method judges change over time; "
-            "give it a video of at least two frames."
-        )
-    return (
-        f"{file}: no face could be followed in its {frames} frames; "
-        "give it a video in which a face is seen from the front for a while."
-    )

@@ -96,11 +96,17 @@ def test_blur_is_found_and_smallness_is_not_blur() -> None:
     assert quality.sharpness(crop(np.full((224, 224, 3), 90.0)), whole) is None
 
 
-def test_tags_name_who_wrote_a_file_and_keep_places_to_themselves() -> None:
-    assert "HandBrake" in quality.rewriting_warnings({"container encoder": "HandBrake 1.7.0"})[0]
-    assert quality.rewriting_warnings({"container com.apple.quicktime.make": "Apple"}) == []
+def test_tags_name_who_wrote_a_file() -> None:
+    converted = {"container encoder": "HandBrake 1.7.0"}
+    assert "HandBrake" in str(quality.written_by(converted))
+    assert quality.editing_warnings(converted) == [], "says nothing about manipulation"
+    edited = {"container encoder": "Adobe Premiere Pro 24"}
+    assert "editor by Adobe" in str(quality.written_by(edited))
+    assert "editor by Adobe" in quality.editing_warnings(edited)[0]
     # What somebody wrote about a film is not who wrote the file.
-    assert quality.rewriting_warnings({"container title": "How Google works"}) == []
+    for tags in ({"container com.apple.quicktime.make": "Apple"}, {"container TITLE": "On Google"}):
+        assert quality.written_by(tags) is None
+        assert quality.editing_warnings(tags) == []
 
 
 def test_tags_of_a_file(make_video: Callable[..., Path], tmp_path: Path) -> None:
@@ -108,7 +114,8 @@ def test_tags_of_a_file(make_video: Callable[..., Path], tmp_path: Path) -> None
     tags = quality.container_tags(video)
     assert tags["container ENCODER"].startswith("Lavf")
     assert list(tags) == sorted(tags)
-    assert "FFmpeg" in quality.rewriting_warnings(tags)[0]
+    assert "FFmpeg" in str(quality.written_by(tags))
+    assert quality.editing_warnings(tags) == []
 
 
 def test_where_somebody_was_is_not_shown(tmp_path: Path) -> None:

@@ -491,4 +491,18 @@ def test_credentials_are_told_or_said_to_be_unchecked(fake_report: FakeReport) -
         "generator": None, "time": None, "problems": [],
     }  # fmt: skip
     page = page_of(fake_report(video={"content_credentials": found}))
-    assert "Signed by <i>Maker�</i>. The signature holds" in page.text
+    assert page.text.count("Signed in the name of <i>Maker�</i>. The signature holds") == 2
+    assert "The file carries Content Credentials" in page.text
+    without = page_of(fake_report(video={"content_credentials": {"checked": True, "found": False}}))
+    assert "The file carries Content Credentials" not in without.text
+    assert "The file carries none." in without.text
+
+
+def test_says_which_part_of_the_video_was_looked_at(fake_report: FakeReport) -> None:
+    facts = {"frame_count": 12, "cuts": []}
+    assert "Only part of the video was looked at: 12 frames of 310." in page_of(fake_report()).text
+    whole = page_of(fake_report(video=facts)).text
+    assert "Only part of the video" not in whole
+    assert "cuts none" in whole
+    unknown = page_of(fake_report(video={})).text
+    assert "Only part of the video was looked at: 12 frames." in unknown

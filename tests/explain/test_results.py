@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fakestormer.console import print_report
+from fakestormer.console.detecting import print_report
 from fakestormer.explain.results import result_of
 from fakestormer.types import FaceReport, Report
 

@@ -10,15 +10,17 @@ import csv
 import io
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from fakestormer.errors import InputError
 from fakestormer.explain.results import write_results
-from fakestormer.files import sha256_of, write_atomically
+from fakestormer.files import held, sha256_of, write_atomically
 
 #: Writing takes at most about this share of a run, because all is written anew each time.
 WRITING_SHARE = 0.05
@@ -35,10 +37,12 @@ Stamp = dict[str, int]
 
 
 def stamp_of(path: str) -> Stamp | None:
-    """{"size": bytes, "modified_ns": ...} of a file as it is now; None where it cannot be seen."""
+    """{"size": bytes, "modified_ns": ...} of a file as it is now; None where there is none."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
+        return None
+    if stat.S_ISDIR(status.st_mode):
         return None
     return {"size": status.st_size, "modified_ns": status.st_mtime_ns}
 
@@ -46,8 +50,10 @@ def stamp_of(path: str) -> Stamp | None:
 class Collected:
     """Results by file, in the order of `files` whatever the order they are finished in.
 
-    As a context: what was finished is in the files when it ends, however it ends. Both files are
-    always whole. Raises InputError where one cannot be written.
+    As a context: what was finished is in the files when it ends, however it ends, and other runs
+    are kept from writing to them meanwhile. Both files are always whole; older ones stay as they
+    are until there is something to write. Raises InputError where one cannot be written, and, as a
+    context begins, when another run is writing to one.
     """
 
     def __init__(
@@ -58,7 +64,8 @@ class Collected:
         self._json_file, self._csv_file = json_file, csv_file
         self._stamps = {path: stamp_of(path) for path in self.files}
         self._next_writing = 0.0
-        self._unwritten = True
+        self._unwritten = False
+        self._held = ExitStack()
 
     def add(self, path: str, result: dict[str, Any]) -> None:
         """Take a file's entry of "results", with the file's size and time as the run began."""
@@ -72,6 +79,7 @@ class Collected:
         """Take entries of an earlier run as they are, with what their files are now."""
         for path, result in earlier.items():
             self.results[path] = result | {"file": self._stamps[path]}
+        self._unwritten = True
 
     def write(self) -> None:
         began = time.monotonic()
@@ -92,6 +100,11 @@ class Collected:
         self._unwritten = False
 
     def __enter__(self) -> Self:
+        with ExitStack() as entered:
+            for file in (self._json_file, self._csv_file):
+                if file is not None:
+                    entered.enter_context(held(file, "detect"))
+            self._held = entered.pop_all()
         return self
 
     def __exit__(
@@ -100,8 +113,9 @@ class Collected:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._unwritten:
-            self.write()
+        with self._held:
+            if self._unwritten:
+                self.write()
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:

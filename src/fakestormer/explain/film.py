@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from einops import rearrange
+from torch import Tensor
 
 from fakestormer.errors import InputError
 from fakestormer.explain.drawing import RGB, draw_face, heat_scale, made_smaller, write_text
@@ -111,10 +112,10 @@ def _drawn(
     margin = 1 - 2 * prediction.margin / REFERENCE_SIDE
     heat_scales = [heat_scale(face) for face in report.faces]
     length = network.config.frames
-    frames = (_keep(frame, report, config) for frame in stream_frames(report.path))
+    frames = _kept_frames(report, config)
     last: list[_Kept] = []  # of the group before, for the change of this one's first frame
     while kept := list(itertools.islice(frames, _CLIPS_AT_ONCE * max(1, length - 1))):
-        for place in range(len(report.faces)):
+        for place in sorted({place for one in kept for place in one.faces}):
             for run in _runs(last + kept, place):
                 _score(run, network, prediction)
         for one in kept:
@@ -137,16 +138,31 @@ def _drawn(
         last = kept[-1:]
 
 
-def _keep(frame: Frame, report: Report, config: CropConfig) -> _Kept:
-    index, seconds, rgb_hwc = frame
-    small, scale = made_smaller(rgb_hwc, _LONGEST_SIDE)
-    kept = _Kept((index, seconds, small), scale)
-    for place, face in enumerate(report.faces):
-        if face.squares is None or not 0 <= index - face.first_frame < len(face.squares):
-            continue
-        cx, cy, side = face.squares[index - face.first_frame].tolist()
-        kept.faces[place] = _Seen((cx, cy, side), crop(rgb_hwc, (cx, cy, side), config.stored_size))
-    return kept
+def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
+    # Of a film with thousands of faces only those on the screen are looked at for each frame.
+    ahead = [
+        (face.first_frame, k) for k, face in enumerate(report.faces) if face.squares is not None
+    ]
+    ahead.sort(reverse=True)
+    there: list[tuple[int, Tensor]] = []  # place of the face, its squares
+    for index, seconds, rgb_hwc in stream_frames(report.path):
+        while ahead and ahead[-1][0] <= index:
+            place = ahead.pop()[1]
+            squares_n3 = report.faces[place].squares
+            assert squares_n3 is not None, "chosen above"
+            there.append((place, squares_n3))
+        there = [
+            (place, squares_n3)
+            for place, squares_n3 in there
+            if index - report.faces[place].first_frame < len(squares_n3)
+        ]
+        small, scale = made_smaller(rgb_hwc, _LONGEST_SIDE)
+        kept = _Kept((index, seconds, small), scale)
+        for place, squares_n3 in there:
+            cx, cy, side = squares_n3[index - report.faces[place].first_frame].tolist()
+            shown = crop(rgb_hwc, (cx, cy, side), config.stored_size)
+            kept.faces[place] = _Seen((cx, cy, side), shown)
+        yield kept
 
 
 def _runs(frames: list[_Kept], place: int) -> list[list[_Seen]]:

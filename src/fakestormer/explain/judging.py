@@ -2,7 +2,8 @@
 
 A score near the threshold carries no verdict, and neither does one that its own clips contradict,
 or that was made from too little. What wipes traces out (compression) takes the weight from a low
-score alone: traces that were found were there.
+score alone: traces that were found were there. Of several faces the one of highest `standing`
+decides.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fakestormer.prediction import PredictionConfig, verdict
-from fakestormer.types import Prediction, Reason, Verdict
+from fakestormer.types import FaceReport, Prediction, Reason, Verdict
 
 #: Below this face width (source pixels) blending traces are mostly gone.
 SMALL_FACE_PX = 64
@@ -129,3 +130,16 @@ def judge(prediction: Prediction, config: PredictionConfig, seen: Seen, clip: in
     return Judgement(
         verdict="inconclusive" if reasons else by_score, interval=between, reasons=tuple(reasons)
     )
+
+
+Standing = tuple[bool, bool, float]
+
+
+def standing(face: FaceReport, *, lasting: bool) -> Standing:
+    """What a face counts beside the others of its video: the highest one decides the verdict.
+
+    A face seen for long comes before one that flits by and is scored from few frames, one that is
+    likely fake before others (a higher score may say too little), and then the higher score counts:
+    one manipulated face makes a manipulated video. lasting: seen for long.
+    """
+    return lasting, face.verdict == "likely fake", face.prediction.score

@@ -7,7 +7,7 @@ be taken off, faded, or shown beside the frame.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,8 +19,12 @@ from fakestormer.explain import overlays
 from fakestormer.explain.overlays import Pixels
 from fakestormer.types import FaceReport
 
-PAGE_BUDGET, PAGE_PER_FRAME = 4_700_000, 900
-"""Characters of a page below 5 MB, and of what the page says about a frame besides its picture."""
+PAGE_BUDGET, PAGE_PER_FRAME, PAGE_PER_ROW = 4_700_000, 900, 400
+"""Characters of a page below 5 MB, of what the page says about a frame besides its picture, and of
+a face's row in the table of faces."""
+
+_FOR_FRAMES = 0.5
+"""The share of the page that text about frames may take; the rest is for pictures."""
 
 QUALITIES = ((224, 85), (224, 70), (160, 70), (128, 60), (96, 50))
 """(side in pixels, WebP quality), tried in this order until the pictures fit."""
@@ -39,22 +43,47 @@ class Picture:
 
 ClipPictures = tuple[Picture, ...]
 Album = dict[tuple[int, int], ClipPictures]
-"""By place of the face in the report and of the clip in the face; clips left out are absent."""
+"""By place of the face among those given and of the clip in the face; clips left out are absent."""
 
 
-def room_for_pictures(faces: tuple[FaceReport, ...]) -> int:
+def shown_in_detail(faces: Sequence[FaceReport], decisive: int | None) -> list[int]:
+    """Places of the faces that a page shows with all their clips: those with pictures, and as many
+    as its text has room for. decisive: the number of a face that is always among them.
+
+    The page lists the others. Likely fake ones come first, then those with high scores.
+    """
+    pictured = [place for place, face in enumerate(faces) if face.crops is not None]
+    first_is = {
+        place: (
+            faces[place].number == decisive,
+            faces[place].verdict == "likely fake",
+            faces[place].prediction.score,
+        )
+        for place in pictured
+    }
+    room = _FOR_FRAMES * (PAGE_BUDGET - PAGE_PER_ROW * len(faces))
+    shown: list[int] = []
+    for place in sorted(pictured, key=first_is.__getitem__, reverse=True):
+        room -= PAGE_PER_FRAME * faces[place].prediction.indices.numel()
+        if room < 0 and shown:
+            break
+        shown.append(place)
+    return sorted(shown)
+
+
+def room_for_pictures(faces: Sequence[FaceReport]) -> int:
     """Characters that the pictures of a page may take together."""
-    frames = sum(face.crops.shape[0] * face.crops.shape[1] for face in faces)
+    frames = sum(face.prediction.indices.numel() for face in faces)
     return max(0, PAGE_BUDGET - PAGE_PER_FRAME * frames)
 
 
-def album(faces: tuple[FaceReport, ...], *, budget: int) -> Album:
-    """All pictures of a report, at the best quality that fits into `budget` characters.
+def album(faces: Sequence[FaceReport], *, budget: int) -> Album:
+    """All pictures of these faces, at the best quality that fits into `budget` characters.
 
     When the smallest pictures are still too many, each face keeps those of its highest-scoring
     clips only: half of them, a quarter, ...
     """
-    most = max((len(face.crops) for face in faces), default=0)
+    most = max((len(face.prediction.clip_probabilities) for face in faces), default=0)
     steps = [(side, quality, most) for side, quality in QUALITIES]
     while steps and steps[-1][2] > 0:
         side, quality, clips = steps[-1]
@@ -73,17 +102,19 @@ def album(faces: tuple[FaceReport, ...], *, budget: int) -> Album:
 
 
 def thumbnail(face: FaceReport) -> str | None:
-    """The first frame of the face's highest-scoring clip, small."""
-    if not len(face.crops):
+    """The first frame of the face's highest-scoring clip, small; None without pictures."""
+    if face.crops is None or not len(face.crops):
         return None
     strongest = int(face.prediction.clip_probabilities.argmax())
     return picture_url(face.crops[strongest, 0], side=THUMBNAIL_SIDE, quality=80)
 
 
 def _pictures(
-    faces: tuple[FaceReport, ...], *, side: int, quality: int, clips: int
+    faces: Sequence[FaceReport], *, side: int, quality: int, clips: int
 ) -> Iterator[tuple[tuple[int, int], ClipPictures]]:
     for f, face in enumerate(faces):
+        if face.crops is None:
+            continue
         change_ctgg = face.prediction.derivative
         scale = None if change_ctgg is None else overlays.display_scale(change_ctgg)
         ranked = face.prediction.clip_probabilities.argsort(descending=True, stable=True)

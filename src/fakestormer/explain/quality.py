@@ -42,11 +42,14 @@ _GAP = 1.75
 _MOST_TAGS, _LONGEST_TAG, _MOST_CUTS = 64, 200, 100
 #: Parts of a container's tags that say where somebody was; they stay with the file.
 _PLACES = ("location", "gps", "geo", "xyz")
-#: What programs that re-encode write as the file's maker; cameras write other names.
-_REWRITERS = {
+#: What programs write as a file's maker; cameras write other names. Nearly every file that has been
+#: through a site or a messenger names a converter.
+_CONVERTERS = {
     "lavf": "FFmpeg's library, as most sites, messengers and editors use it",
     "handbrake": "HandBrake, a converter",
     "google": "Google's servers",
+}
+_EDITORS = {
     "adobe": "an editor by Adobe",
     "premiere": "an editor by Adobe",
     "davinci": "DaVinci Resolve, an editor",
@@ -204,13 +207,37 @@ def container_tags(path: Path) -> dict[str, str]:
     return kept
 
 
-def rewriting_warnings(tags: dict[str, str]) -> list[str]:
-    """What the names in the tags say; a file without such names may be re-encoded all the same."""
+def written_by(tags: dict[str, str]) -> str | None:
+    """Which program wrote the file, by the names in its tags; None without such a name.
+
+    A file without one may be re-encoded all the same, and one with a name need not be manipulated.
+    """
+    if (found := _writer(tags, _EDITORS | _CONVERTERS)) is None:
+        return None
+    who, tag = found
+    return (
+        f"{who} (its tag says {tag!r}): not as a camera left it, probably re-encoded, and nothing "
+        "more than that"
+    )
+
+
+def editing_warnings(tags: dict[str, str]) -> list[str]:
+    """That an editing program wrote the file. Converters are a fact of nearly every file."""
+    if (found := _writer(tags, _EDITORS)) is None:
+        return []
+    who, tag = found
+    return [
+        f"The file was written by {who} (its tag says {tag!r}): it is not as a camera left it. "
+        "What was edited is not known; cutting and colours leave such a tag, too."
+    ]
+
+
+def _writer(tags: dict[str, str], names: dict[str, str]) -> tuple[str, str] | None:
     for key, value in tags.items():
-        for name, who in _REWRITERS.items():
-            if "description" not in key and "title" not in key and name in value.lower():
-                return [
-                    f"The file was written by {who} (its tag says {value!r}): it is not as a "
-                    "camera left it, and was probably re-encoded."
-                ]
-    return []
+        # What somebody wrote about a film is not who wrote the file.
+        if "description" in key.lower() or "title" in key.lower():
+            continue
+        for name, who in names.items():
+            if name in value.lower():
+                return who, value
+    return None

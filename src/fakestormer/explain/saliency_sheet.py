@@ -41,6 +41,7 @@ def write_saliency_sheets(
     has no saliency maps, or when `folder` cannot be written to.
     """
     (face,) = (face for face in report.faces if face.number == report.face_number)
+    assert face.crops is not None, "the face that decides keeps its pictures"
     ranked = face.prediction.clip_probabilities.argsort(descending=True, stable=True)
     for c in ranked[:clips].tolist():
         sheet = saliency_sheet(report, face, c, saliency(network, face.crops[c : c + 1]))
@@ -63,6 +64,7 @@ def saliency_sheet(report: Report, face: FaceReport, clip: int, maps: Saliency) 
     prediction = face.prediction
     assert prediction.derivative is not None, "a network with saliency maps has h"
     assert prediction.frame_scores is not None, "and g"
+    assert face.crops is not None, "a sheet shows pictures"
     count = face.crops.shape[1]
     tile = min(max(_WIDTH // count, _TILE[0]), _TILE[1])
     frames_t3hw = cut_margin(face.crops[clip].cpu(), margin=0, size=tile)

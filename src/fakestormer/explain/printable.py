@@ -1,0 +1,80 @@
+"""What stands in names, tags and facts of strangers, made fit for print."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from fakestormer.types import Report
+
+JOINERS = "\u200c\u200d"
+"""Format characters that words and emoji of many languages need."""
+
+
+def face_name(number: int) -> str:
+    """What people call track `number` in reports and messages: they count from 1."""
+    return f"Face {number + 1}"
+
+
+def report_name(report: Report) -> str:
+    """`page_name` of the video that was judged."""
+    return page_name(report.path, report.sha256)
+
+
+def page_name(path: str, sha256: str) -> str:
+    """`<video stem>-<12 digits of its SHA-256>.html`, safe on every file system.
+
+    Two videos never share a name; a second report on the same video replaces the first.
+    """
+    stem = unicodedata.normalize("NFKC", shown(PurePath(path).stem))
+    safe = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:40] or "video"
+    digest = "".join(c for c in sha256.lower() if c in "0123456789abcdef")[:12]
+    return f"{safe}-{digest or 'unhashed'}.html"
+
+
+def shown(text: object) -> str:
+    """Text from a stranger, fit for print: what is invisible or turns the writing becomes "�".
+
+    Covers control and format characters (which can make "exe.4pm" read "mp4.exe"), and the
+    halves of characters that Python makes of file names that are not UTF-8.
+    """
+    return "".join(
+        "�" if unicodedata.category(c) in {"Cc", "Cf", "Cs"} and c not in JOINERS else c
+        for c in str(text)
+    )
+
+
+def picture_size(video: Mapping[str, Any]) -> tuple[int, int] | None:
+    width, height = number(video, "width"), number(video, "height")
+    if width is None or height is None or width < 1 or height < 1:
+        return None
+    return int(width), int(height)
+
+
+def number(facts: Mapping[str, Any], key: str) -> float | None:
+    """A fact that may be absent or not a number: metadata of strangers."""
+    value = facts.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """{"versions": {"torch": "2.13"}, "rotation": 0} -> ("versions: torch", "2.13"), ..."""
+    for key, value in facts.items():
+        name = prefix + shown(key).replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from rows(value, prefix=f"{name}: ")
+        elif value is None:
+            yield name, "not known"
+        elif isinstance(value, list | tuple) and not value:
+            yield name, "none"
+        elif isinstance(value, list | tuple):
+            yield name, shown(json.dumps(value, ensure_ascii=False, default=str))
+        else:
+            yield name, shown(value)
