@@ -23,8 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from fakestormer.model import attention as attention_of_ours
 from fakestormer.model import config
-from fakestormer.model.attention import Attention
+from fakestormer.model.attention import Attention, attend
 from fakestormer.model.build import build
 
 SIZES = {"tiny": config.tiny, "small": config.small, "base": config.base}
@@ -39,12 +40,12 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 @contextmanager
 def attention(kernel: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Iterator[None]:
     """Within: the network attends by `kernel`."""
-    fused = F.scaled_dot_product_attention
-    F.scaled_dot_product_attention = kernel  # type: ignore[assignment]
+    ours = attention_of_ours.attend
+    attention_of_ours.attend = kernel
     try:
         yield
     finally:
-        F.scaled_dot_product_attention = fused
+        attention_of_ours.attend = ours
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def measure(name: str, clips: int, clock: Clock, *, compiled: bool) -> None:
         ("plain attention (reference)", network, plain_attention, nullcontext(), torch.float32),
         ("fused attention", network, kernel, nullcontext(), torch.float32),
         ("fused, bf16", network, kernel, bf16, torch.bfloat16),
+        ("ours, bf16: plain in training on a CPU", network, attend, bf16, torch.bfloat16),
     ]
     if compiled:
         variants += [
@@ -148,7 +150,7 @@ def measure(name: str, clips: int, clock: Clock, *, compiled: bool) -> None:
 
 
 def attention_alone(name: str, clips: int, clock: Clock) -> None:
-    """Both kernels on the two shapes of rows: many of T + 1 tokens, few of N + 1."""
+    """Both kernels on the two shapes of rows: many of T + 1 tokens, few of N + 1; both dtypes."""
     shape = SIZES[name]()
     layer = Attention(shape.width, shape.heads).to(clock.device)
     positions = shape.grid**2
@@ -159,14 +161,18 @@ def attention_alone(name: str, clips: int, clock: Clock) -> None:
         ("spatial", clips * shape.frames, positions + 1),
     ):
         x_rld = torch.randn(rows, length, shape.width, device=clock.device, requires_grad=True)
-        taken = []
-        for kernel in (plain_attention, F.scaled_dot_product_attention):
-            with attention(kernel):
-                taken.append(clock.ms(lambda x=x_rld: layer(x).sum().backward()))
-        print(
-            f"| {kind}, {rows} of {length} | {taken[0]:.1f} | {taken[1]:.1f} | "
-            f"{taken[0] / taken[1]:.2f}x |"
-        )
+        for dtype in (torch.float32, torch.bfloat16):
+            taken = []
+            autocast = torch.autocast(
+                clock.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16
+            )
+            for kernel in (plain_attention, F.scaled_dot_product_attention):
+                with attention(kernel), autocast:
+                    taken.append(clock.ms(lambda x=x_rld: layer(x).float().sum().backward()))
+            print(
+                f"| {kind}, {rows} of {length}, {str(dtype).removeprefix('torch.')} | "
+                f"{taken[0]:.1f} | {taken[1]:.1f} | {taken[0] / taken[1]:.2f}x |"
+            )
 
 
 def main() -> None:

@@ -11,12 +11,14 @@
 # of the recordings of the others. Everything below is chosen and calibrated on those; no fake video
 # plays a part in it.
 #
-# Two stages: the first leaves the plateau, on clips as the method makes them; the second goes on from
-# its weights with clips that also lose resolution, are sharpened and are compressed harder, both
-# twins alike, and with a moving average of the weights.
+# Three stages, each from the weights of the one before. The first two see single frames (T = 1): 32
+# different pairs a step where clips of four would give 8, and a head b that learns where the boundary
+# is. The second adds damage that both twins take alike, and a moving average of the weights. The
+# third trains the whole method on clips.
 #
-# SETS changes both stages (space-separated FIELD=VALUE), FIRST and SECOND one of them, ACCELERATOR
-# and DEVICE where they run, WORKERS how many processes read.
+# SETS changes all stages (space-separated FIELD=VALUE), FRAMES the first two, DAMAGE the last two,
+# FIRST, SECOND and THIRD one of them, ACCELERATOR and DEVICE where they run, WORKERS how many
+# processes read.
 # DATA_NOTE: a text about the data and their terms that goes into the model's JSON; say there what
 # you trained on, if it is not what runs/training-data.txt says.
 set -euo pipefail
@@ -25,12 +27,15 @@ DATA=${1:?usage: runs/ship_weights.sh DATA OUT [SEED]}
 OUT=${2:?usage: runs/ship_weights.sh DATA OUT [SEED]}
 SEED=${3:-0}
 RECIPE=${RECIPE:-tiny}
-SETS=${SETS-crop.stored_size=128 model.stem=residual training.precision=bf16-mixed}
-FIRST=${FIRST-synthesis.shift=8 training.epochs=9}
-SECOND=${SECOND-synthesis.shift=12 synthesis.sharpen_probability=0.2 \
-    synthesis.resolution_probability=0.4 synthesis.jpeg_quality=[25,100] \
-    synthesis.jpeg_probability=0.6 training.epochs=9 training.learning_rate=7e-4 \
-    training.ema_decay=0.998}
+SETS=${SETS-crop.stored_size=128 model.stem=deep model.width=128 model.heads=4 \
+    training.precision=bf16-mixed synthesis.moved_real_probability=0.5 training.loss.lambda_b=4}
+FRAMES=${FRAMES-model.frames=1 model.branches=[\"g\",\"b\"] training.batch_size=64}
+DAMAGE=${DAMAGE-synthesis.shift=12 synthesis.margin=[4,40] synthesis.sharpen_probability=0.2 \
+    synthesis.resolution_probability=0.4 synthesis.noise_probability=0.25 \
+    synthesis.jpeg_quality=[25,100] synthesis.h264_probability=0.25 training.ema_decay=0.998}
+FIRST=${FIRST-synthesis.shift=8 synthesis.cutout_probability=0 training.epochs=4}
+SECOND=${SECOND-synthesis.cutout_probability=0.3 training.epochs=5}
+THIRD=${THIRD-model.branches=[\"h\",\"g\",\"b\"] training.epochs=7 training.learning_rate=7e-4}
 ACCELERATOR=${ACCELERATOR:-auto}
 DEVICE=${DEVICE:-cpu}
 WORKERS=${WORKERS:-1}
@@ -71,10 +76,12 @@ train() {
             "$@" --accelerator "$ACCELERATOR" --workers "$WORKERS"
     fi
 }
-step "training, first stage"
-train first "$FIRST"
-step "training, second stage"
-train run "$SECOND" --weights "$OUT/first"
+step "training, first stage: single frames"
+train first "$FRAMES $FIRST"
+step "training, second stage: damaged ones"
+train second "$FRAMES $DAMAGE $SECOND" --weights "$OUT/first"
+step "training, third stage: clips"
+train run "$DAMAGE $THIRD" --weights "$OUT/second"
 
 step "real clips and pseudo-fakes of what was held out, as videos"
 fakestormer pseudo-fakes "$OUT/store" --out "$OUT/pairs" --split validation --seed "$SEED" \

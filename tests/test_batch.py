@@ -42,12 +42,19 @@ def test_files_are_those_given_and_those_below_folders_each_once(folder: Path) -
     (empty := folder.parent / "empty").mkdir()
     with pytest.raises(InputError, match="empty: no videos in this folder"):
         files_of([empty])
+    told: list[tuple[Path, str]] = []
+    files = files_of([empty, folder / "one.mp4"], unusable=lambda *of: told.append(of))
+    assert files == [folder / "one.mp4"]
+    ((which, why),) = told
+    assert which == empty
+    assert "no videos in this folder" in str(why)
 
 
 def test_processes_say_what_one_detector_says(
     folder: Path, untrained_model: Path, face_backend_ready: None
 ) -> None:
-    settings = DetectorSettings(model=untrained_model, sampling="spread")
+    films = folder.parent / "films"
+    settings = DetectorSettings(model=untrained_model, sampling="spread", overlay=films)
     files = [str(path) for path in files_of([folder])]
     found = dict(detect_many(settings, files, workers=2))
     assert found.keys() == set(files)
@@ -58,8 +65,12 @@ def test_processes_say_what_one_detector_says(
             assert said.startswith(path)
         else:
             assert isinstance(said, Report)
-            assert result_of(said) == result_of(alone.detect(path))
+            report = alone.detect(path)
+            assert result_of(said) == result_of(report)
+            film = alone.write_overlay(report, folder.parent / "alone")
+            assert (films / film.name).read_bytes() == film.read_bytes()
             assert said.settings["sampling"] == "spread"
+    assert len(list(films.iterdir())) == 2
 
 
 def test_a_file_that_kills_its_process_is_named(

@@ -296,7 +296,7 @@ def test_ctrl_c_says_that_finished_work_is_kept(
     tmp_path: Path, astronaut_video: MakeVideo, untrained_model: Path, face_backend_ready: None
 ) -> None:
     """In a process of its own, which a shell did not start in the background."""
-    videos = [astronaut_video(tmp_path / "0.mp4", count=100)]
+    videos = [astronaut_video(tmp_path / "0.mp4", count=25)]
     for number in range(1, 40):
         videos.append(tmp_path / f"{number}.mp4")
         os.link(videos[0], videos[-1])

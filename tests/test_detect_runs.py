@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -90,6 +91,122 @@ def test_an_empty_list_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", _Input(b"\n \n"))
     with pytest.raises(InputError, match="standard input: names no file"):
         named_files(["-"])
+
+
+def test_an_empty_name_is_not_this_folder(tree: Path) -> None:
+    with pytest.raises(InputError, match="an empty name stands for no file"):
+        named_files(["a.mp4", ""])
+
+
+def test_a_closed_standard_input_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="standard input: is closed"):
+        named_files(["-"])
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of folders that cannot be looked into, whoever runs the tests."""
+    names: set[str] = set()
+    scandir = os.scandir
+
+    def refusing(path: str | Path) -> object:
+        if Path(path).name in names:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    return names
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+def test_folders_that_cannot_be_used_are_failed_inputs_among_others(
+    untrained_model: Path,
+    astronaut_video: Callable[..., Path],
+    tmp_path: Path,
+    run: Run,
+    unreadable: set[str],
+) -> None:
+    videos, results = tmp_path / "videos", tmp_path / "r.json"
+    good = astronaut_video(videos / "good.mp4", count=4)
+    (videos / "shut").mkdir()
+    (empty := tmp_path / "empty").mkdir()
+    unreadable.add("shut")
+    options = ["--model", untrained_model, "--json", results]
+    code, said, err = run(videos, empty, *options)
+    assert code == ExitCode.SOME_FAILED
+    assert err.splitlines() == [
+        f"{videos / 'shut'}: cannot be read (Permission denied); check its rights",
+        f"{empty}: no videos in this folder or below it",
+    ]
+    found = json.loads(results.read_text())["results"]
+    assert [entry["path"] for entry in found] == [str(good), str(videos / "shut"), str(empty)]
+    assert [entry.get("error") for entry in found] == [None, *err.splitlines()]
+    assert "could not be used           2" in said
+    # Nothing but such folders; and that they can be read again is found out by going on.
+    code, _, err = run(videos / "shut", "--model", untrained_model)
+    assert (code, len(err.splitlines())) == (ExitCode.ALL_FAILED, 1)
+    unreadable.clear()
+    astronaut_video(videos / "shut" / "later.mp4", count=4)
+    code, _, err = run(videos, *options, "--resume")
+    assert code == ExitCode.DONE
+    assert "1 of 2 files were done earlier" in err
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+def test_a_name_that_is_too_long_stops_no_other(
+    untrained_model: Path,
+    astronaut_video: Callable[..., Path],
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    video, long = astronaut_video(tmp_path / "a.mp4", count=4), tmp_path / f"{'x' * 300}.mp4"
+    monkeypatch.setattr(sys, "stdin", _Input(f"{long}\n{video}\n".encode()))
+    code, said, err = run("-", "--model", untrained_model)
+    assert code == ExitCode.SOME_FAILED
+    assert err == f"{long}: cannot be read (File name too long); check the path and its rights\n"
+    assert f"{video}: " in said
+    for wrong in (["--model", long], ["--model", untrained_model, "--json", long]):
+        code, _, err = run(video, *wrong)
+        assert code == ExitCode.ALL_FAILED
+        assert err.startswith(f"{long}: cannot be ")
+        assert len(err.splitlines()) == 1
+
+
+def test_two_runs_never_write_to_one_file(untrained_model: Path, tmp_path: Path, run: Run) -> None:
+    """Nor does a run that is refused touch what is there, or one that cannot even begin."""
+    results, rows = tmp_path / "r.json", tmp_path / "r.csv"
+    results.write_text("earlier")
+    with Collected(["other.mp4"], json_file=results, csv_file=rows):
+        for options in (
+            ["--json", results],
+            ["--json", results, "--resume"],
+            ["--json", tmp_path / "." / "deep" / ".." / "r.json"],
+            ["--json", tmp_path / "new.json", "--csv", rows],
+        ):
+            code, _, err = run("a.mp4", "--model", untrained_model, *options)
+            assert code == ExitCode.ALL_FAILED
+            assert "another detect is writing to it; wait for it, or name another file" in err
+            assert len(err.splitlines()) == 1
+    code, _, _ = run("a.mp4", "--model", tmp_path / "none", "--json", results)
+    assert code == ExitCode.ALL_FAILED
+    assert results.read_text() == "earlier"
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_where_results_are_not_put(untrained_model: Path, tmp_path: Path, run: Run) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for options, why in (
+        (["--json", fifo], "is a device or a pipe"),
+        (["--csv", "/dev/null"], "is a device or a pipe"),
+        (["--json", tmp_path / "r", "--csv", tmp_path / "." / "r"], "name two files"),
+    ):
+        code, _, err = run("a.mp4", "--model", untrained_model, *options)
+        assert code == ExitCode.USAGE
+        assert why in " ".join(err.replace("│", " ").split())
+    assert [path.name for path in tmp_path.iterdir()] == ["fifo"]
 
 
 @pytest.mark.usefixtures("face_backend_ready")
@@ -235,7 +352,8 @@ def test_reasons_and_intervals_are_printed(
     short = astronaut_video(tmp_path / "short.mp4", count=3)
     _, said, _ = run(long, "--model", untrained_model)
     assert "    over its clips: 0." in said
-    assert "written by FFmpeg" in said
+    assert "FFmpeg" not in said, "a fact of nearly every file is no warning"
     _, said, _ = run(short, "--model", untrained_model)
     assert "    reason: The face was followed for 3 frames" in said
+    assert "the last frame was repeated" in said, "warnings are printed, too"
     assert f"{short}: inconclusive" in said

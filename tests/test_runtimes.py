@@ -178,11 +178,12 @@ def test_the_same_weights_in_another_network_are_another_file(
 ) -> None:
     made: list[Path] = []
     monkeypatch.setattr(runtimes, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(runtimes, "require_onnx", lambda: None)
     monkeypatch.setattr(runtimes, "_make", lambda _, path, __: made.append(path))
     config = Detector.load(drawn_model).network.config
     for heads in (config.heads, 1, config.heads):
         network = build(config.model_copy(update={"heads": heads}))
-        runtimes._exported(network, drawn_model / "model.safetensors", "of both")
+        runtimes._exported(network, drawn_model / "model.safetensors", "of both", "ONNX")
     assert made[0] == made[2] != made[1]
 
 
@@ -271,6 +272,7 @@ def test_another_device_is_refused(
         assert sentence in " ".join(err.replace("│", " ").split())
 
 
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime not installed")
 def test_the_command_uses_it(
     drawn_model: Path,
     video: Path,
@@ -278,16 +280,19 @@ def test_the_command_uses_it(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     drawn: ModuleType,
+    counted: list[Path],
 ) -> None:
-    pytest.importorskip("onnxruntime")
     monkeypatch.setattr("fakestormer.batch.open_backend", lambda _: drawn.DrawnFaces())
+    monkeypatch.setattr(runtimes, "cache_folder", lambda: tmp_path)
     results = tmp_path / "results.json"
-    code, _, err = run(
-        ["detect", video, "--model", drawn_model, "--runtime", "onnx", "--json", results],
-        monkeypatch,
-        capfd,
-    )
+    command = ["detect", video, "--model", drawn_model, "--runtime", "onnx", "--json", results]
+    code, _, err = run(command, monkeypatch, capfd)
     assert code == ExitCode.DONE, err
+    # Before it takes long, not after; and the second time there is nothing to wait for.
+    assert err.count("its network is now written for ONNX Runtime; this is done once") == 1
+    assert len(err.splitlines()) == 1
+    assert run(command, monkeypatch, capfd)[2] == ""
+    assert len(counted) == 1
     (result,) = json.loads(results.read_text())["results"]
     assert result["model"]["runtime"].startswith("ONNX Runtime ")
     assert result["probability"] is not None

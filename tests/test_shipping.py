@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from fakestormer import detector as detector_room
 from fakestormer import shipping
 from fakestormer.cli import ExitCode, main
-from fakestormer.console import print_report
+from fakestormer.console.detecting import print_report
 from fakestormer.data.manifest import read_manifest
 from fakestormer.data.prepare import prepare_folder
 from fakestormer.detector import SHIPPED, Detector, weights_file

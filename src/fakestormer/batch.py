@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from fakestormer.data.layouts.folders import find_videos
+from fakestormer.data.layouts.reading import Unusable
 from fakestormer.data.pool import map_videos
 from fakestormer.detector import Detector
 from fakestormer.errors import InputError
@@ -23,7 +24,11 @@ from fakestormer.video.faces import BackendName, open_backend
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSettings:
-    """How a process opens its detector; see `Detector.load` and `Detector.predicting`."""
+    """How a process opens its detector and what it does with it.
+
+    See `Detector.load` and `Detector.predicting`. every_second: as in `Detector.detect`. overlay:
+    the folder into which each video is written, with what was found drawn into it.
+    """
 
     model: Path
     device: str = "cpu"
@@ -33,6 +38,7 @@ class DetectorSettings:
     shot_score: Literal["last", "mean"] | None = None
     runtime: RuntimeName = "torch"
     every_second: bool = False
+    overlay: Path | None = None
 
     def open(self) -> Detector:
         """Raises InputError and SetupError as loading a model and opening a backend do."""
@@ -48,7 +54,10 @@ class DetectorSettings:
 
 
 class DetectOne:
-    """Path -> Report, or the sentence why there is none; a picklable work for other processes."""
+    """Path -> Report, or the sentence why there is none; a picklable work for other processes.
+
+    Raises InputError where an overlay cannot be written: no other one could be.
+    """
 
     def __init__(self, settings: DetectorSettings, detector: Detector | None = None) -> None:
         self.settings = settings
@@ -58,9 +67,12 @@ class DetectOne:
         if self._detector is None:
             self._detector = self.settings.open()
         try:
-            return self._detector.detect(path, every_second=self.settings.every_second)
+            report = self._detector.detect(path, every_second=self.settings.every_second)
         except InputError as error:
             return str(error)
+        if self.settings.overlay is not None:
+            self._detector.write_overlay(report, self.settings.overlay)
+        return report
 
 
 def detect_many(
@@ -85,14 +97,22 @@ def detect_many(
         yield path, result
 
 
-def files_of(inputs: Sequence[Path]) -> list[Path]:
+def files_of(inputs: Sequence[Path], *, unusable: Unusable | None = None) -> list[Path]:
     """The files given, and every video below the folders given, each once.
 
-    Raises InputError for a folder without videos.
+    unusable: told of each folder that has no videos or cannot be read, at any depth; without it the
+    first one raises InputError.
     """
     files: list[Path] = []
     for path in inputs:
         # os.path's: what cannot be looked at is no folder, and no reason to stop.
-        folder = os.path.isdir(path)
-        files += [path / name for name in find_videos(path)] if folder else [path]
+        if not os.path.isdir(path):
+            files.append(path)
+            continue
+        try:
+            files += [path / name for name in find_videos(path, unusable=unusable)]
+        except InputError as error:
+            if unusable is None:
+                raise
+            unusable(path, error)
     return list(dict.fromkeys(files))

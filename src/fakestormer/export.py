@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ from fakestormer.program import (
     write_onnx,
 )
 from fakestormer.training.checkpoint import code_version
+
+log = logging.getLogger(__name__)
 
 #: The extra file in a .pt2 that holds the metadata.
 PT2_METADATA = "fakestormer.json"
@@ -87,6 +90,10 @@ def export(
     answers = [(frames, run_torch(named)(frames)) for frames in random_frames(detector.network)]
     _require_finite(str(model), answers)
     shapes = {name: (BATCH, *y.shape[1:]) for name, y in answers[0][1].items()}
+    log.info(
+        "%s: being written and compared with torch, which takes from seconds to minutes",
+        ", ".join(map(str, targets)),
+    )
     with ExitStack() as stack:
         folders = [stack.enter_context(staging(target)) for target in targets]
         program = program_of(named)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from fakestormer.errors import InputError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # not everywhere
+    fcntl = None  # type: ignore[assignment]
 
 #: How the name of a file ends while it is being written; only a killed process leaves one behind.
 PARTIAL = ".partial"
@@ -39,6 +45,9 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk names no file, and nobody knows the partial one
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -51,14 +60,59 @@ def staging(target: Path) -> Iterator[Path]:
     its weights) and `place` moves them.
     """
     folder = target.parent / f".{secrets.token_hex(8)}{PARTIAL}"
-    made: list[Path] = []
+    with _folder_of(target):
+        try:
+            with writing(target):
+                folder.mkdir()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def held(target: Path, who: str) -> Iterator[None]:
+    """Within: no other process gets in here for the same target, whoever else reads or writes it.
+
+    who: what holds it, for the sentence that another one is told: "detect". The lock is a hidden
+    file beside the target, gone afterwards; the system lets go of it whenever the process ends, so
+    that what a killed one leaves there stops nobody. Makes the folder, which goes again if it is
+    empty in the end. Where there are no locks (some systems and file systems), nobody is kept out.
+    Raises InputError when another process is in, or when nothing can be written there.
+    """
+    # Not the target itself, which is replaced; and its name may leave no room for a longer one.
+    name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+    lock = target.with_name(f".{name}.lock")
+    with _folder_of(target), ExitStack() as stack:
+        with writing(target), suppress(FileNotFoundError):
+            target.lstat()  # the lock's name tells nothing about the target's
+        while fcntl is not None:
+            with writing(target):
+                file = stack.enter_context(lock.open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"{target}: another {who} is writing to it; wait for it, or name another file"
+                ) from error
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+            with suppress(FileNotFoundError):  # its last holder may just have removed it
+                if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                    stack.callback(lock.unlink, missing_ok=True)
+                    break
+        yield
+
+
+@contextmanager
+def _folder_of(target: Path) -> Iterator[None]:
+    """Within: the target's folder is there. Those made for it go in the end if they are empty."""
+    made = [parent for parent in target.parents if not os.path.lexists(parent)]
     try:
         with writing(target):
-            made += [parent for parent in folder.parents if not parent.exists()]
-            folder.mkdir(parents=True)
-        yield folder
+            target.parent.mkdir(parents=True, exist_ok=True)
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         for parent in made:
             with suppress(OSError):
                 parent.rmdir()

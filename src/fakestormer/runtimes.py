@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ from fakestormer.program import (
 from fakestormer.training.checkpoint import code_version
 from fakestormer.types import Outputs
 from fakestormer.video.face_models import cache_folder
+
+log = logging.getLogger(__name__)
 
 RuntimeName = Literal["torch", "onnx", "openvino"]
 
@@ -85,10 +88,10 @@ def open_runtime(
     "torch" gives back the network. network: on the CPU. weights: the model's .safetensors file,
     with that SHA-256.
 
-    The first call for some weights takes seconds and writes a .onnx file about as large as they
-    are; later ones read it. Raises SetupError when a package is missing or the cache folder cannot
-    be written, InputError when the numbers on random frames differ from torch's by more than
-    TOLERANCE.
+    The first call for some weights takes seconds to minutes, says so to the log (INFO), and writes
+    a .onnx file about as large as they are; later ones read it. Raises SetupError when a package is
+    missing or the cache folder cannot be written, InputError when the numbers on random frames
+    differ from torch's by more than TOLERANCE.
     """
     if name == "torch":
         return network
@@ -105,7 +108,7 @@ def open_runtime(
             f"--runtime {name} needs {engine.title}: install it with "
             f"`pip install 'fakestormer[{engine.extra}]'`, or leave --runtime out"
         ) from error
-    path = _exported(network, weights, weights_sha256)
+    path = _exported(network, weights, weights_sha256, engine.title)
     opened = ExportedNetwork(network.config, engine.run(path), runtime=f"{engine.title} {numbers}")
     _require_the_same(path, name, network, opened)
     return opened.eval()
@@ -153,8 +156,8 @@ _ENGINES: Mapping[str, _Engine] = {
 }
 
 
-def _exported(network: VideoNetwork, weights: Path, weights_sha256: str) -> Path:
-    """The network's .onnx file: beside its weights, in the cache, or made now."""
+def _exported(network: VideoNetwork, weights: Path, weights_sha256: str, title: str) -> Path:
+    """The network's .onnx file: beside its weights, in the cache, or made now for `title`."""
     beside = weights.with_suffix(".onnx")
     if _is_of(beside, weights_sha256):
         return beside
@@ -168,6 +171,13 @@ def _exported(network: VideoNetwork, weights: Path, weights_sha256: str) -> Path
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
     kept = cache_folder() / "networks" / f"{key}.onnx"
     if not _is_of(kept, weights_sha256):
+        require_onnx()
+        log.info(
+            "%s: its network is now written for %s; this is done once and takes from seconds to "
+            "minutes",
+            weights,
+            title,
+        )
         _make(network, kept, about)
     return kept
 
@@ -183,7 +193,6 @@ def _is_of(path: Path, weights_sha256: str) -> bool:
 
 
 def _make(network: VideoNetwork, path: Path, about: Mapping[str, Any]) -> None:
-    require_onnx()
     named = ByName(network).eval()
     outputs = tuple(run_torch(named)(next(random_frames(network))))
     try:

@@ -19,7 +19,7 @@ from fakestormer.ablation import run
 from fakestormer.ablation.report import write_table
 from fakestormer.ablation.run import Bench, RowResult, row_recipes, run_row
 from fakestormer.ablation.tables import TABLES, TableRow
-from fakestormer.console import ablate_and_print
+from fakestormer.console.evaluating import ablate_and_print
 from fakestormer.data.manifest import read_manifest, write_manifest
 from fakestormer.errors import InputError
 from fakestormer.recipes import Recipe, override

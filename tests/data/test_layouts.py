@@ -20,8 +20,12 @@ from layout_trees import touch
 def test_a_root_that_is_not_there_and_an_empty_one_get_one_sentence(
     name: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=f"no such folder; give the one that holds {name}"):
+    what = "the videos" if name == "folder" else name
+    with pytest.raises(InputError, match=f"no such folder; give the folder that holds {what}"):
         list_dataset(name, tmp_path / "nowhere", Options())
+    (file := tmp_path.with_name(f"{name}.mp4")).touch()
+    with pytest.raises(InputError, match=f"is a file; give the folder that holds {what}"):
+        list_dataset(name, file, Options())
     with pytest.raises(InputError) as refused:
         list_dataset(name, tmp_path, Options())
     sentence = str(refused.value)

@@ -23,6 +23,13 @@ __all__ = ["ExitCode", "app", "main"]
 
 #: What a disk or a quota that is full says.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: What a file system says of a path that a user named, wherever we happen to meet it.
+_OF_A_PATH = frozenset(
+    {
+        errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
+        errno.ELOOP, errno.EIO,
+    }
+)  # fmt: skip
 _KEPT = "Interrupted; what was finished is kept."
 
 
@@ -50,9 +57,15 @@ def main() -> None:
         say(str(error))
         sys.exit(ExitCode.SETUP_NEEDED)
     except OSError as error:
+        if error.errno in _OF_A_PATH and error.filename:
+            path = os.fsdecode(error.filename)
+            say(f"{path}: cannot be used ({error.strerror}); check the path and its rights")
+            sys.exit(ExitCode.ALL_FAILED)
         if error.errno not in _NO_ROOM:
             raise
-        say(f"{error.filename or 'output'}: cannot be written ({error.strerror}); make room")
+        file = "output" if error.filename is None else os.fsdecode(error.filename)
+        file = file.removeprefix("file:")  # as FFmpeg is told
+        say(f"{file}: cannot be written ({error.strerror}); make room")
         if (
             sys.__stdout__ is not None and sys.stdout is sys.__stdout__
         ):  # else the interpreter tries again when it ends

@@ -88,7 +88,7 @@ def prepare(
     Stopped at any moment, the same command goes on where it was. Videos that cannot be used are
     listed with the reason.
     """
-    from fakestormer.console import prepare_with_bar
+    from fakestormer.console.preparing import prepare_with_bar
     from fakestormer.data.layouts import LAYOUTS, Options, check_report
     from fakestormer.data.origin import Origin
 

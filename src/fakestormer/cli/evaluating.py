@@ -21,6 +21,7 @@ from fakestormer.cli.options import (
     model_of,
     one_of,
     recipe_of,
+    require_file,
     require_folder,
 )
 
@@ -44,7 +45,7 @@ def pseudo_fakes(
     Stopped at any moment, the same command goes on where it was. Then `fakestormer prepare
     FOLDER --table FOLDER/videos.csv --split test --out STORE` and `fakestormer evaluate`.
     """
-    from fakestormer.console import write_pairs_with_bar
+    from fakestormer.console.preparing import write_pairs_with_bar
 
     require_folder(folder, "--out")
     chosen = one_of(split, "train", "validation", "test", "all")
@@ -98,7 +99,7 @@ def evaluate(
     listed, and in no AUC but the one that says so. Stopped at any moment, the same command goes on
     where it was.
     """
-    from fakestormer.console import evaluate_with_bar
+    from fakestormer.console.evaluating import evaluate_with_bar
     from fakestormer.detector import Detector
     from fakestormer.evaluation.corruptions import LEVELS
     from fakestormer.evaluation.results import markdown
@@ -154,10 +155,10 @@ def compare(
     out: Annotated[Path | None, typer.Option("--json", help="write the numbers here too")] = None,
 ) -> None:
     """Tell whether two models differ on the same videos, by more than chance explains."""
-    from fakestormer.console import compare_and_print
+    from fakestormer.console.evaluating import compare_and_print
 
-    if out is not None and out.is_dir():
-        raise typer.BadParameter(f"--json {out}: is a folder; name a file")
+    if out is not None:
+        require_file(out, "--json")
     compare_and_print(
         a,
         b,
@@ -222,7 +223,7 @@ def ablate(
     (CDF2=STORE) where it is that one.
     """
     from fakestormer.ablation.tables import TABLES
-    from fakestormer.console import ablate_and_print
+    from fakestormer.console.evaluating import ablate_and_print
 
     require_folder(folder, "--out")
     chosen = one_of(table, *TABLES)

@@ -7,33 +7,42 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fakestormer.errors import InputError
+
+if TYPE_CHECKING:
+    from fakestormer.data.layouts.reading import Unusable
 
 #: The argument that stands for a list on standard input; a file of that name is "./-".
 LISTED = "-"
 
 
-def named_files(arguments: Sequence[str]) -> list[Path]:
+def named_files(arguments: Sequence[str], *, unusable: Unusable | None = None) -> list[Path]:
     """The files that are meant, each once, in the order given; nothing says that they exist.
 
     A folder is every video below it. A pattern (`*`, `?`, `[...]`, and `**` for folders at any
     depth) counts as one only where no file of that very name exists: for shells that pass patterns
     on. "-" is a list on standard input, one file or folder per line, or ended by zero bytes, as
-    `find -print0` writes it; there, names are taken as they are. Raises InputError for a folder
-    without videos, and for a pattern or a list that names nothing.
+    `find -print0` writes it; there, names are taken as they are. unusable: told of each
+    folder that has no videos or cannot be read; without it the first one raises InputError. So does
+    a pattern or a list that names nothing.
     """
     from fakestormer.batch import files_of
 
     paths: list[Path] = []
     for argument in arguments:
+        if not argument:  # which would be this folder
+            raise InputError("an empty name stands for no file; say . for this folder")
         if argument == LISTED:
+            if sys.stdin is None:
+                raise InputError("standard input: is closed; write one path per line into it")
             paths += _listed(sys.stdin.buffer.read())
         elif not os.path.lexists(argument) and glob.has_magic(argument):
             paths += _matching(argument)
         else:
             paths.append(Path(argument))
-    return files_of(paths)
+    return files_of(paths, unusable=unusable)
 
 
 def _matching(pattern: str) -> list[Path]:

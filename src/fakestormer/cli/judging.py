@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,9 +19,15 @@ from fakestormer.cli.options import (
     backend_of,
     model_of,
     one_of,
+    require_file,
     require_folder,
+    same_place,
     say,
+    say_news_of,
 )
+
+if TYPE_CHECKING:
+    from fakestormer.errors import InputError
 
 
 @app.command()
@@ -60,15 +66,17 @@ def detect(
     """Say for every face of every video how likely it is to be manipulated, and show why."""
     from fakestormer.batch import DetectorSettings
     from fakestormer.cli.inputs import named_files
-    from fakestormer.console import detected, print_report, print_summary
+    from fakestormer.console.detecting import detected, print_report, print_summary
     from fakestormer.explain.collected import Collected, finished_before
     from fakestormer.explain.film import film_name
     from fakestormer.explain.report import page_name, write_report
     from fakestormer.explain.results import failure_of, result_of
 
     for option, file in (("--json", json_file), ("--csv", csv_file)):
-        if file is not None and file.is_dir():
-            raise typer.BadParameter(f"{option} {file}: is a folder; name a file")
+        if file is not None:
+            require_file(file, option)
+    if json_file is not None and csv_file is not None and same_place(json_file, csv_file):
+        raise typer.BadParameter(f"--json and --csv both name {csv_file}; name two files")
     if resume and json_file is None:
         raise typer.BadParameter("--resume needs --json: the file of the run to go on with")
     if report is not None:
@@ -86,31 +94,41 @@ def detect(
         shot_score=one_of(shot_score, "last", "mean"),
         every_second=every_second,
         runtime=one_of(runtime, "torch", "onnx", "openvino"),
+        # From here and from the nodes of a cluster it is the same folder.
+        overlay=report.absolute() if report is not None and overlay else None,
     )
-    files = [str(path) for path in named_files(videos)]
-    collected = Collected(files, json_file=json_file, csv_file=csv_file)
-    detector = settings.open() if resume or overlay else None
-    if resume and json_file is not None and detector is not None:
-        done = finished_before(
-            json_file,
-            files,
-            model=detector.fingerprint(),
-            settings=detector.settings(every_second=every_second),
-        )
-        kinds = [name for name, on in ((page_name, report), (film_name, overlay)) if on]
-        done = {
-            path: result
-            for path, result in done.items()
-            if report is None
-            or all((report / name(path, result["sha256"])).is_file() for name in kinds)
-        }
-        collected.keep(done)
-        say(f"{json_file}: {len(done)} of {len(files)} files were done earlier and are kept")
-    left = [path for path in files if path not in collected.results]
-    with collected:
-        for path, found in detected(
-            settings, left, workers=workers, cluster=ray, detector=detector
-        ):
+    unusable: dict[str, str] = {}
+
+    def told(folder: Path, error: InputError) -> None:
+        unusable.setdefault(str(folder), str(error))
+
+    named = named_files(videos, unusable=told)
+    files = list(dict.fromkeys([*map(str, named), *unusable]))
+    say_news_of("fakestormer.runtimes")
+    with Collected(files, json_file=json_file, csv_file=csv_file) as collected:
+        # Before anything is written: what is wrong with the model leaves an older file as it was.
+        detector = settings.open()
+        if json_file is not None and resume:
+            done = finished_before(
+                json_file,
+                files,
+                model=detector.fingerprint(),
+                settings=detector.settings(every_second=every_second),
+            )
+            kinds = [name for name, on in ((page_name, report), (film_name, overlay)) if on]
+            done = {
+                path: result
+                for path, result in done.items()
+                if report is None
+                or all((report / name(path, result["sha256"])).is_file() for name in kinds)
+            }
+            collected.keep(done)
+            say(f"{json_file}: {len(done)} of {len(files)} files were done earlier and are kept")
+        for folder, sentence in unusable.items():
+            say(sentence)
+            collected.add(folder, failure_of(folder, sentence))
+        left = [path for path in files if path not in collected.results]
+        for path, found in detected(settings, detector, left, workers=workers, cluster=ray):
             if isinstance(found, str):
                 say(found)
                 collected.add(path, failure_of(path, found))
@@ -118,8 +136,8 @@ def detect(
             print_report(found)
             if report is not None:
                 print(f"  report: {write_report(found, report)}")
-                if overlay and detector is not None:
-                    print(f"  overlay: {detector.write_overlay(found, report)}")
+                if overlay:
+                    print(f"  overlay: {report / film_name(found.path, found.sha256)}")
             collected.add(path, result_of(found))
     if len(files) > 1:
         print_summary([collected.results[path] for path in files])
@@ -140,7 +158,7 @@ def draw_saliency(
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Draw what the branches h and g drew on: a sheet for each of a video's highest clips."""
-    from fakestormer.console import detect_with_bar
+    from fakestormer.console.detecting import detect_with_bar
     from fakestormer.detector import Detector
     from fakestormer.errors import InputError
     from fakestormer.explain.report import face_name, shown
@@ -162,7 +180,7 @@ def draw_saliency(
                 score = float(face.prediction.clip_probabilities[clip])
                 print(
                     f"{shown(report.path)}: {face_name(face.number)}, clip {clip + 1} of "
-                    f"{len(face.crops)} ({score:.3f}): {sheet}"
+                    f"{len(face.prediction.clip_probabilities)} ({score:.3f}): {sheet}"
                 )
         except InputError as error:
             failed += 1

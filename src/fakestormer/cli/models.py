@@ -11,6 +11,7 @@ import typer
 from fakestormer.cli.options import (
     app,
     recipe_of,
+    say_news_of,
 )
 
 
@@ -121,6 +122,7 @@ def export(
         raise typer.BadParameter("name a file with --onnx, with --torch, or with both")
     from fakestormer.export import export as run
 
+    say_news_of("fakestormer.export")
     for done in run(model, onnx=onnx, pt2=torch):
         outputs = ", ".join(
             f"{name} ({', '.join(map(str, shape))})" for name, shape in done.shapes.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from enum import IntEnum
 from pathlib import Path
@@ -43,6 +45,19 @@ def say(message: str) -> None:
     print(message.encode(errors="replace").decode(), file=sys.stderr)
 
 
+def say_news_of(module: str) -> None:
+    """Have what a module of ours logs about its progress said, too."""
+    logger = logging.getLogger(module)
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Said) for handler in logger.handlers):
+        logger.addHandler(_Said())
+
+
+class _Said(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
 def recipe_of(name: str, assignments: list[str]) -> Recipe:
     from fakestormer.recipes import RECIPES, override
 
@@ -61,9 +76,24 @@ def one_of(value: str | None, *choices: str) -> Any:
     return value
 
 
+# os.path's in these: a path that cannot be looked at is told by whoever writes there.
+
+
 def require_folder(path: Path, option: str) -> None:
-    if path.exists() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isdir(path):
         raise typer.BadParameter(f"{option} {path}: is a file; name a folder")
+
+
+def require_file(path: Path, option: str) -> None:
+    """Wrong usage where a file cannot go, or would replace something that is none."""
+    if os.path.isdir(path):
+        raise typer.BadParameter(f"{option} {path}: is a folder; name a file")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise typer.BadParameter(f"{option} {path}: is a device or a pipe; name a file")
+
+
+def same_place(a: Path, b: Path) -> bool:
+    return os.path.realpath(a) == os.path.realpath(b)
 
 
 def backend_of(name: str) -> BackendName:

@@ -78,7 +78,7 @@ def shortcuts(
 
     Where one is not, the model takes that for manipulation. Fakes are not needed.
     """
-    from fakestormer.console import shortcuts_with_bar
+    from fakestormer.console.evaluating import shortcuts_with_bar
     from fakestormer.detector import Detector
 
     require_folder(folder, "--out")

@@ -53,7 +53,7 @@ def train(
     videos is written to RUN/model.safetensors, with its JSON beside it, and how it went to
     RUN/training.html.
     """
-    from fakestormer.console import prepare_with_bar
+    from fakestormer.console.preparing import prepare_with_bar
     from fakestormer.data.layouts.options import Options
     from fakestormer.data.origin import Origin
     from fakestormer.training.loop import train as fit
@@ -122,6 +122,6 @@ def replay(
     for part, losses in sorted(done.losses.items()):
         print(
             f"part {part + 1}: loss {losses.total:g} (f {losses.classification:g}, "
-            f"h {losses.temporal:g}, g {losses.spatial:g})"
+            f"h {losses.temporal:g}, g {losses.spatial:g}, b {losses.boundary:g})"
         )
     print(done.message or "Here all losses and gradients are finite.")

@@ -43,8 +43,8 @@ def attend(q_rhlc: Tensor, k_rhlc: Tensor, v_rhlc: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(c)) v within rows and heads, (r, h, l, c) -> the same; fused.
 
     But for bfloat16 training on a CPU, whose fused kernel is 2 to 10 times slower going backward
-    than plain products (benchmarks/results, short rows and long ones); forward alone and in float32
-    it is the faster one.
+    than plain products, in short rows and long ones (benchmarks/network.py); forward alone and in
+    float32 it is the faster one.
     """
     if q_rhlc.device.type == "cpu" and q_rhlc.dtype == torch.bfloat16 and q_rhlc.requires_grad:
         scores_rhll = (q_rhlc * q_rhlc.shape[-1] ** -0.5) @ k_rhlc.transpose(-2, -1)

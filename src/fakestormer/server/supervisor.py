@@ -87,7 +87,7 @@ class Supervisor:
     async def start(self) -> None:
         """Take up the jobs of earlier runs and wait for the first worker to be ready.
 
-        Raises what opening the detector raised there, or RuntimeError when workers do not start.
+        Raises what opening the detector raised there, or SetupError when workers do not start.
         """
         for job in self.store.read():
             self.jobs[job.id] = job
@@ -220,7 +220,10 @@ class Supervisor:
             if self._first_ready is not None and not self._first_ready.done():
                 self._first_ready.set_exception(
                     self._unusable
-                    or RuntimeError(f"worker processes do not start here ({process.death()})")
+                    or SetupError(
+                        f"worker processes do not start here ({process.death()}); is there enough "
+                        "memory? What they said stands above"
+                    )
                 )
                 self._processes.remove(process)
                 return

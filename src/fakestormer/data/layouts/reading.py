@@ -15,6 +15,9 @@ from typing import Any
 from fakestormer.data.manifest import SPLIT_WORDS, Split
 from fakestormer.errors import InputError
 
+#: Told of a folder that cannot be used, and why.
+Unusable = Callable[[Path, InputError], None]
+
 VIDEO = frozenset(
     {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
 )
@@ -65,11 +68,17 @@ def videos_in(folder: Path) -> list[str]:
 
 
 def files_below(
-    root: Path, wanted: Callable[[str], bool], *, leave_out: Path | None = None
+    root: Path,
+    wanted: Callable[[str], bool],
+    *,
+    leave_out: Path | None = None,
+    unusable: Unusable | None = None,
 ) -> list[str]:
     """Paths below the root ("/"-separated, sorted) of the files whose names are wanted.
 
     Goes into linked folders too, but never round in a circle. leave_out: a folder to stay out of.
+    unusable: told of each folder that cannot be read, and the rest is looked through; without it
+    the first one raises InputError.
     """
     own = leave_out.resolve() if leave_out is not None else None
 
@@ -77,7 +86,14 @@ def files_below(
         real = os.path.realpath(folder)
         if real in around or (own is not None and Path(real).is_relative_to(own)):
             return
-        for entry in scan(folder):
+        try:
+            entries = scan(folder)
+        except InputError as error:
+            if unusable is None:
+                raise
+            unusable(folder, error)
+            return
+        for entry in entries:
             if _is_folder(entry):
                 yield from walk(Path(entry.path), f"{above}{entry.name}/", around | {real})
             elif wanted(entry.name) and _is_file(entry):

@@ -1,0 +1,1 @@
+"""What the command line draws: progress bars on standard error, results on standard output."""
