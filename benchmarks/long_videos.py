@@ -14,6 +14,7 @@ once a second; beside it the largest resident size of the command itself as the 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -127,11 +128,11 @@ def field_kib(path: Path, name: str) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
-def measured(command: Sequence[str]) -> tuple[float, float, float, str]:
-    """Seconds, GiB of all processes, GiB of the first, what it printed last."""
+def measured(command: Sequence[str]) -> tuple[float, float, float]:
+    """Seconds, GiB of all processes, GiB of the first."""
     with tempfile.TemporaryFile("w+") as output:
         began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         everything = alone = 0
         while process.poll() is None:
             pids = family(process.pid)
@@ -144,7 +145,7 @@ def measured(command: Sequence[str]) -> tuple[float, float, float, str]:
         said = output.read().splitlines()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: ended with {process.returncode}: {said[-3:]}")
-    return took, everything / 2**20, alone / 2**20, said[0]
+    return took, everything / 2**20, alone / 2**20
 
 
 def main() -> None:
@@ -175,11 +176,11 @@ def main() -> None:
                 command = [sys.executable, "-m", "fakestormer", "detect", str(film)]
                 command += ["--json", str(results), *options]
                 command += ["--model", str(asked.model)] if asked.model else []
-                took, everything, alone, _ = measured(command)
-                faces = results.read_text().count('"number": ')
+                took, everything, alone = measured(command)
+                (result,) = json.loads(results.read_text())["results"]
                 print(
                     f"| {film.stem} | {way} | {took:.0f} | {everything:.2f} | {alone:.2f} | "
-                    f"{faces} |",
+                    f"{len(result['faces'])} |",
                     flush=True,
                 )
 

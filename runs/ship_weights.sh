@@ -28,14 +28,18 @@ OUT=${2:?usage: runs/ship_weights.sh DATA OUT [SEED]}
 SEED=${3:-0}
 RECIPE=${RECIPE:-tiny}
 SETS=${SETS-crop.stored_size=128 model.stem=deep model.width=128 model.heads=4 \
-    training.precision=bf16-mixed synthesis.moved_real_probability=0.5 training.loss.lambda_b=4}
+    training.precision=bf16-mixed training.loss.lambda_b=4}
 FRAMES=${FRAMES-model.frames=1 model.branches=[\"g\",\"b\"] training.batch_size=64}
-DAMAGE=${DAMAGE-synthesis.shift=12 synthesis.margin=[4,40] synthesis.sharpen_probability=0.2 \
-    synthesis.resolution_probability=0.4 synthesis.noise_probability=0.25 \
-    synthesis.jpeg_quality=[25,100] synthesis.h264_probability=0.25 training.ema_decay=0.998}
-FIRST=${FIRST-synthesis.shift=8 synthesis.cutout_probability=0 training.epochs=4}
+DAMAGE=${DAMAGE-synthesis.moved_real_probability=0.5 synthesis.shift=12 synthesis.margin=[4,40] \
+    synthesis.jitter.rgb_probability=0.5 synthesis.jitter.contrast_probability=0.5 \
+    synthesis.sharpen_probability=0.25 synthesis.resolution_probability=0.5 \
+    synthesis.noise_probability=0.3 synthesis.jpeg_quality=[25,100] \
+    synthesis.h264_probability=0.3 training.ema_decay=0.998 training.weight_decay=0.05 \
+    model.drop_path=0.1}
+FIRST=${FIRST-synthesis.moved_real_probability=0.5 synthesis.shift=8 synthesis.cutout_probability=0 \
+    training.epochs=4}
 SECOND=${SECOND-synthesis.cutout_probability=0.3 training.epochs=5}
-THIRD=${THIRD-model.branches=[\"h\",\"g\",\"b\"] training.epochs=7 training.learning_rate=7e-4}
+THIRD=${THIRD-model.branches=[\"h\",\"g\",\"b\"] training.epochs=10 training.learning_rate=7e-4}
 ACCELERATOR=${ACCELERATOR:-auto}
 DEVICE=${DEVICE:-cpu}
 WORKERS=${WORKERS:-1}

@@ -59,9 +59,9 @@ class DetectOne:
     Raises InputError where an overlay cannot be written: no other one could be.
     """
 
-    def __init__(self, settings: DetectorSettings, detector: Detector | None = None) -> None:
+    def __init__(self, settings: DetectorSettings) -> None:
         self.settings = settings
-        self._detector = detector
+        self._detector: Detector | None = None
 
     def __call__(self, path: str) -> Report | str:
         if self._detector is None:
@@ -100,8 +100,8 @@ def detect_many(
 def files_of(inputs: Sequence[Path], *, unusable: Unusable | None = None) -> list[Path]:
     """The files given, and every video below the folders given, each once.
 
-    unusable: told of each folder that has no videos or cannot be read, at any depth; without it the
-    first one raises InputError.
+    unusable: told of each folder given that has no videos, and of each one at any depth that cannot
+    be read; without it the first one raises InputError.
     """
     files: list[Path] = []
     for path in inputs:

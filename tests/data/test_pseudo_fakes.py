@@ -148,10 +148,11 @@ def test_a_draw_belongs_to_the_seed_and_the_track_alone() -> None:
         draw(dataclasses.replace(row, video="b.mp4"), PLAIN, seed=1),
     ]
     assert len({params.model_dump_json() for params in (drawn, *others)}) == 4
-    # As in a fake that someone made, nothing is cut out or off.
-    always = PLAIN.model_copy(update={"cutout_probability": 1.0, "shift": 9})
-    params = draw(row, always, seed=1)
+    # As in a fake that someone made, nothing is cut out or off; and the real clip is real.
+    off = {"cutout_probability": 1.0, "moved_real_probability": 1.0, "shift": 9}
+    params = draw(row, PLAIN.model_copy(update=off), seed=1)
     assert (params.cutout, params.margin, params.shift) == (None, 0, (0, 0))
+    assert not params.moved_real
     # One draw for the whole video.
     assert len(params.frames) == 1
 

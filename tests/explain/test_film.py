@@ -15,7 +15,7 @@ from fakestormer.errors import InputError
 from fakestormer.explain.drawing import drawn_scene
 from fakestormer.explain.every_second import second_clips
 from fakestormer.explain.film import film_name
-from fakestormer.explain.report import report_name
+from fakestormer.explain.printable import report_name
 from fakestormer.types import FaceReport, FaceTrack, Report
 from fakestormer.video.decode import stream_frames
 

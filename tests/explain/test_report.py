@@ -18,7 +18,8 @@ import torch
 
 from fakestormer.errors import InputError
 from fakestormer.explain import overlays, pictures
-from fakestormer.explain.report import render_report, report_name, write_report
+from fakestormer.explain.printable import report_name
+from fakestormer.explain.report import render_report, write_report
 from fakestormer.types import EverySecond, FaceReport, Reason, Report, Scene
 
 DATE = datetime.date(2026, 11, 23)

@@ -24,9 +24,8 @@ def named_files(arguments: Sequence[str], *, unusable: Unusable | None = None) -
     A folder is every video below it. A pattern (`*`, `?`, `[...]`, and `**` for folders at any
     depth) counts as one only where no file of that very name exists: for shells that pass patterns
     on. "-" is a list on standard input, one file or folder per line, or ended by zero bytes, as
-    `find -print0` writes it; there, names are taken as they are. unusable: told of each
-    folder that has no videos or cannot be read; without it the first one raises InputError. So does
-    a pattern or a list that names nothing.
+    `find -print0` writes it; there, names are taken as they are. unusable: as in `batch.files_of`.
+    Raises InputError for a pattern or a list that names nothing, and for an empty name.
     """
     from fakestormer.batch import files_of
 

@@ -69,7 +69,8 @@ def detect(
     from fakestormer.console.detecting import detected, print_report, print_summary
     from fakestormer.explain.collected import Collected, finished_before
     from fakestormer.explain.film import film_name
-    from fakestormer.explain.report import page_name, write_report
+    from fakestormer.explain.printable import page_name
+    from fakestormer.explain.report import write_report
     from fakestormer.explain.results import failure_of, result_of
 
     for option, file in (("--json", json_file), ("--csv", csv_file)):
@@ -161,7 +162,7 @@ def draw_saliency(
     from fakestormer.console.detecting import detect_with_bar
     from fakestormer.detector import Detector
     from fakestormer.errors import InputError
-    from fakestormer.explain.report import face_name, shown
+    from fakestormer.explain.printable import face_name, shown
     from fakestormer.explain.saliency import explainable
     from fakestormer.explain.saliency_sheet import write_saliency_sheets
     from fakestormer.video.faces import open_backend

@@ -34,7 +34,11 @@ def train(
     ] = None,
     table: Table = None,
     weights: Annotated[
-        Path | None, typer.Option(help="pre-trained MAE ViT weights, or a model to train further")
+        Path | None,
+        typer.Option(
+            help="pre-trained MAE ViT weights, or a model to train further, which may have another "
+            "number of frames or other heads beside f"
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
     devices: Annotated[

@@ -10,7 +10,7 @@ from fakestormer.batch import DetectorSettings, detect_many
 from fakestormer.console.bars import LISTED, bar
 from fakestormer.detector import Detector
 from fakestormer.errors import InputError
-from fakestormer.explain.report import face_name, shown
+from fakestormer.explain.printable import face_name, shown
 from fakestormer.types import Report, Verdict
 
 

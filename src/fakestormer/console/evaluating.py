@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fakestormer.console.bars import bar
 from fakestormer.detector import Detector
 from fakestormer.errors import InputError
-from fakestormer.explain.report import shown
+from fakestormer.explain.printable import shown
 from fakestormer.files import write_atomically, writing
 from fakestormer.recipes import Recipe
 from fakestormer.video.faces import BackendName, OpenBackend
@@ -47,7 +47,7 @@ def evaluate_with_bar(
     samplings: empty takes the model's own. levels: of every corruption. roots: where the videos of
     a store lie, where they were moved.
     """
-    # Only here: holding a folder needs locks that some systems lack, and detection needs none.
+    # Only here: holding a folder needs locks that some systems lack.
     from fakestormer.data.manifest import read_settings
     from fakestormer.data.origin import entries_of
     from fakestormer.evaluation.outputs import write_outputs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fakestormer.console.bars import LISTED, bar
 from fakestormer.errors import InputError
-from fakestormer.explain.report import face_name, shown
+from fakestormer.explain.printable import face_name, shown
 from fakestormer.files import writing
 from fakestormer.recipes import Recipe
 from fakestormer.video.faces import BackendName
@@ -42,7 +42,7 @@ def prepare_with_bar(
 
     splits: only the entries of these; empty takes all.
     """
-    # Only here: preparing locks files in a way that some systems lack, and detection needs not.
+    # Only here: preparing locks files in a way that some systems lack.
     from fakestormer.data.manifest import Labelling, read_manifest, read_table
     from fakestormer.data.prepare import prepare_listing
 

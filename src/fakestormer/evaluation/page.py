@@ -20,7 +20,8 @@ import jinja2
 from fakestormer.data.manifest import Label
 from fakestormer.evaluation.metrics import is_measurable
 from fakestormer.evaluation.results import FORMAT, conventions, per_cent
-from fakestormer.explain.report import DEFAULT_THRESHOLD, shown
+from fakestormer.explain.printable import shown
+from fakestormer.explain.report import DEFAULT_THRESHOLD
 from fakestormer.files import write_atomically
 
 PictureKind = Literal["roc", "distribution", "robustness"]

@@ -19,7 +19,7 @@ import numpy as np
 
 from fakestormer.errors import SetupError
 from fakestormer.evaluation.metrics import Numbers, auc
-from fakestormer.explain.report import shown
+from fakestormer.explain.printable import shown
 from fakestormer.files import write_atomically
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fakestormer.explain.judging import SMALL_FACE_PX
-from fakestormer.explain.report import face_name
+from fakestormer.explain.printable import face_name
 from fakestormer.prediction import PredictionConfig
 from fakestormer.types import FaceReport
 from fakestormer.video.decode import VideoInfo

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fakestormer.errors import InputError
 from fakestormer.explain.drawing import RGB, draw_face, heat_scale, made_smaller, write_text
-from fakestormer.explain.report import face_name, page_name
+from fakestormer.explain.printable import face_name, page_name
 from fakestormer.explain.timeline import time_code
 from fakestormer.files import PARTIAL
 from fakestormer.model.network import VideoNetwork

@@ -16,7 +16,7 @@ import numpy as np
 
 from fakestormer.errors import InputError
 from fakestormer.explain import overlays
-from fakestormer.explain.report import face_name, report_name, shown
+from fakestormer.explain.printable import face_name, report_name, shown
 from fakestormer.explain.saliency import Saliency, saliency
 from fakestormer.explain.synthesis_sheet import RGB, SheetBlock, SheetRow, contact_sheet
 from fakestormer.explain.timeline import time_code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -77,7 +77,8 @@ class ShotsView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceView:
-    """A face as printed. `squares`: the crops' (x, y, side) in per cent of the video's picture.
+    """A face as printed. `squares`: where the crops lie, (x, y, width, height) in per cent of the
+    video's picture.
 
     scale: the value of D~ drawn brightest, None without h. shots: None where one shot was all.
     raw: the score before calibration, None where there was none. in_detail: whether the page has
@@ -138,13 +139,8 @@ def face_view(
                 frames=frames,
             )
         )
-    return FaceView(
-        number=face.number,
-        name=face_name(face.number),
-        verdict=face.verdict,
-        decisive=face.number == report.face_number,
-        score=prediction.probability,
-        raw=prediction.raw,
+    return replace(
+        listed_view(face, report),
         shots=_shots(prediction),
         scale=None
         if prediction.derivative is None
@@ -153,13 +149,9 @@ def face_view(
         clips=tuple(clips),
         warnings=tuple(shown(w) for w in face.warnings),
         squares=_squares(face, picture_size(report.video)),
-        interval=face.interval,
         reasons=tuple(shown(reason.text) for reason in face.reasons),
         seconds=_seconds(face, axis),
         in_detail=True,
-        pictured=True,
-        clip_count=len(clips),
-        seen=_seen(prediction),
     )
 
 
