@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from fakestormer.synthesis.config import JitterConfig, SynthesisConfig
 from fakestormer.synthesis.params import ClipParams, Downscale, SBVParams, Sharpen, sample
+from fakestormer.synthesis.warp import pixel_grid, undo_affine
 
 
 def _many(count: int, config: SynthesisConfig | None = None) -> list[ClipParams]:
@@ -138,8 +139,9 @@ def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
         moved_real_probability=1.0,
         noise_probability=1.0,
         h264_probability=1.0,
+        margin=(24, 24),  # a moved copy fills its window
     )
-    without = sample(np.random.default_rng(3), SynthesisConfig(), clip_length=4)
+    without = sample(np.random.default_rng(3), SynthesisConfig(margin=(24, 24)), clip_length=4)
     having = sample(np.random.default_rng(3), both, clip_length=4)
     assert (without.sharpen, without.resolution, without.noise) == (None, None, None)
     assert (without.moved_real, without.h264_crf) == (False, None)
@@ -156,3 +158,21 @@ def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
     # A params.json of before has none of these fields.
     old = without.model_dump(mode="json", exclude=names)
     assert ClipParams.model_validate(old) == without
+
+
+def test_a_real_clip_is_moved_only_where_it_still_fills_its_window() -> None:
+    """Against the positions that `render` samples at, of the window that it keeps."""
+    config = SynthesisConfig(moved_real_probability=1.0, margin=(2, 24), shift=10)
+    drawn = [sample(np.random.default_rng(seed), config, clip_length=4) for seed in range(400)]
+    filled = []
+    for params in drawn:
+        grid = pixel_grid(height=256, width=256, size=256, device=torch.device("cpu"))
+        m, (right, down) = params.margin, params.shift
+        at = undo_affine(grid, params.frames[0], size=256)[
+            :, m + down : 256 - m + down, m + right : 256 - m + right
+        ]
+        filled.append(bool(at.min() >= 0) and bool(at.max() <= 255))
+    assert all(full for full, params in zip(filled, drawn, strict=True) if params.moved_real)
+    # A pixel to spare is all that is left unused.
+    assert sum(filled) > sum(params.moved_real for params in drawn) > 0.9 * sum(filled)
+    assert sum(filled) < 400

@@ -11,7 +11,13 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from fakestormer.synthesis.config import HullType, JitterConfig, Range, SynthesisConfig
+from fakestormer.synthesis.config import (
+    REFERENCE_SIZE,
+    HullType,
+    JitterConfig,
+    Range,
+    SynthesisConfig,
+)
 
 Triple = tuple[float, float, float]
 
@@ -114,7 +120,8 @@ class ClipParams(BaseModel):
     side; shift: (x, y), how far the window that is left moves, at most by the margin. order: which
     frame of the copy is blended into each frame, None for its own (STG shuffles). resolution:
     side to which frames shrink, to be enlarged again, as a share of the network's input.
-    moved_real: the real clip of the pair is the copy X', whole, and not the background X. Flip,
+    moved_real: the real clip of the pair is the copy X', whole, and not the background X; `sample`
+    never draws it where X' leaves a part of the window empty. Flip,
     margin, shift, jitter, sharpening, resolution, noise, JPEG, H.264 and cutout belong to the
     video: they are shared by all frames and by both clips, in the frame-wise mode too.
     """
@@ -176,7 +183,8 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
             else None
         ),
         moved_real=bool(config.moved_real_probability)
-        and _happens(rng, config.moved_real_probability),
+        and _happens(rng, config.moved_real_probability)
+        and all(_fills(sbv, margin=margin, shift=shift) for sbv in frames),
         noise=(
             Noise(sigma=_uniform(rng, config.noise), seed=int(rng.integers(2**53)))
             if config.noise_probability and _happens(rng, config.noise_probability)
@@ -188,6 +196,21 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
             else None
         ),
     )
+
+
+def _fills(params: SBVParams, *, margin: int, shift: tuple[int, int]) -> bool:
+    """Whether the moved copy X' fills the window that is kept, with a pixel to spare (256 px crop).
+
+    Where it does not, edge pixels are repeated: a mark that no pseudo-fake has.
+    """
+    last = REFERENCE_SIZE - 1
+    centre = last / 2
+    for moved, translate in zip(shift, params.translate, strict=True):
+        origin = centre + REFERENCE_SIZE * translate
+        ends = (margin + moved - 1, last - margin + moved + 1)
+        if not all(0 <= (end - origin) / params.scale + centre <= last for end in ends):
+            return False
+    return True
 
 
 def _sample_blending(rng: np.random.Generator, config: SynthesisConfig) -> SBVParams:
