@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fakestormer.batch import DetectorSettings, detect_many, files_of
-from fakestormer.errors import InputError
+from fakestormer.batch import DetectOne, DetectorSettings, detect_many, files_of
+from fakestormer.detector import Detector
+from fakestormer.errors import InputError, OutputError
 from fakestormer.explain.results import result_of
 from fakestormer.types import Report
 
@@ -83,3 +85,31 @@ def test_a_file_that_kills_its_process_is_named(
     assert path == "a.mp4"
     assert isinstance(said, str)
     assert said.startswith("a.mp4: the process that decoded it died")
+
+
+def test_a_film_that_is_gone_before_its_overlay_stops_nothing(
+    folder: Path, untrained_model: Path, face_backend_ready: None, tmp_path: Path
+) -> None:
+    """Scored, then replaced by something else; a folder that cannot be written ends the run."""
+    film = tmp_path / "going.mp4"
+    film.write_bytes((folder / "one.mp4").read_bytes())
+
+    class Going(Detector):
+        def detect(self, path: str | Path, **options: Any) -> Report:
+            report = super().detect(path, **options)
+            film.write_bytes(b"no film")
+            return report
+
+    settings = DetectorSettings(model=untrained_model, overlay=tmp_path / "films")
+    work = DetectOne(settings)
+    detector = settings.open()
+    detector.__class__ = Going
+    work._detector = detector
+    said = work(str(film))
+    assert isinstance(said, str)
+    assert said.startswith(str(film))
+    film.write_bytes((folder / "one.mp4").read_bytes())
+    (tmp_path / "file").write_text("no folder")
+    nowhere = DetectOne(DetectorSettings(model=untrained_model, overlay=tmp_path / "file" / "x"))
+    with pytest.raises(OutputError, match="cannot be written there"):
+        nowhere(str(film))

@@ -15,7 +15,7 @@ from fakestormer.data.layouts.folders import find_videos
 from fakestormer.data.layouts.reading import Unusable
 from fakestormer.data.pool import map_videos
 from fakestormer.detector import Detector
-from fakestormer.errors import InputError
+from fakestormer.errors import InputError, OutputError
 from fakestormer.runtimes import RuntimeName
 from fakestormer.types import Report
 from fakestormer.video.clips import Sampling
@@ -56,7 +56,7 @@ class DetectorSettings:
 class DetectOne:
     """Path -> Report, or the sentence why there is none; a picklable work for other processes.
 
-    Raises InputError where an overlay cannot be written: no other one could be.
+    Raises OutputError where an overlay cannot be written: no other one could be.
     """
 
     def __init__(self, settings: DetectorSettings) -> None:
@@ -68,10 +68,12 @@ class DetectOne:
             self._detector = self.settings.open()
         try:
             report = self._detector.detect(path, every_second=self.settings.every_second)
+            if self.settings.overlay is not None:
+                self._detector.write_overlay(report, self.settings.overlay)
+        except OutputError:
+            raise
         except InputError as error:
             return str(error)
-        if self.settings.overlay is not None:
-            self._detector.write_overlay(report, self.settings.overlay)
         return report
 
 

@@ -342,7 +342,7 @@ class Detector:
 
         The file lies beside the report's page, and its path is returned. Scores every frame of
         every face anew, so it takes longer than detection. Raises InputError when the video has
-        changed or the file cannot be written.
+        changed, OutputError when the file cannot be written.
         """
         return write_overlay(report, folder, self.network, self.prediction, self.recipe.crop)
 

@@ -15,6 +15,10 @@ class NoFaceError(InputError):
     """The video decodes, but no face can be followed in it for long enough to be scored."""
 
 
+class OutputError(InputError):
+    """A place to write to cannot be used, for this input or any other: says which and why."""
+
+
 class SetupError(RuntimeError):
     """Something that has to be there is not: says the command that brings it."""
 

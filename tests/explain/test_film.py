@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fakestormer.detector import Detector
-from fakestormer.errors import InputError
+from fakestormer.errors import OutputError
 from fakestormer.explain.drawing import drawn_scene
 from fakestormer.explain.every_second import second_clips
 from fakestormer.explain.film import film_name
@@ -91,7 +91,7 @@ def test_the_same_film_twice(detector: Detector, two: Report, tmp_path: Path) ->
 
 def test_where_a_film_cannot_go(detector: Detector, two: Report, tmp_path: Path) -> None:
     (blocked := tmp_path / "file").write_bytes(b"")
-    with pytest.raises(InputError, match="overlay cannot be written there"):
+    with pytest.raises(OutputError, match="overlay cannot be written there"):
         detector.write_overlay(two, blocked / "below")
 
 

@@ -458,3 +458,24 @@ def test_a_model_is_trained_further(store: Path, recipe: Recipe, tmp_path: Path)
     deeper = override(short, ["model.depth=1"])
     with pytest.raises(InputError, match=r"another network .* differ in model\.depth"):
         train(deeper, store, tmp_path / "no", initial_weights=tmp_path / "first")
+
+
+def test_clips_go_on_from_a_model_of_single_frames(
+    store: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    """Another T and other heads: what both have is taken over, h starts anew."""
+    single = override(recipe, ["model.frames=1", 'model.branches=["g","b"]', "training.epochs=1"])
+    result = train(single, store, tmp_path / "single", show_progress=False)
+    assert result.history[0].temporal == 0
+    assert result.history[0].boundary > 0.1
+    clips = override(
+        recipe,
+        ['model.branches=["h","g","b"]', "training.epochs=1", "training.learning_rate=1e-12"],
+    )
+    train(clips, store, tmp_path / "clips", initial_weights=tmp_path / "single")
+    before, after = (load_model(tmp_path / name)[0].state_dict() for name in ("single", "clips"))
+    taken = "backbone.blocks.0.mlp.fc1.weight", "f.linear.weight", "b.linear.weight"
+    for name in taken:
+        torch.testing.assert_close(after[name], before[name], atol=1e-6, rtol=1e-4, msg=name)
+    assert len(after["backbone.embedding.time"]) == recipe.model.frames + 1
+    assert "h.conv1.weight" in after.keys() - before.keys()

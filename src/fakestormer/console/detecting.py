@@ -9,7 +9,7 @@ from typing import Any, get_args
 from fakestormer.batch import DetectorSettings, detect_many
 from fakestormer.console.bars import LISTED, bar
 from fakestormer.detector import Detector
-from fakestormer.errors import InputError
+from fakestormer.errors import InputError, OutputError
 from fakestormer.explain.printable import face_name, shown
 from fakestormer.types import Report, Verdict
 
@@ -62,12 +62,14 @@ def detected(
         for path in files:
             try:
                 report = detect_with_bar(detector, Path(path), every_second=settings.every_second)
+                if settings.overlay is not None:
+                    overlay_with_bar(detector, report, settings.overlay)
+            except OutputError:
+                raise  # no other overlay could be written there either
             except InputError as error:
                 yield path, str(error)
-                continue
-            if settings.overlay is not None:
-                overlay_with_bar(detector, report, settings.overlay)
-            yield path, report
+            else:
+                yield path, report
         return
     with bar() as drawn:
         task = drawn.add_task("detecting", total=len(files))

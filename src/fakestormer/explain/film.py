@@ -18,7 +18,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from fakestormer.errors import InputError
+from fakestormer.errors import OutputError
 from fakestormer.explain.drawing import RGB, draw_face, heat_scale, made_smaller, write_text
 from fakestormer.explain.printable import face_name, page_name
 from fakestormer.explain.timeline import time_code
@@ -86,7 +86,8 @@ def write_overlay(
 ) -> Path:
     """Draw `report` into its video, at most 1280 pixels on the longer side; returns the film.
 
-    Raises InputError when the video has no frame any more or the film cannot be written.
+    Raises InputError when the video cannot be read any more, OutputError when the film cannot be
+    written.
     """
     target = folder / film_name(report.path, report.sha256)
     partial = target.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
@@ -99,7 +100,7 @@ def write_overlay(
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(
+        raise OutputError(
             f"{folder}: the overlay cannot be written there ({error.strerror}); "
             "choose a folder you may write to, with room on its disk"
         ) from error

@@ -16,8 +16,7 @@ import jinja2
 
 from fakestormer.errors import InputError
 from fakestormer.explain import overlays, pictures, timeline
-from fakestormer.explain.printable import number, picture_size, report_name, rows
-from fakestormer.explain.printable import shown as shown  # also for training.page
+from fakestormer.explain.printable import number, picture_size, report_name, rows, shown
 from fakestormer.explain.provenance import credentials_sentence
 from fakestormer.explain.views import face_view, listed_view, scene_view
 from fakestormer.files import write_atomically

@@ -36,7 +36,7 @@ def compress_h264(frames_tchw: Tensor, crf: int) -> Tensor:
     """A clip after H.264 at `crf` (0..51), 4:2:0; coded on the CPU wherever it lies.
 
     uint8 (T, 3, H, W) -> the same. One key frame, then frames predicted from those before, as in
-    the middle of a video. The same bytes each time: one thread.
+    the middle of a video. The same pixels each time.
     """
     frames_thwc = rearrange(frames_tchw, "t c h w -> t h w c").cpu().numpy()
     height, width = frames_thwc.shape[1:3]
@@ -54,6 +54,7 @@ def _encoded(frames_thwc: NDArray[np.uint8], crf: int) -> list[av.Packet[av.Vide
     encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
     encoder.thread_count = 1
     # veryfast: half the time of the default, and of what it leaves out a clip of T = 4 has little.
+    # zerolatency: no look-ahead, and with it no macroblock tree, which does not repeat everywhere.
     encoder.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency"}
     packets: list[av.Packet[av.VideoStream]] = []
     for time, frame_hwc in enumerate(frames_thwc):

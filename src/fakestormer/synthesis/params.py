@@ -54,8 +54,10 @@ class Sharpen(BaseModel):
 
 
 class Noise(BaseModel):
-    """Gaussian noise, independent for every value. sigma: 8-bit steps. seed: of PCG64 streams, one
-    for each place in the clip."""
+    """Gaussian noise, independent for every value.
+
+    sigma: 8-bit steps. seed: of PCG64 streams, one for each place in the clip.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

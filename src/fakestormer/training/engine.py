@@ -72,7 +72,8 @@ def _then_part(run: Callable[[Fabric], Result], fabric: Fabric) -> Result:
     """`run`, after which the processes end their group together.
 
     One that ends while the group's threads still run is aborted now and then, by C++, after all its
-    work is done ("terminate called without an active exception"), and fails the run.
+    work is done ("terminate called without an active exception"), and fails the run. Only where
+    the processes are ours and end here: under torchrun and SLURM the group belongs to the caller.
     """
     result = run(fabric)
     fabric.barrier()

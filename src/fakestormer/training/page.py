@@ -19,7 +19,7 @@ import cv2
 import jinja2
 
 from fakestormer.data.manifest import Row
-from fakestormer.explain.report import shown
+from fakestormer.explain.printable import shown
 from fakestormer.explain.synthesis_sheet import RGB
 from fakestormer.files import write_atomically
 from fakestormer.training import curves

@@ -50,8 +50,7 @@ def fresh_state(
 
 
 def _take_over(network: VideoNetwork, path: Path) -> None:
-    """All weights of a model of ours, which must be the same network but for what is random, T and
-    the heads beside f."""
+    """The weights of a model of ours, the same network but for randomness, T and heads beside f."""
     free = {"drop_path": 0.0, "head_dropout": 0.0, "frames": 1, "branches": ()}
     model, _ = load_model(path)
     changed = differences(

@@ -81,9 +81,8 @@ class NonFiniteLossError(TrainingError):
         advice = ", or look at these clips" if clips else ""
         where = f"; kept for replay in {kept}" if kept else ""
         return cls(
-            f"step {step}: the loss is {total:g} (f {f:g}, h {h:g}, g {g:g}, b {b:g})"
-            f"{what}{on}; lower the "
-            f"learning rate{advice}{where}",
+            f"step {step}: the loss is {total:g} (f {f:g}, h {h:g}, g {g:g}, b {b:g}){what}{on}; "
+            f"lower the learning rate{advice}{where}",
             step=step,
             what=what,
             losses=losses,
