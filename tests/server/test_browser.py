@@ -101,8 +101,8 @@ def test_upload_progress_result_report_and_error(
     with serving(settings, worker_entry(judge_videos, worker)) as client:
         page = visit(str(client.base_url))
         page.get_by_text("None yet.").wait_for()
-        card = send(page, "interview <b>.mp4", film)
         page.evaluate(SAY_EVERYTHING)
+        card = send(page, "interview <b>.mp4", film)
         card.get_by_text(re.compile(r"Following faces: \d+ of 60")).wait_for()
         bar = card.get_by_role("progressbar", name=re.compile("Following faces"))
         assert int(bar.get_attribute("max") or 0) == 60

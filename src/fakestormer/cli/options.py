@@ -49,6 +49,7 @@ def say_news_of(module: str) -> None:
     """Have what a module of ours logs about its progress said, too."""
     logger = logging.getLogger(module)
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # libraries hang handlers of their own on the root: not twice
     if not any(isinstance(handler, _Said) for handler in logger.handlers):
         logger.addHandler(_Said())
 
