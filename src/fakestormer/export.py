@@ -123,7 +123,7 @@ def describe(detector: Detector) -> dict[str, Any]:
         "name": detector.name.encode(errors="replace").decode(),
         "weights_sha256": detector.weights_sha256,
         "architecture": c.architecture,
-        "branches": list(c.branches),
+        "branches": [head for head in c.branches if head != "b"],  # b speaks in training only
         "frames": c.frames,
         "image_size": c.image_size,
         "patch_size": c.patch_size,
