@@ -85,7 +85,7 @@ def test_a_clip_does_not_depend_on_its_batch(architecture: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "rate", "steps"),
     [
-        ({"architecture": "timesformer", "image_size": 16}, 1e-3, 400),
+        ({"architecture": "timesformer", "image_size": 16}, 1e-3, 300),
         ({"architecture": "resnet3d", "image_size": 16, "width": 96}, 3e-3, 30),
     ],
     ids=["timesformer", "resnet3d"],

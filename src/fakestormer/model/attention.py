@@ -42,7 +42,7 @@ def drop_rows(y: Tensor, probability: float, *, training: bool) -> Tensor:
 def attend(q_rhlc: Tensor, k_rhlc: Tensor, v_rhlc: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(c)) v within rows and heads, (r, h, l, c) -> the same; fused.
 
-    But for bfloat16 training on a CPU, whose fused kernel is 2 to 10 times slower going backward
+    But for bfloat16 training on a CPU, whose fused kernel is 2 to 4 times slower going backward
     than plain products, in short rows and long ones (benchmarks/network.py); forward alone and in
     float32 it is the faster one.
     """
