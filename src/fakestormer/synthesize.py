@@ -120,7 +120,9 @@ def synthesize(
     else:
         track, start = _largest(tracks, frames), 0
         count = min(frames, len(track))
-        drawn_from = (synthesis or SynthesisConfig()).model_copy(update={"cutout_probability": 1.0})
+        # One video is there, so nobody else's face can be blended in.
+        update = {"cutout_probability": 1.0, "donor_probability": 0.0}
+        drawn_from = (synthesis or SynthesisConfig()).model_copy(update=update)
         record = SynthesisRecord(
             video=video.name,
             sha256=sha256,

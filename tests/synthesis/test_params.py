@@ -132,19 +132,20 @@ def test_the_window_shift_stays_within_the_margin() -> None:
 
 
 def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
-    names = {"sharpen", "resolution", "moved_real", "noise", "h264_crf"}
+    names = {"sharpen", "resolution", "moved_real", "noise", "h264_crf", "donor"}
     both = SynthesisConfig(
         sharpen_probability=1.0,
         resolution_probability=1.0,
         moved_real_probability=1.0,
         noise_probability=1.0,
         h264_probability=1.0,
+        donor_probability=1.0,
         margin=(24, 24),  # a moved copy fills its window
     )
     without = sample(np.random.default_rng(3), SynthesisConfig(margin=(24, 24)), clip_length=4)
     having = sample(np.random.default_rng(3), both, clip_length=4)
     assert (without.sharpen, without.resolution, without.noise) == (None, None, None)
-    assert (without.moved_real, without.h264_crf) == (False, None)
+    assert (without.moved_real, without.h264_crf, without.donor) == (False, None, None)
     assert isinstance(having.sharpen, Sharpen)
     assert having.resolution is not None
     assert 0.35 <= having.resolution <= 1.0
@@ -153,6 +154,7 @@ def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
     assert having.moved_real
     assert having.h264_crf is not None
     assert 18 <= having.h264_crf <= 40
+    assert having.donor is not None
     off = {name: getattr(without, name) for name in names}
     assert having.model_copy(update=off) == without
     # A params.json of before has none of these fields.

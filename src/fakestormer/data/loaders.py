@@ -15,6 +15,7 @@ clip is a clip of a fake track, drawn at random, and nothing is blended.
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from fakestormer.data.donors import Donors
 from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
@@ -47,7 +49,9 @@ class ClipBatch:
 
     frames: uint8 (B, T, 3, S, S), stored crops. landmarks: float32 (B, T, K, 2), crop px.
     params: B values. sources: B names, "video.mp4#0@120". fakes: uint8 (B, T, 3, S, S), clips of
-    fake videos to pair the real ones with; None where pseudo-fakes are to be made.
+    fake videos to pair the real ones with; None where pseudo-fakes are to be made. donors: uint8
+    (B, T, 3, S, S), other people's faces laid on those of the clips whose params have a donor (of
+    the others: the clip itself); None where no clip has one.
     """
 
     frames: Tensor
@@ -55,6 +59,7 @@ class ClipBatch:
     params: tuple[ClipParams, ...]
     sources: tuple[str, ...]
     fakes: Tensor | None = None
+    donors: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,6 +108,7 @@ def synthesise(
             config,
             size=size,
             patch_size=patch_size,
+            donors_btchw=None if batch.donors is None else batch.donors.to(device),
         )
     except ValueError as error:
         if len(batch.sources) > 1:  # one of them is to blame: the first that fails alone
@@ -209,6 +215,7 @@ class TrainingClips(Dataset[ClipBatch]):
     ) -> None:
         self.store, self.rows, self.plan, self.config = store, tuple(rows), plan, config
         self.fakes = tuple(fakes)
+        self.donors = Donors(store, self.rows, config)
         self._epoch: tuple[int, np.ndarray] | None = None  # the last epoch's clips, to not redraw
 
     def __getitem__(self, key: Key) -> ClipBatch:
@@ -222,7 +229,9 @@ class TrainingClips(Dataset[ClipBatch]):
             np.random.SeedSequence(self.plan.seed, spawn_key=(1, epoch, position))
         )
         params = sample(rng, self.config, clip_length=len(clip))
-        return one_clip(clip, params, fake=self._fake_clip(rng, len(clip)) if self.fakes else None)
+        if self.fakes:
+            return one_clip(clip, params, fake=self._fake_clip(rng, len(clip)))
+        return with_donor(one_clip(clip, params), self.donors, row, clip)
 
     def _fake_clip(self, rng: np.random.Generator, length: int) -> Clip:
         row = self.fakes[int(rng.integers(len(self.fakes)))]
@@ -244,6 +253,16 @@ def one_clip(clip: Clip, params: ClipParams, *, fake: Clip | None = None) -> Cli
     )
 
 
+def with_donor(one: ClipBatch, donors: Donors, row: Row, clip: Clip) -> ClipBatch:
+    """A batch of one, with the donor that its params ask for; row: the clip's track."""
+    seed = one.params[0].donor
+    if seed is None:
+        return one
+    given, source = donors.give(seed, row, clip)
+    sources = (f"{one.sources[0]} and {source}",)
+    return dataclasses.replace(one, sources=sources, donors=given[None])
+
+
 def one_clip_of(batch: ClipBatch, clip: int) -> ClipBatch:
     """One of a batch's clips, as a batch of one."""
     return ClipBatch(
@@ -252,11 +271,13 @@ def one_clip_of(batch: ClipBatch, clip: int) -> ClipBatch:
         params=batch.params[clip : clip + 1],
         sources=batch.sources[clip : clip + 1],
         fakes=None if batch.fakes is None else batch.fakes[clip : clip + 1],
+        donors=None if batch.donors is None else batch.donors[clip : clip + 1],
     )
 
 
 def join_clips(batches: Sequence[ClipBatch]) -> ClipBatch:
     """Several batches as one, in order; all of them with fakes, or none."""
+    given = any(batch.donors is not None for batch in batches)
     fakes = [batch.fakes for batch in batches if batch.fakes is not None]
     assert len(fakes) in (0, len(batches)), "batches of two kinds"
     return ClipBatch(
@@ -265,6 +286,11 @@ def join_clips(batches: Sequence[ClipBatch]) -> ClipBatch:
         params=tuple(params for batch in batches for params in batch.params),
         sources=tuple(source for batch in batches for source in batch.sources),
         fakes=torch.cat(fakes) if fakes else None,
+        donors=(
+            torch.cat([b.frames if b.donors is None else b.donors for b in batches])
+            if given
+            else None
+        ),
     )
 
 

@@ -50,7 +50,8 @@ def write_pairs(
 
     One draw of the synthesis per track, so that a pseudo-fake is one consistent video; the draw
     depends on the seed and the track's name alone. Nothing is cut out and no margin cut off, as in
-    a fake that someone made, and the real clip is never a moved one. Pairs that are there already
+    a fake that someone made, the real clip is never a moved one, and the face is
+    the clip's own. Pairs that are there already
     are kept: run it again to go on. progress: (done, total). Raises InputError where a pair cannot
     be made or written, and for an `out` that was begun with another seed or synthesis.
     """
@@ -105,7 +106,7 @@ def draw(row: Row, synthesis: SynthesisConfig, *, seed: int) -> ClipParams:
     name = hashlib.sha256(f"{row.video}#{row.track}".encode()).digest()[:8]
     key = (4, int.from_bytes(name, "big"))
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-    off = {"cutout_probability": 0.0, "moved_real_probability": 0.0}
+    off = {"cutout_probability": 0.0, "moved_real_probability": 0.0, "donor_probability": 0.0}
     config = synthesis.model_copy(update=off)
     params = sample(rng, config, clip_length=row.frames)
     return params.model_copy(update={"margin": 0, "shift": (0, 0)})

@@ -17,6 +17,7 @@ HullType = Literal["full", "components", "extended", "facehull"]
 Normalisation = Literal["standard", "minmax", "gaussian3d"]
 Pooling = Literal["max", "linear"]
 Mode = Literal["csp", "frame-wise", "shuffled"]
+Resampling = Literal["linear", "cubic"]
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Range = tuple[float, float]
@@ -72,6 +73,14 @@ class SynthesisConfig(BaseModel):
     erosion_kernel: OddRange = (5, 25)
     feather_kernel: OddRange = (5, 25)
     feather_sigma: Range = (5.0, 45.0)
+
+    # How the copy is resampled; one of them is drawn. Linear alone is the method: at the size of
+    # the network's input it softens the copy, and softness is then what a network goes by.
+    resamplings: tuple[Resampling, ...] = Field(default=("linear",), min_length=1)
+    # 0 is the method. Above it another person's face is sometimes blended in, that of so many
+    # candidates whose shape is nearest.
+    donor_probability: Probability = 0.0
+    donor_candidates: int = Field(default=20, ge=1)
 
     # Colour and detail of one side
     copy_changed_probability: Probability = 0.5
@@ -153,6 +162,11 @@ class SynthesisConfig(BaseModel):
             raise ValueError(
                 f"synthesis.moved_real_probability: in the mode '{self.mode}' a moved real clip "
                 "would flicker; set it to 0, or the mode to csp"
+            )
+        if self.donor_probability and self.mode == "shuffled":
+            raise ValueError(
+                "synthesis.donor_probability: in the mode 'shuffled' the copy is the clip's own; "
+                "set it to 0, or the mode to csp"
             )
         if self.resolution[0] == 0 or self.resolution[1] > 1:
             raise ValueError(f"synthesis.resolution: above 0, at most 1, got {self.resolution}")

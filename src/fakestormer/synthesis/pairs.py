@@ -24,16 +24,18 @@ def make_pairs(
     *,
     size: int,
     patch_size: int,
+    donors_btchw: Tensor | None = None,
 ) -> tuple[Tensor, Targets]:
     """B real clips -> 2B clips, first the real ones, then their pseudo-fakes in the same order.
 
     frames: uint8 (B, T, 3, S, S). landmarks: (B, T, K, 2), crop pixels. All randomness is in
     `params`; of `config` only the targets' fields count (pooling, normalisation, gaussian_sigma).
+    donors: as `render` has them.
     Returns uint8 (2B, T, 3, size, size) and the targets of the 2B clips. Pure, and the same for one
     clip at a time as for a batch. Raises ValueError as `render` does, and when a pseudo-fake shows
     no boundary at all.
     """
-    blended = render(frames_btchw, landmarks_btk2, params, size=size)
+    blended = render(frames_btchw, landmarks_btk2, params, size=size, donors_btchw=donors_btchw)
     return pair_targets(blended, params, config, patch_size=patch_size)
 
 

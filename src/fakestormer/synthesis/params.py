@@ -16,6 +16,7 @@ from fakestormer.synthesis.config import (
     HullType,
     JitterConfig,
     Range,
+    Resampling,
     SynthesisConfig,
 )
 
@@ -71,6 +72,7 @@ class SBVParams(BaseModel):
     Pixel numbers (elastic, kernels, sigmas) refer to a 256 px crop. translate: fraction of the
     side, (x, y). elastic_seed: of the PCG64 stream that makes the displacement noise.
     mask_stretch: factors of the mask's (width, height). ratio: r in X~ = r M X' + (1 - r M) X.
+    resampling: how the copy takes its pixels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,6 +92,7 @@ class SBVParams(BaseModel):
     feather_kernel: int = Field(ge=1)
     feather_sigma: float = Field(gt=0.0)
     ratio: float = Field(ge=0.0, le=1.0)
+    resampling: Resampling = "linear"
 
 
 class Interpolation(BaseModel):
@@ -122,10 +125,11 @@ class ClipParams(BaseModel):
     side; shift: (x, y), how far the window that is left moves, at most by the margin. order: which
     frame of the copy is blended into each frame, None for its own (STG shuffles). resolution:
     side to which frames shrink, to be enlarged again, as a share of the network's input.
-    moved_real: the real clip of the pair is the copy X', whole, and not the background X; `sample`
-    never draws it where X' leaves a part of the window empty. Flip,
-    margin, shift, jitter, sharpening, resolution, noise, JPEG, H.264 and cutout belong to the
-    video: they are shared by all frames and by both clips, in the frame-wise mode too.
+    donor: of the draw of whose face is blended in (`data.donors`); None: the clip's own.
+    moved_real: the real clip of the pair is the clip's own copy X', whole, and not the background
+    X; `sample` never draws it where X' leaves a part of the window empty. Flip, margin, shift,
+    jitter, sharpening, resolution, noise, JPEG, H.264 and cutout belong to the video:
+    they are shared by all frames and by both clips, in the frame-wise mode too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -144,6 +148,7 @@ class ClipParams(BaseModel):
     moved_real: bool = False
     noise: Noise | None = None
     h264_crf: int | None = Field(default=None, ge=0, le=51)
+    donor: int | None = Field(default=None, ge=0)
 
 
 def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: int) -> ClipParams:
@@ -197,6 +202,11 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
             if config.h264_probability and _happens(rng, config.h264_probability)
             else None
         ),
+        donor=(
+            int(rng.integers(2**53))
+            if config.donor_probability and _happens(rng, config.donor_probability)
+            else None
+        ),
     )
 
 
@@ -238,6 +248,10 @@ def _sample_blending(rng: np.random.Generator, config: SynthesisConfig) -> SBVPa
         feather_kernel=_odd(rng, config.feather_kernel),
         feather_sigma=_uniform(rng, config.feather_sigma),
         ratio=config.blend_ratios[_index(rng, config.blend_ratios)],
+        # Nothing is drawn where there is no choice: a seed gives what it gave before there was one.
+        resampling=config.resamplings[
+            _index(rng, config.resamplings) if len(config.resamplings) > 1 else 0
+        ],
     )
 
 

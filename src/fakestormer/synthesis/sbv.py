@@ -4,7 +4,7 @@
            -> the same margin cut off -> the same jitter and damage for both clips
 
 X' is the copy, X the background; one of the two is colour-changed. The real clip of the pair is X,
-or, with `moved_real`, the whole of X'.
+or, with `moved_real`, the whole of X'. With `donor` X' is another person's face (`donor.py`).
 
 In the "shuffled" mode (STG, paper 6.8) the copy's frames change places, X'(t) being frame
 `order[t]` of it; the mask stays with the background's frames.
@@ -38,12 +38,19 @@ __all__ = ["ClipParams", "SBVParams", "SynthesisConfig", "render", "sample", "so
 
 
 def render(
-    frames_btchw: Tensor, landmarks_btk2: Tensor, params: Sequence[ClipParams], *, size: int
+    frames_btchw: Tensor,
+    landmarks_btk2: Tensor,
+    params: Sequence[ClipParams],
+    *,
+    size: int,
+    donors_btchw: Tensor | None = None,
 ) -> SelfBlended:
     """Real clips and their self-blended pseudo-fakes, one pair per clip and `params` entry.
 
     frames: uint8 (B, T, 3, S, S), real face crops. landmarks: floating (B, T, K, 2), their crop
-    pixels, K = 68 or 81. size: side of the clips returned (network input).
+    pixels, K = 68 or 81. size: side of the clips returned (network input). donors: uint8, shaped
+    like frames, other people's faces laid on these (`donor.lay_on`), for the clips whose params
+    have a donor.
 
     Pure: inputs are not touched, nothing is drawn, clips do not influence each other. The same
     params give the same pixels on every CPU run; a GPU agrees within 1 % of full scale for masks
@@ -51,8 +58,8 @@ def render(
     rounding. Flipping commutes: rendering flipped frames and mirrored landmarks with flip=False
     is rendering the originals with flip=True.
 
-    Raises ValueError for shapes that do not fit, for frame-wise parameters of another clip length,
-    and when no landmark hull covers any pixel of a frame.
+    Raises ValueError for shapes that do not fit, where a donor is missing, for frame-wise
+    parameters of another clip length, and when no landmark hull covers any pixel of a frame.
     """
     if frames_btchw.ndim != 5 or frames_btchw.shape[2:3] != (3,):
         raise ValueError(
@@ -69,10 +76,25 @@ def render(
             f"render: {clips} clips of {length} frames need landmarks ({clips}, {length}, K, 2) "
             f"and {clips} parameters, got {tuple(landmarks_btk2.shape)} and {len(params)}"
         )
+    if donors_btchw is not None and donors_btchw.shape != frames_btchw.shape:
+        raise ValueError(
+            f"render: expected donors shaped like the frames, {tuple(frames_btchw.shape)}, got "
+            f"{tuple(donors_btchw.shape)}"
+        )
     real, fake = (frames_btchw.new_empty((clips, length, 3, size, size)) for _ in range(2))
     mask = frames_btchw.new_empty((clips, length, size, size), dtype=torch.float32)
     for b, landmarks_tk2 in enumerate(landmarks_btk2.detach().cpu().double()):
-        for at, twins, soft in _render_clip(frames_btchw[b], landmarks_tk2, params[b], size=size):
+        donor_tchw = None
+        if params[b].donor is not None:
+            if donors_btchw is None:
+                raise ValueError(
+                    f"render: clip {b} is to have another face blended in; give `donors_btchw`"
+                )
+            donor_tchw = donors_btchw[b]
+        pieces = _render_clip(
+            frames_btchw[b], landmarks_tk2, params[b], size=size, donor_tchw=donor_tchw
+        )
+        for at, twins, soft in pieces:
             real[b, at], fake[b, at] = twins.chunk(2)
             mask[b, at] = soft
         real[b], fake[b] = _send(real[b], params[b]), _send(fake[b], params[b])
@@ -114,7 +136,12 @@ def soft_mask(
 
 
 def _render_clip(
-    frames_tchw: Tensor, landmarks_tk2: Tensor, params: ClipParams, *, size: int
+    frames_tchw: Tensor,
+    landmarks_tk2: Tensor,
+    params: ClipParams,
+    *,
+    size: int,
+    donor_tchw: Tensor | None,
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Pieces of the clip: which frames; the real ones, then their twins, (2F, 3, size, size) uint8;
     masks (F, size, size). F frames share their parameters."""
@@ -128,6 +155,7 @@ def _render_clip(
     if params.flip:
         frames_tchw = frames_tchw.flip(-1)
         landmarks_tk2 = mirror_landmarks(landmarks_tk2, stored)
+        donor_tchw = None if donor_tchw is None else donor_tchw.flip(-1)
     if params.interpolation is not None:
         tau, d_bar = params.interpolation.tau, params.interpolation.d_bar
         landmarks_tk2 = interpolate_landmarks(landmarks_tk2, tau * scale, d_bar * scale)
@@ -139,6 +167,8 @@ def _render_clip(
             f"sample it with clip_length={length}"
         )
     others_tchw = frames_tchw if params.order is None else frames_tchw[list(params.order)]
+    if donor_tchw is not None:
+        others_tchw = donor_tchw
     here = pixel_grid(height=stored, width=stored, size=stored, device=device)
     share = length if len(params.frames) == 1 else 1
     # One frame at a time stays in a CPU's cache; a GPU wants them all.
@@ -161,7 +191,7 @@ def _render_clip(
             )
             if params.moved_real:
                 everywhere = undo_affine(here, sbv, size=stored)
-                twins[: len(soft)] = _copy(others_tchw[at], sbv, everywhere).round_()
+                twins[: len(soft)] = _copy(frames_tchw[at], sbv, everywhere).round_()
             times = [*range(length)[at]] * 2
             twins = _finish(twins, params, size=size, times=times)
             yield at, twins, cut_margin(soft, margin=margin, size=size, shift=shift)
@@ -203,10 +233,10 @@ def _blend(
     """The background X and the pseudo-fake X~ = r M X' + (1 - r M) X, one after the other.
 
     frames: of the background, (F, 3, S, S). others: of the copy, the same unless the copy is
-    shuffled. window: rows and columns outside which M is 0. mask: M there. source: where the copy
-    X' takes its pixels from, there. The result (2F, 3, S, S) is floating, as resampling wants it,
-    but holds whole 8-bit steps: stored frames of a real clip do, and finer steps would tell a
-    pseudo-fake.
+    shuffled or of a donor. window: rows and columns outside which M is 0. mask: M there. source:
+    where the copy X' takes its pixels from, there. The result (2F, 3, S, S) is floating, as
+    resampling wants it, but holds whole 8-bit steps: stored frames of a real clip do, and finer
+    steps would tell a pseudo-fake.
     """
     background = frames_fchw
     if params.changed_side == "background":
@@ -223,4 +253,5 @@ def _copy(frames_fchw: Tensor, params: SBVParams, source_2hw: Tensor) -> Tensor:
     """X', moved and perhaps recoloured: uint8 (F, 3, S, S) -> floating (F, 3, h, w)."""
     if params.changed_side == "copy":
         frames_fchw = change_detail(change_colour(frames_fchw, params.colour), params.detail)
-    return take(frames_fchw.float(), source_2hw, outside="border")
+    copy = take(frames_fchw.float(), source_2hw, outside="border", resampling=params.resampling)
+    return copy if params.resampling == "linear" else copy.clamp_(0.0, 255.0)

@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor
 
 from fakestormer.synthesis.blur import opencv_reads
-from fakestormer.synthesis.config import REFERENCE_SIZE
+from fakestormer.synthesis.config import REFERENCE_SIZE, Resampling
 from fakestormer.synthesis.params import SBVParams
 
 _FIELD_STEP = 2
@@ -83,30 +83,35 @@ def undo_affine(at_2hw: Tensor, params: SBVParams, *, size: int) -> Tensor:
     return (at_2hw - origin[:, None, None]) / params.scale + centre
 
 
-def take(x_fchw: Tensor, at_2hw: Tensor, *, outside: str) -> Tensor:
-    """Bilinear samples of float32 (F, C, S, S) at crop positions (2, h, w) -> (F, C, h, w).
+def take(
+    x_fchw: Tensor, at_2hw: Tensor, *, outside: str, resampling: Resampling = "linear"
+) -> Tensor:
+    """Samples of float32 (F, C, S, S) at crop positions (2, h, w) -> (F, C, h, w).
 
-    outside: "border" repeats the edge pixels, "zeros" is 0. All frames share the positions.
+    outside: "border" repeats the edge pixels, "zeros" is 0. All frames share the positions. Cubic
+    samples keep what is sharp, and can leave the range of their pixels.
     """
     if opencv_reads(x_fchw):
-        return _take_on_cpu(x_fchw, at_2hw, outside=outside)
+        return _take_on_cpu(x_fchw, at_2hw, outside=outside, resampling=resampling)
     grid = rearrange((2.0 * at_2hw + 1.0) / x_fchw.shape[-1] - 1.0, "xy h w -> 1 h w xy")
     together = rearrange(x_fchw, "f c h w -> 1 (f c) h w")
     taken = F.grid_sample(
-        together, grid, mode="bilinear", padding_mode=outside, align_corners=False
+        together, grid, mode=_TORCH[resampling], padding_mode=outside, align_corners=False
     )
     return rearrange(taken, "1 (f c) h w -> f c h w", f=x_fchw.shape[0])
 
 
+_TORCH: dict[Resampling, str] = {"linear": "bilinear", "cubic": "bicubic"}
+_OPENCV: dict[Resampling, int] = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 _OPENCV_BORDERS = {"border": cv2.BORDER_REPLICATE, "zeros": cv2.BORDER_CONSTANT}
 
 
-def _take_on_cpu(x_fchw: Tensor, at_2hw: Tensor, *, outside: str) -> Tensor:
+def _take_on_cpu(x_fchw: Tensor, at_2hw: Tensor, *, outside: str, resampling: Resampling) -> Tensor:
     """`take` by OpenCV, four planes at a time: they cost what one costs, and three alone thrice.
 
     Exact from OpenCV 5 on; before, positions are rounded to 1/32 px.
     """
-    border = _OPENCV_BORDERS[outside]
+    border, how = _OPENCV_BORDERS[outside], _OPENCV[resampling]
     x_hw, y_hw = at_2hw.numpy()
     planes_nhw = x_fchw.flatten(0, 1)
     taken_nhw = torch.empty((len(planes_nhw), *at_2hw.shape[1:]))
@@ -114,7 +119,7 @@ def _take_on_cpu(x_fchw: Tensor, at_2hw: Tensor, *, outside: str) -> Tensor:
         four_nhw = planes_nhw[first : first + 4].numpy()
         missing = [four_nhw[0]] * (4 - len(four_nhw))
         four_hwn = cv2.merge([*four_nhw, *missing])
-        sampled_hwn = cv2.remap(four_hwn, x_hw, y_hw, cv2.INTER_LINEAR, borderMode=border)
+        sampled_hwn = cv2.remap(four_hwn, x_hw, y_hw, how, borderMode=border)
         for n, new_hw in enumerate(taken_nhw[first : first + 4].numpy()):
             new_hw[:] = sampled_hwn[..., n]
     return taken_nhw.view(*x_fchw.shape[:2], *at_2hw.shape[1:])

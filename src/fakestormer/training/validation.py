@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fakestormer.data.loaders import join_clips, one_clip, synthesise
+from fakestormer.data.donors import Donors
+from fakestormer.data.loaders import join_clips, one_clip, synthesise, with_donor
 from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError, TrainingError
@@ -78,13 +79,17 @@ def build_validation_set(
     """
     _check_held_out(store, rows)
     config = synthesis.model_copy(update={"cutout_probability": 0.0})
+    donors = Donors(store, rows, config)
     frames: list[Tensor] = []
     video, label = [], []
     examples: list[Example] = []
     shown = {int(place) for place in np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows)))}
     for number, row in enumerate(rows):
         params = sample(_rng(seed, row), config, clip_length=model.frames)
-        clips = [one_clip(clip, params) for clip in _spread(store, row, model, clips_per_track)]
+        clips = [
+            with_donor(one_clip(clip, params), donors, row, clip)
+            for clip in _spread(store, row, model, clips_per_track)
+        ]
         pairs = synthesise(
             join_clips(clips), config, size=model.image_size, patch_size=model.patch_size
         )

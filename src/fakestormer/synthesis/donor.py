@@ -1,0 +1,102 @@
+"""Another person's face laid on a clip's, to be blended in where a self-blended video has its copy.
+
+No part of the method, in which X' is the clip itself (`donor_probability` 0). A self-blended video
+teaches what blending leaves behind when both sides are of one picture; a face swap also brings
+another camera, light and skin (the blended images of the Face X-ray line of work, for video).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fakestormer.synthesis.hull import hull_mask
+from fakestormer.synthesis.landmarks import interpolate_landmarks
+
+#: The landmarks that faces are laid on each other by: the forehead's, where there are some, are not
+#: found but estimated.
+FOUND: Final = 68
+
+
+def similarity(source_fk2: Tensor, target_fk2: Tensor) -> Tensor:
+    """Turn, scale and shift that lay source points on target points best, in the least squares.
+
+    float64 (F, K, 2) each -> (F, 2, 3): target ~ A source + b, as OpenCV wants it.
+    """
+    centre_fk, goal_fk = source_fk2.mean(dim=-2), target_fk2.mean(dim=-2)
+    source, target = source_fk2 - centre_fk[:, None], target_fk2 - goal_fk[:, None]
+    spread_f = source.square().sum(dim=(-2, -1))
+    a = (source * target).sum(dim=(-2, -1)) / spread_f
+    b = (source[..., 0] * target[..., 1] - source[..., 1] * target[..., 0]).sum(-1) / spread_f
+    turn_f22 = torch.stack((torch.stack((a, -b), dim=-1), torch.stack((b, a), dim=-1)), dim=-2)
+    shift_f2 = goal_fk - (turn_f22 @ centre_fk[..., None])[..., 0]
+    return torch.cat((turn_f22, shift_f2[..., None]), dim=-1)
+
+
+def unlikeness(source_fk2: Tensor, target_fk2: Tensor) -> Tensor:
+    """How unlike two faces are shaped: mean distance of their points after `similarity`, float64
+    (F,), in shares of the target's root mean square radius."""
+    matrix_f23 = similarity(source_fk2, target_fk2)
+    moved_fk2 = source_fk2 @ matrix_f23[..., :2].mT + matrix_f23[:, None, :, 2]
+    radius_f = (target_fk2 - target_fk2.mean(dim=-2, keepdim=True)).square().sum(-1).mean(-1).sqrt()
+    return (moved_fk2 - target_fk2).square().sum(-1).sqrt().mean(-1) / radius_f
+
+
+def lay_on(
+    donor_tchw: Tensor,
+    donor_landmarks_tk2: Tensor,
+    frames_tchw: Tensor,
+    landmarks_tk2: Tensor,
+    *,
+    tau: float,
+    d_bar: float,
+) -> Tensor:
+    """The donor's frames moved so that its face lies on the clip's, in the clip's colours.
+
+    donor, frames: uint8 (T, 3, S, S). landmarks: floating (T, K, 2), crop px; smoothed over time
+    as eq. 1 does with `tau` and `d_bar` (px), so that the face does not tremble. Within the hull of
+    the face the donor gets the mean and spread that each colour channel has in the clip; all frames
+    alike. Returns uint8 (T, 3, S, S); edge pixels are repeated where the donor's picture ends.
+    """
+    size = frames_tchw.shape[-1]
+    source, target = (
+        interpolate_landmarks(points.double()[..., :FOUND, :], tau, d_bar)
+        for points in (donor_landmarks_tk2, landmarks_tk2)
+    )
+    moved: NDArray[np.uint8] = np.stack(
+        [
+            cv2.warpAffine(
+                np.ascontiguousarray(rgb_chw.transpose(1, 2, 0)),
+                matrix_23,
+                (size, size),
+                flags=cv2.INTER_CUBIC,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            for rgb_chw, matrix_23 in zip(
+                donor_tchw.numpy(), similarity(source, target).numpy(), strict=True
+            )
+        ]
+    )
+    face_thw = hull_mask(target, "full", size).numpy() > 0
+    frames_thwc = frames_tchw.numpy().transpose(0, 2, 3, 1)
+    levels = _matching(moved[face_thw], frames_thwc[face_thw])
+    recoloured = np.stack([levels[c][moved[..., c]] for c in range(3)], axis=1)
+    return torch.from_numpy(recoloured)
+
+
+def _matching(source_n3: NDArray[np.uint8], target_n3: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 (3, 256): level -> level, which give the source the target's mean and spread."""
+    if len(source_n3) == 0:
+        return np.tile(np.arange(256, dtype=np.uint8), (3, 1))
+    mean, spread = source_n3.mean(axis=0), source_n3.std(axis=0)
+    goal, width = target_n3.mean(axis=0), target_n3.std(axis=0)
+    levels = (np.arange(256.0) - mean[:, None]) / np.maximum(spread, 1.0)[:, None]
+    matched: NDArray[np.uint8] = np.clip(
+        np.rint(levels * width[:, None] + goal[:, None]), 0, 255
+    ).astype(np.uint8)
+    return matched
