@@ -12,14 +12,17 @@ BIN := .venv/bin
 demo: setup
 	$(BIN)/python examples/demo.py --out demo
 
+# Two processes share the tests: most of the time one core would wait.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 setup: .venv/installed
 

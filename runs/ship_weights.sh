@@ -11,14 +11,15 @@
 # of the recordings of the others. Everything below is chosen and calibrated on those; no fake video
 # plays a part in it.
 #
-# Three stages, each from the weights of the one before. The first two see single frames (T = 1): 32
+# Four stages, each from the weights of the one before. The first three see single frames (T = 1): 32
 # different pairs a step where clips of four would give 8, and a head b that learns where the boundary
-# is. The second adds damage that both twins take alike, and a moving average of the weights. The
-# third trains the whole method on clips.
+# is. The second adds damage that both twins take alike, and a moving average of the weights; the
+# third other people's faces, and copies as sharp as what surrounds them. The fourth trains the whole
+# method on clips.
 #
-# SETS changes all stages (space-separated FIELD=VALUE), FRAMES the first two, DAMAGE the last two,
-# FIRST, SECOND and THIRD one of them, ACCELERATOR and DEVICE where they run, WORKERS how many
-# processes read.
+# SETS changes all stages (space-separated FIELD=VALUE), FRAMES the first three, DAMAGE the last
+# three, DONORS the last two, FIRST, SECOND, THIRD and FOURTH one of them, ACCELERATOR and DEVICE
+# where they run, WORKERS how many processes read.
 # DATA_NOTE: a text about the data and their terms that goes into the model's JSON; say there what
 # you trained on, if it is not what runs/training-data.txt says.
 set -euo pipefail
@@ -39,10 +40,14 @@ DAMAGE=${DAMAGE-synthesis.moved_real_probability=0.5 synthesis.shift=12 synthesi
 FIRST=${FIRST-synthesis.moved_real_probability=0.5 synthesis.shift=8 synthesis.cutout_probability=0 \
     training.epochs=4}
 SECOND=${SECOND-synthesis.cutout_probability=0.3 training.epochs=5}
-THIRD=${THIRD-model.branches=[\"h\",\"g\",\"b\"] training.epochs=10 training.learning_rate=7e-4}
+DONORS=${DONORS-synthesis.donor_probability=0.4 \
+    synthesis.resamplings=[\"linear\",\"cubic\",\"cubic\"]}
+THIRD=${THIRD-synthesis.cutout_probability=0.3 training.epochs=8}
+FOURTH=${FOURTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=8 training.learning_rate=7e-4}
 ACCELERATOR=${ACCELERATOR:-auto}
 DEVICE=${DEVICE:-cpu}
 WORKERS=${WORKERS:-1}
+PYTHON=${PYTHON:-python}
 HOLD_OUT=${HOLD_OUT-grid liveportrait styletalk}
 FRACTION=${FRACTION:-0.05}
 DATA_NOTE=${DATA_NOTE:-$(dirname "$0")/training-data.txt}
@@ -84,14 +89,21 @@ step "training, first stage: single frames"
 train first "$FRAMES $FIRST"
 step "training, second stage: damaged ones"
 train second "$FRAMES $DAMAGE $SECOND" --weights "$OUT/first"
-step "training, third stage: clips"
-train run "$DAMAGE $THIRD" --weights "$OUT/second"
+step "training, third stage: other people's faces"
+train third "$FRAMES $DAMAGE $DONORS $THIRD" --weights "$OUT/second"
+step "training, fourth stage: clips"
+train run "$DAMAGE $DONORS $FOURTH" --weights "$OUT/third"
 
 step "real clips and pseudo-fakes of what was held out, as videos"
 fakestormer pseudo-fakes "$OUT/store" --out "$OUT/pairs" --split validation --seed "$SEED" \
     "${recipe[@]}"
 some_may_fail fakestormer prepare "$OUT/pairs" --out "$OUT/test" "${recipe[@]}" \
     --table "$OUT/pairs/videos.csv" --split test --max-frames 0 --workers "$WORKERS"
+
+step "face swaps of what was held out, as videos"
+"$PYTHON" "$(dirname "$0")/face_swaps.py" "$OUT/store" --out "$OUT/swaps"
+some_may_fail fakestormer prepare "$OUT/swaps" --out "$OUT/swaps-test" "${recipe[@]}" \
+    --table "$OUT/swaps/videos.csv" --split test --max-frames 0 --workers "$WORKERS"
 
 step "packing"
 # A calibration is fitted on scores of the packed weights: packing comes first, and only once.
@@ -110,6 +122,9 @@ fi
 
 step "measuring"
 some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \
+    --data "swaps=$OUT/swaps-test" --out "$OUT/evaluation-files" \
+    --workers "$WORKERS" --device "$DEVICE"
+some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \
     --out "$OUT/evaluation" --corruptions all --corrupt crops \
     --workers "$WORKERS" --device "$DEVICE"
 fakestormer shortcuts --model "$PACKED" --data "$OUT/store" --split validation \
@@ -119,6 +134,6 @@ step "done"
 cat <<END
 $PACKED and its .json are the model. To ship them:
   mkdir -p src/fakestormer/weights; cp $OUT/fakestormer-compact.* src/fakestormer/weights/
-Numbers for docs/model-card.md: $OUT/evaluation/evaluation.md, $OUT/shortcuts/shortcuts.md,
+Numbers for docs/model-card.md: $OUT/evaluation-files and $OUT/evaluation (evaluation.md), $OUT/shortcuts/shortcuts.md,
 $OUT/fakestormer-compact-reliability.png, and the time above (seed $SEED).
 END

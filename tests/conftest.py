@@ -24,7 +24,14 @@ pytest_plugins = ["store_fixtures", "video_fixtures"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """GPU tests run only when asked for, by marker or by name; then they fail without a GPU."""
+    """GPU tests run only when asked for, by marker or by name; then they fail without a GPU.
+
+    Where processes share the tests, those of one file stay in one process, with what they share;
+    those that start Ray clusters, too, because clusters on one machine get into each other's way.
+    """
+    for item in items:
+        ray = item.path.name in {"test_cluster.py", "test_on_a_cluster.py", "test_tour.py"}
+        item.add_marker(pytest.mark.xdist_group("ray" if ray else str(item.path)))
     asked = "gpu" in (config.option.markexpr or "") or any("gpu" in arg for arg in config.args)
     if asked:
         return

@@ -34,7 +34,7 @@ from fakestormer.video.decode import probe, stream_frames
 from fakestormer.video.tracking import TrackingConfig, find_tracks
 from video_fixtures import write_video
 
-MUTATIONS = 25  # of each small file
+MUTATIONS = 12  # of each small file
 TRUNCATIONS = (3, 30, 150, 300, 500, 700, 850, 950, 990, 998)  # in thousandths
 WORKERS = 2
 
