@@ -13,7 +13,7 @@ demo: setup
 	$(BIN)/python examples/demo.py --out demo
 
 # Two processes share the tests: most of the time one core would wait.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n 2
 
 test: setup
 	$(PYTEST)

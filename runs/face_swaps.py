@@ -5,7 +5,8 @@
     fakestormer evaluate --data swaps=TEST --out RESULT
 
 A self-blended video has one face, a swap has two people's. For each track the donor is the track of
-another group, of the same source, whose face is shaped most alike. Its frames, forward and back
+another group (another person where identities are known, else another video, now and then of the
+same person), of the same source, whose face is shaped most alike. Its frames, forward and back
 again, are put where the target's face is, in three ways that have little in common:
 
     pasted     similarity transform, LAB statistics matched, soft hull, alpha blending
@@ -135,10 +136,6 @@ def donor_of(row: Row, shape_k2: Tensor, rows: Sequence[Row], shapes_nk2: Tensor
     """Of another group, of the same source where there is one, the face shaped most alike."""
     others = [n for n, other in enumerate(rows) if other.group != row.group]
     near = [n for n in others if rows[n].source == row.source] or others
-    if not near:
-        raise SystemExit(
-            f"{row.video}: nobody else is there to swap faces with; prepare more videos"
-        )
     apart = unlikeness(shapes_nk2[near], shape_k2.expand(len(near), -1, -1))
     return near[int(apart.argmin())]
 
@@ -164,6 +161,8 @@ def main() -> None:
     parser.add_argument("--split", default="validation")
     options = parser.parse_args()
     rows = tracks_of(read_manifest(options.store), options.split)
+    if len({row.group for row in rows}) < 2:
+        raise SystemExit(f"{options.store}: faces are swapped between two videos at least")
     clips = [
         read_clip(options.store / row.file, range(row.frames), video=row.video, number=row.track)
         for row in rows
@@ -172,7 +171,8 @@ def main() -> None:
     lines = [("path", "label", "method", "source", "identity")]
     for row, clip, shape in zip(tqdm(rows), clips, shapes, strict=True):
         donor = clips[donor_of(row, shape, rows, shapes)]
-        stem = f"{Path(row.video).with_suffix('')}.{row.track}.mp4"
+        # Another suffix stays: a.mov and a.mp4 are two videos.
+        stem = f"{row.video.removesuffix('.mp4')}.{row.track}.mp4"
         step = float(clip.pts_seconds.diff().median()) if len(clip) > 1 else 0.04
         for method, way in {"": None, **WAYS}.items():
             label = "real" if way is None else "fake"

@@ -92,7 +92,7 @@ train second "$FRAMES $DAMAGE $SECOND" --weights "$OUT/first"
 step "training, third stage: other people's faces"
 train third "$FRAMES $DAMAGE $DONORS $THIRD" --weights "$OUT/second"
 step "training, fourth stage: clips"
-train run "$DAMAGE $DONORS $FOURTH" --weights "$OUT/third"
+train fourth "$DAMAGE $DONORS $FOURTH" --weights "$OUT/third"
 
 step "real clips and pseudo-fakes of what was held out, as videos"
 fakestormer pseudo-fakes "$OUT/store" --out "$OUT/pairs" --split validation --seed "$SEED" \
@@ -100,25 +100,25 @@ fakestormer pseudo-fakes "$OUT/store" --out "$OUT/pairs" --split validation --se
 some_may_fail fakestormer prepare "$OUT/pairs" --out "$OUT/test" "${recipe[@]}" \
     --table "$OUT/pairs/videos.csv" --split test --max-frames 0 --workers "$WORKERS"
 
+step "packing"
+# A calibration is fitted on scores of the packed weights: packing comes first, and only once.
+if [ ! -f "$OUT/fourth/packed" ]; then
+    fakestormer pack "$OUT/fourth" -o "$PACKED" --data "$DATA_NOTE"
+    touch "$OUT/fourth/packed"
+fi
+
+step "calibrating"
+if [ ! -f "$OUT/fourth/calibrated" ]; then
+    some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \
+        --out "$OUT/before-calibration" --workers "$WORKERS" --device "$DEVICE"
+    fakestormer calibrate "$PACKED" --scores "$OUT/before-calibration"
+    touch "$OUT/fourth/calibrated"
+fi
+
 step "face swaps of what was held out, as videos"
 "$PYTHON" "$(dirname "$0")/face_swaps.py" "$OUT/store" --out "$OUT/swaps"
 some_may_fail fakestormer prepare "$OUT/swaps" --out "$OUT/swaps-test" "${recipe[@]}" \
     --table "$OUT/swaps/videos.csv" --split test --max-frames 0 --workers "$WORKERS"
-
-step "packing"
-# A calibration is fitted on scores of the packed weights: packing comes first, and only once.
-if [ ! -f "$OUT/packed" ]; then
-    fakestormer pack "$OUT/run" -o "$PACKED" --data "$DATA_NOTE"
-    touch "$OUT/packed"
-fi
-
-step "calibrating"
-if [ ! -f "$OUT/calibrated" ]; then
-    some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \
-        --out "$OUT/before-calibration" --workers "$WORKERS" --device "$DEVICE"
-    fakestormer calibrate "$PACKED" --scores "$OUT/before-calibration"
-    touch "$OUT/calibrated"
-fi
 
 step "measuring"
 some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \

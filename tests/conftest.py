@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from xdist.scheduler import LoadScopeScheduling
 
 from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import build_fakestormer
@@ -24,14 +26,7 @@ pytest_plugins = ["store_fixtures", "video_fixtures"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """GPU tests run only when asked for, by marker or by name; then they fail without a GPU.
-
-    Where processes share the tests, those of one file stay in one process, with what they share;
-    those that start Ray clusters, too, because clusters on one machine get into each other's way.
-    """
-    for item in items:
-        ray = item.path.name in {"test_cluster.py", "test_on_a_cluster.py", "test_tour.py"}
-        item.add_marker(pytest.mark.xdist_group("ray" if ray else str(item.path)))
+    """GPU tests run only when asked for, by marker or by name; then they fail without a GPU."""
     asked = "gpu" in (config.option.markexpr or "") or any("gpu" in arg for arg in config.args)
     if asked:
         return
@@ -39,6 +34,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if gpu:
         config.hook.pytest_deselected(items=gpu)
         items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
+#: Ray clusters on one machine get into each other's way.
+WITH_RAY = {"test_cluster.py", "test_on_a_cluster.py", "test_tour.py"}
+
+
+class _Files(LoadScopeScheduling):
+    """Processes that share the tests take whole files, one of them all that start Ray clusters."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "ray" if Path(file).name in WITH_RAY else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Files:
+    return _Files(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -199,6 +199,16 @@ def test_another_draw_into_the_same_folder_is_refused(faces: Path, tmp_path: Pat
             _write(faces, out, **changes)
     assert _films(out) == before
     assert json.loads((out / "pairs.json").read_text())["seed"] == 3
+    # One written before a field was there says the same without it; a damaged one nothing.
+    content = json.loads((out / "pairs.json").read_text())
+    del content["synthesis"]["donor_probability"]
+    (out / "pairs.json").write_text(json.dumps(content))
+    write_pairs(faces, read_manifest(faces)[:1], out, synthesis=PLAIN, seed=3)
+    for damaged in ("{", "[]", '{"seed": 3}'):
+        (out / "pairs.json").write_text(damaged)
+        with pytest.raises(InputError, match="drawn with another seed or synthesis"):
+            write_pairs(faces, read_manifest(faces)[:1], out, synthesis=PLAIN, seed=3)
+    assert _films(out) == before
 
 
 def test_nothing_half_is_left_behind(

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.synthesis.donor import FOUND, lay_on, similarity, unlikeness
-from fakestormer.synthesis.params import ClipParams, Colour, Sharpen, sample
+from fakestormer.synthesis.params import ClipParams, Colour, Interpolation, Sharpen, sample
 from fakestormer.synthesis.sbv import render
 
 MakeClip = Callable[..., tuple[Tensor, Tensor]]
-SMOOTHING = {"tau": 0.35, "d_bar": 0.2}
+SMOOTHING = Interpolation(tau=0.35, d_bar=0.2)
 
 
 def test_similarity_by_hand() -> None:
@@ -37,7 +37,7 @@ def test_unlikeness_is_of_shape_alone(face_81: Tensor) -> None:
 
 def test_a_face_laid_on_itself_stays(moving_clip: MakeClip) -> None:
     frames, landmarks = moving_clip(1, 3, 0)
-    laid = lay_on(frames[0], landmarks[0], frames[0], landmarks[0], **SMOOTHING)
+    laid = lay_on(frames[0], landmarks[0], frames[0], landmarks[0], interpolation=SMOOTHING)
     assert laid.dtype == torch.uint8
     assert int((laid.int() - frames[0].int()).abs().max()) <= 1
 
@@ -47,7 +47,7 @@ def test_a_moved_face_comes_back_in_the_clips_colours(moving_clip: MakeClip) -> 
     frames, landmarks = moving_clip(1, 2, 1)
     donor = (frames[0].roll(9, dims=-1).float() * 0.5 + 20).round().to(torch.uint8)
     moved = landmarks[0] + torch.tensor([9.0, 0])
-    laid = lay_on(donor, moved, frames[0], landmarks[0], **SMOOTHING)
+    laid = lay_on(donor, moved, frames[0], landmarks[0], interpolation=SMOOTHING)
     inside = laid[..., 60:200, 70:180].float() - frames[0][..., 60:200, 70:180].float()
     assert float(inside.abs().max()) <= 3  # half of the steps were lost in the dark
     assert abs(float(inside.mean())) < 0.3
@@ -111,7 +111,7 @@ def test_landmarks_found_are_those_that_faces_are_laid_by(moving_clip: MakeClip)
     elsewhere = landmarks.clone()
     elsewhere[..., FOUND:, :] += 40
     one, other = (
-        lay_on(frames[0], points[0], frames[0], landmarks[0], **SMOOTHING)
+        lay_on(frames[0], points[0], frames[0], landmarks[0], interpolation=SMOOTHING)
         for points in (landmarks, elsewhere)
     )
     assert torch.equal(one, other)

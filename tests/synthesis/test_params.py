@@ -155,7 +155,9 @@ def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
     assert having.h264_crf is not None
     assert 18 <= having.h264_crf <= 40
     assert having.donor is not None
-    off = {name: getattr(without, name) for name in names}
+    assert having.frames[0].ratio == 1.0  # whatever was drawn: two faces at once are no swap
+    off = {name: getattr(without, name) for name in (*names, "frames")}
+    assert having.frames[0].model_copy(update={"ratio": without.frames[0].ratio}) in without.frames
     assert having.model_copy(update=off) == without
     # A params.json of before has none of these fields.
     old = without.model_dump(mode="json", exclude=names)

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
-from fakestormer.synthesis.config import REFERENCE_SIZE, SynthesisConfig
 from fakestormer.synthesis.donor import FOUND, lay_on, unlikeness
+from fakestormer.synthesis.params import ClipParams
 from fakestormer.types import Clip
 
 
 class Donors:
     """The tracks whose faces can be given to one another.
 
-    Of `config.donor_candidates` tracks drawn from those of other groups (other people, as far as
-    known), the one whose face is shaped most like the clip's is the donor.
+    Of `candidates` tracks drawn from those of other groups (other people, where identities are
+    known, else other videos), the one whose face is shaped most like the track's is the donor.
     """
 
-    def __init__(self, store: Path, rows: Sequence[Row], config: SynthesisConfig) -> None:
-        self.store, self.rows, self.config = store, tuple(rows), config
+    def __init__(self, store: Path, rows: Sequence[Row], *, candidates: int) -> None:
+        self.store, self.rows, self.candidates = store, tuple(rows), candidates
+        self._place = {(row.video, row.track): n for n, row in enumerate(self.rows)}
 
     @cached_property
     def _shapes(self) -> Tensor:
@@ -39,26 +42,36 @@ class Donors:
         ]
         return torch.stack(middles).double()
 
-    def give(self, seed: int, row: Row, clip: Clip) -> tuple[Tensor, str]:
-        """A donor's frames, laid on the clip's face: uint8 (T, 3, S, S); and which clip they are.
+    @cached_property
+    def _names(self) -> NDArray[np.uint64]:
+        """A number of each track, from its name alone."""
+        digests = [hashlib.sha256(f"{r.video}#{r.track}".encode()).digest() for r in self.rows]
+        return np.array([int.from_bytes(d[:8], "little") for d in digests], dtype=np.uint64)
 
-        row: the clip's track. The same seed, clip and tracks give the same. Raises InputError when
+    def give(self, params: ClipParams, row: Row, clip: Clip) -> tuple[Tensor, str]:
+        """The donor that `params` ask for, laid on the clip's face: uint8 (T, 3, S, S); its name.
+
+        row: the clip's track, one of `rows`. All clips of a track get the same donor from the same
+        params; tracks that are added change it only where they are nearer. Raises InputError when
         there is nobody else.
         """
-        others = [n for n, other in enumerate(self.rows) if other.group != row.group]
-        fitting = [n for n in others if self.rows[n].frames >= len(clip)]
-        if not fitting:
+        assert params.donor is not None
+        others = [
+            n
+            for n, other in enumerate(self.rows)
+            if other.group != row.group and other.frames >= len(clip)
+        ]
+        if not others:
             raise InputError(
                 f"{row.video}: nobody else is there whose face could be blended into it; set "
                 "synthesis.donor_probability to 0, or prepare videos of more people"
             )
-        rng = np.random.default_rng(np.random.SeedSequence(seed))
-        drawn = [
-            fitting[int(n)] for n in rng.permutation(len(fitting))[: self.config.donor_candidates]
-        ]
-        middle = clip.landmarks[len(clip) // 2, :FOUND].double()
-        apart = unlikeness(self._shapes[drawn], middle.expand(len(drawn), -1, -1))
+        ranks = _mixed(self._names[others], params.donor)
+        drawn = [others[n] for n in np.argsort(ranks)[: self.candidates]]
+        own = self._shapes[self._place[row.video, row.track]]
+        apart = unlikeness(self._shapes[drawn], own.expand(len(drawn), -1, -1))
         donor = self.rows[drawn[int(apart.argmin())]]
+        rng = np.random.default_rng(np.random.SeedSequence(params.donor))
         start = int(rng.integers(donor.frames - len(clip) + 1))
         given = read_clip(
             self.store / donor.file,
@@ -66,13 +79,20 @@ class Donors:
             video=donor.video,
             number=donor.track,
         )
-        scale = clip.frames.shape[-1] / REFERENCE_SIZE
         laid = lay_on(
             given.frames,
             given.landmarks,
             clip.frames,
             clip.landmarks,
-            tau=self.config.tau * scale,
-            d_bar=self.config.d_bar * scale,
+            interpolation=params.interpolation,
         )
         return laid, given.source
+
+
+def _mixed(names_n: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """Numbers that order tracks anew for each seed, each of its own name (SplitMix64's mixing)."""
+    x = names_n ^ np.uint64(seed)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: NDArray[np.uint64] = x ^ (x >> np.uint64(31))
+    return mixed

@@ -215,7 +215,7 @@ class TrainingClips(Dataset[ClipBatch]):
     ) -> None:
         self.store, self.rows, self.plan, self.config = store, tuple(rows), plan, config
         self.fakes = tuple(fakes)
-        self.donors = Donors(store, self.rows, config)
+        self.donors = Donors(store, self.rows, candidates=config.donor_candidates)
         self._epoch: tuple[int, np.ndarray] | None = None  # the last epoch's clips, to not redraw
 
     def __getitem__(self, key: Key) -> ClipBatch:
@@ -255,10 +255,10 @@ def one_clip(clip: Clip, params: ClipParams, *, fake: Clip | None = None) -> Cli
 
 def with_donor(one: ClipBatch, donors: Donors, row: Row, clip: Clip) -> ClipBatch:
     """A batch of one, with the donor that its params ask for; row: the clip's track."""
-    seed = one.params[0].donor
-    if seed is None:
+    (params,) = one.params
+    if params.donor is None:
         return one
-    given, source = donors.give(seed, row, clip)
+    given, source = donors.give(params, row, clip)
     sources = (f"{one.sources[0]} and {source}",)
     return dataclasses.replace(one, sources=sources, donors=given[None])
 

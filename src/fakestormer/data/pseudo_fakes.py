@@ -84,13 +84,22 @@ def _begin(out: Path, synthesis: SynthesisConfig, seed: int) -> None:
     """Keep what the pairs are drawn by, so that those already there are not taken for others."""
     path = out / "pairs.json"
     content = json.dumps({"seed": seed, "synthesis": synthesis.model_dump(mode="json")}, indent=2)
-    if path.is_file() and path.read_bytes() != content.encode():
+    if path.is_file() and _drawn_by(path) != (seed, synthesis):
         raise InputError(
             f"{out}: its pairs were drawn with another seed or synthesis (see {path.name}); give "
             "the same ones, or another folder"
         )
     with _writing(path):
         write_atomically(path, content.encode())
+
+
+def _drawn_by(path: Path) -> tuple[int, SynthesisConfig] | None:
+    """Seed and synthesis; what a file of before lacks has the value it had then, the default."""
+    try:
+        content = json.loads(path.read_bytes())
+        return content["seed"], SynthesisConfig.model_validate(content["synthesis"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 @contextmanager

@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fakestormer.synthesis.config import REFERENCE_SIZE
 from fakestormer.synthesis.hull import hull_mask
 from fakestormer.synthesis.landmarks import interpolate_landmarks
+from fakestormer.synthesis.params import Interpolation
 
 #: The landmarks that faces are laid on each other by: the forehead's, where there are some, are not
 #: found but estimated.
@@ -53,21 +55,22 @@ def lay_on(
     frames_tchw: Tensor,
     landmarks_tk2: Tensor,
     *,
-    tau: float,
-    d_bar: float,
+    interpolation: Interpolation | None,
 ) -> Tensor:
     """The donor's frames moved so that its face lies on the clip's, in the clip's colours.
 
-    donor, frames: uint8 (T, 3, S, S). landmarks: floating (T, K, 2), crop px; smoothed over time
-    as eq. 1 does with `tau` and `d_bar` (px), so that the face does not tremble. Within the hull of
-    the face the donor gets the mean and spread that each colour channel has in the clip; all frames
-    alike. Returns uint8 (T, 3, S, S); edge pixels are repeated where the donor's picture ends.
+    donor, frames: uint8 (T, 3, S, S). landmarks: floating (T, K, 2), crop px. interpolation: how
+    both are smoothed over time (eq. 1), as the mask's will be. Within the hull of the face the
+    donor gets the mean and spread that each colour channel has in the clip; all frames alike.
+    Returns uint8 (T, 3, S, S); edge pixels are repeated where the donor's picture ends.
     """
     size = frames_tchw.shape[-1]
     source, target = (
-        interpolate_landmarks(points.double()[..., :FOUND, :], tau, d_bar)
-        for points in (donor_landmarks_tk2, landmarks_tk2)
+        points.double()[..., :FOUND, :] for points in (donor_landmarks_tk2, landmarks_tk2)
     )
+    if interpolation is not None:
+        tau, d_bar = (p * size / REFERENCE_SIZE for p in (interpolation.tau, interpolation.d_bar))
+        source, target = (interpolate_landmarks(points, tau, d_bar) for points in (source, target))
     moved: NDArray[np.uint8] = np.stack(
         [
             cv2.warpAffine(

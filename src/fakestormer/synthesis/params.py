@@ -164,7 +164,7 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
     if config.interpolate_landmarks:
         interpolation = Interpolation(tau=config.tau, d_bar=config.d_bar)
     frames = tuple(_sample_blending(rng, config) for _ in range(count))
-    return ClipParams(
+    params = ClipParams(
         frames=frames,
         interpolation=interpolation,
         order=_shuffled(rng, clip_length) if config.mode == "shuffled" else None,
@@ -208,6 +208,11 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
             else None
         ),
     )
+    if params.donor is None:
+        return params
+    # Two faces seen through each other are no swap, and far easier to see than a boundary.
+    whole = tuple(sbv.model_copy(update={"ratio": 1.0}) for sbv in frames)
+    return params.model_copy(update={"frames": whole})
 
 
 def _fills(params: SBVParams, *, margin: int, shift: tuple[int, int]) -> bool:

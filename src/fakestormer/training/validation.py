@@ -75,11 +75,15 @@ def build_validation_set(
 ) -> ValidationSet:
     """Clips spread over every held-out real track, and their pseudo-fakes.
 
+    Faces that are blended in are of held-out tracks, too; where there is one group alone, its own.
     Raises InputError without rows, or when one of them is not of the validation split.
     """
     _check_held_out(store, rows)
-    config = synthesis.model_copy(update={"cutout_probability": 0.0})
-    donors = Donors(store, rows, config)
+    off = {"cutout_probability": 0.0}
+    if len({row.group for row in rows}) == 1:
+        off["donor_probability"] = 0.0  # nobody is there to give
+    config = synthesis.model_copy(update=off)
+    donors = Donors(store, rows, candidates=config.donor_candidates)
     frames: list[Tensor] = []
     video, label = [], []
     examples: list[Example] = []
