@@ -11,14 +11,15 @@
 # of the recordings of the others. Everything below is chosen and calibrated on those; no fake video
 # plays a part in it.
 #
-# Four stages, each from the weights of the one before. The first three see single frames (T = 1): 32
+# Five stages, each from the weights of the one before. The first four see single frames (T = 1): 32
 # different pairs a step where clips of four would give 8, and a head b that learns where the boundary
 # is. The second adds damage that both twins take alike, and a moving average of the weights; the
-# third other people's faces, and copies as sharp as what surrounds them. The fourth trains the whole
-# method on clips.
+# third other people's faces, and copies as sharp as what surrounds them; in the fourth most of those
+# faces are as they are, with nothing recoloured or sharpened. The fifth trains the whole method on
+# clips.
 #
-# SETS changes all stages (space-separated FIELD=VALUE), FRAMES the first three, DAMAGE the last
-# three, DONORS the last two, FIRST, SECOND, THIRD and FOURTH one of them, ACCELERATOR and DEVICE
+# SETS changes all stages (space-separated FIELD=VALUE), FRAMES the first four, DAMAGE all but the
+# first, DONORS the third, FACES the last two, FIRST to FIFTH one of them, ACCELERATOR and DEVICE
 # where they run, WORKERS how many processes read.
 # DATA_NOTE: a text about the data and their terms that goes into the model's JSON; say there what
 # you trained on, if it is not what runs/training-data.txt says.
@@ -42,8 +43,11 @@ FIRST=${FIRST-synthesis.moved_real_probability=0.5 synthesis.shift=8 synthesis.c
 SECOND=${SECOND-synthesis.cutout_probability=0.3 training.epochs=5}
 DONORS=${DONORS-synthesis.donor_probability=0.4 \
     synthesis.resamplings=[\"linear\",\"cubic\",\"cubic\"]}
+FACES=${FACES-synthesis.donor_probability=0.5 synthesis.donor_changed_probability=0.3 \
+    synthesis.resamplings=[\"linear\",\"cubic\",\"cubic\"]}
 THIRD=${THIRD-synthesis.cutout_probability=0.3 training.epochs=8}
-FOURTH=${FOURTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=8 training.learning_rate=7e-4}
+FOURTH=${FOURTH-synthesis.cutout_probability=0.3 training.epochs=4}
+FIFTH=${FIFTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=6 training.learning_rate=7e-4}
 ACCELERATOR=${ACCELERATOR:-auto}
 DEVICE=${DEVICE:-cpu}
 WORKERS=${WORKERS:-1}
@@ -91,8 +95,10 @@ step "training, second stage: damaged ones"
 train second "$FRAMES $DAMAGE $SECOND" --weights "$OUT/first"
 step "training, third stage: other people's faces"
 train third "$FRAMES $DAMAGE $DONORS $THIRD" --weights "$OUT/second"
-step "training, fourth stage: clips"
-train fourth "$DAMAGE $DONORS $FOURTH" --weights "$OUT/third"
+step "training, fourth stage: other people's faces as they are"
+train fourth "$FRAMES $DAMAGE $FACES $FOURTH" --weights "$OUT/third"
+step "training, fifth stage: clips"
+train fifth "$DAMAGE $FACES $FIFTH" --weights "$OUT/fourth"
 
 step "real clips and pseudo-fakes of what was held out, as videos"
 fakestormer pseudo-fakes "$OUT/store" --out "$OUT/pairs" --split validation --seed "$SEED" \
@@ -102,17 +108,17 @@ some_may_fail fakestormer prepare "$OUT/pairs" --out "$OUT/test" "${recipe[@]}" 
 
 step "packing"
 # A calibration is fitted on scores of the packed weights: packing comes first, and only once.
-if [ ! -f "$OUT/fourth/packed" ]; then
-    fakestormer pack "$OUT/fourth" -o "$PACKED" --data "$DATA_NOTE"
-    touch "$OUT/fourth/packed"
+if [ ! -f "$OUT/fifth/packed" ]; then
+    fakestormer pack "$OUT/fifth" -o "$PACKED" --data "$DATA_NOTE"
+    touch "$OUT/fifth/packed"
 fi
 
 step "calibrating"
-if [ ! -f "$OUT/fourth/calibrated" ]; then
+if [ ! -f "$OUT/fifth/calibrated" ]; then
     some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \
         --out "$OUT/before-calibration" --workers "$WORKERS" --device "$DEVICE"
     fakestormer calibrate "$PACKED" --scores "$OUT/before-calibration"
-    touch "$OUT/fourth/calibrated"
+    touch "$OUT/fifth/calibrated"
 fi
 
 step "face swaps of what was held out, as videos"

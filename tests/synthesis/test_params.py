@@ -9,8 +9,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from fakestormer.synthesis.colour import change_detail
 from fakestormer.synthesis.config import JitterConfig, SynthesisConfig
-from fakestormer.synthesis.params import ClipParams, Downscale, SBVParams, Sharpen, sample
+from fakestormer.synthesis.params import ClipParams, Colour, Downscale, SBVParams, Sharpen, sample
 from fakestormer.synthesis.warp import pixel_grid, undo_affine
 
 
@@ -162,6 +163,22 @@ def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
     # A params.json of before has none of these fields.
     old = without.model_dump(mode="json", exclude=names)
     assert ClipParams.model_validate(old) == without
+
+
+def test_a_donors_face_can_stay_as_it_is() -> None:
+    half = SynthesisConfig(donor_probability=0.5, donor_changed_probability=0.5)
+    drawn = [sample(np.random.default_rng(seed), half, clip_length=4) for seed in range(400)]
+    as_it_is = [
+        params.frames[0].colour == Colour()
+        and params.frames[0].detail == Sharpen(alpha=0.0, lightness=0.0)
+        for params in drawn
+    ]
+    given = [params.donor is not None for params in drawn]
+    assert 160 < sum(given) < 240
+    assert not any(plain and not donor for plain, donor in zip(as_it_is, given, strict=True))
+    assert 75 < sum(as_it_is) < 125
+    pictures = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    assert torch.equal(change_detail(pictures, Sharpen(alpha=0.0, lightness=0.0)), pictures)
 
 
 def test_a_real_clip_is_moved_only_where_it_still_fills_its_window() -> None:

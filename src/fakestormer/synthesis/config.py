@@ -78,9 +78,11 @@ class SynthesisConfig(BaseModel):
     # the network's input it softens the copy, and softness is then what a network goes by.
     resamplings: tuple[Resampling, ...] = Field(default=("linear",), min_length=1)
     # 0 is the method. Above it another person's face is sometimes blended in, that of so many
-    # candidates whose shape is nearest.
+    # candidates whose shape is nearest; how often colour and detail of one side are changed even
+    # then, as they always are where a face is blended with itself.
     donor_probability: Probability = 0.0
     donor_candidates: int = Field(default=20, ge=1)
+    donor_changed_probability: Probability = 1.0
 
     # Colour and detail of one side
     copy_changed_probability: Probability = 0.5

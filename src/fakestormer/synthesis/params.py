@@ -211,7 +211,13 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
     if params.donor is None:
         return params
     # Two faces seen through each other are no swap, and far easier to see than a boundary.
-    whole = tuple(sbv.model_copy(update={"ratio": 1.0}) for sbv in frames)
+    update: dict[str, object] = {"ratio": 1.0}
+    if config.donor_changed_probability < 1.0 and not _happens(
+        rng, config.donor_changed_probability
+    ):
+        # alpha = 0 sharpens nothing
+        update |= {"colour": Colour(), "detail": Sharpen(alpha=0.0, lightness=0.0)}
+    whole = tuple(sbv.model_copy(update=update) for sbv in frames)
     return params.model_copy(update={"frames": whole})
 
 
