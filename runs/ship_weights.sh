@@ -47,7 +47,7 @@ FACES=${FACES-synthesis.donor_probability=0.5 synthesis.donor_changed_probabilit
     synthesis.resamplings=[\"linear\",\"cubic\",\"cubic\"]}
 THIRD=${THIRD-synthesis.cutout_probability=0.3 training.epochs=8}
 FOURTH=${FOURTH-synthesis.cutout_probability=0.3 training.epochs=4}
-FIFTH=${FIFTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=6 training.learning_rate=7e-4}
+FIFTH=${FIFTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=4 training.learning_rate=7e-4}
 ACCELERATOR=${ACCELERATOR:-auto}
 DEVICE=${DEVICE:-cpu}
 WORKERS=${WORKERS:-1}
@@ -127,8 +127,8 @@ some_may_fail fakestormer prepare "$OUT/swaps" --out "$OUT/swaps-test" "${recipe
     --table "$OUT/swaps/videos.csv" --split test --max-frames 0 --workers "$WORKERS"
 
 step "measuring"
-some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \
-    --data "swaps=$OUT/swaps-test" --out "$OUT/evaluation-files" \
+some_may_fail fakestormer evaluate --model "$PACKED" --data "swaps=$OUT/swaps-test" \
+    --out "$OUT/swaps-evaluation" --corruptions video --corrupt crops \
     --workers "$WORKERS" --device "$DEVICE"
 some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \
     --out "$OUT/evaluation" --corruptions all --corrupt crops \
@@ -140,6 +140,6 @@ step "done"
 cat <<END
 $PACKED and its .json are the model. To ship them:
   mkdir -p src/fakestormer/weights; cp $OUT/fakestormer-compact.* src/fakestormer/weights/
-Numbers for docs/model-card.md: $OUT/evaluation-files and $OUT/evaluation (evaluation.md), $OUT/shortcuts/shortcuts.md,
+Numbers for docs/model-card.md: $OUT/evaluation and $OUT/swaps-evaluation (evaluation.md), $OUT/shortcuts/shortcuts.md,
 $OUT/fakestormer-compact-reliability.png, and the time above (seed $SEED).
 END
