@@ -47,7 +47,7 @@ FACES=${FACES-synthesis.donor_probability=0.5 synthesis.donor_changed_probabilit
     synthesis.resamplings=[\"linear\",\"cubic\",\"cubic\"]}
 THIRD=${THIRD-synthesis.cutout_probability=0.3 training.epochs=8}
 FOURTH=${FOURTH-synthesis.cutout_probability=0.3 training.epochs=4}
-FIFTH=${FIFTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=4 training.learning_rate=7e-4}
+FIFTH=${FIFTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=10 training.learning_rate=5e-4}
 ACCELERATOR=${ACCELERATOR:-auto}
 DEVICE=${DEVICE:-cpu}
 WORKERS=${WORKERS:-1}
