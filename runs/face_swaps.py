@@ -37,6 +37,7 @@ from tqdm import tqdm
 
 from fakestormer.data.manifest import Row, read_manifest, tracks_of
 from fakestormer.data.store import read_clip
+from fakestormer.errors import InputError
 from fakestormer.synthesis.donor import FOUND, similarity, unlikeness
 from fakestormer.types import Clip
 from fakestormer.video.encode import write_film
@@ -190,4 +191,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (InputError, OSError) as error:
+        raise SystemExit(f"Error: {error}") from error
