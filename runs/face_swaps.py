@@ -7,11 +7,13 @@
 A self-blended video has one face, a swap has two people's. For each track the donor is the track of
 another group (another person where identities are known, else another video, now and then of the
 same person), of the same source, whose face is shaped most alike. Its frames, forward and back
-again, are put where the target's face is, in three ways that have little in common:
+again, are put where the target's face is, in four ways:
 
     pasted     similarity transform, LAB statistics matched, soft hull, alpha blending
     mesh       piecewise affine by landmark triangles, gradient-domain blending (OpenCV's
                seamlessClone)
+    multiband  the same triangles, RGB statistics matched, blended band by band (Burt and Adelson's
+               Laplacian pyramid); nothing in the training is like it
     generated  what an autoencoder of 64 x 64 px leaves: similarity transform, detail lost, RGB
                statistics matched, an ellipse instead of a hull
 
@@ -87,8 +89,9 @@ def pasted(source: RGB, target: RGB, source_k2: Points, target_k2: Points) -> RG
     return laid_over(face, target, soft)
 
 
-def mesh(source: RGB, target: RGB, source_k2: Points, target_k2: Points) -> RGB:
-    side = target.shape[0]
+def bent(source: RGB, source_k2: Points, target_k2: Points) -> tuple[RGB, RGB]:
+    """The source's face bent into the target's shape, and where it is (0 or 255)."""
+    side = source.shape[0]
     triangles = Delaunay(target_k2)
     mask = hull(target_k2, side)
     y, x = np.nonzero(mask)
@@ -102,11 +105,39 @@ def mesh(source: RGB, target: RGB, source_k2: Points, target_k2: Points) -> RGB:
     place_hw2 = np.full((side, side, 2), -1, np.float32)
     place_hw2[y, x] = place
     face = cv2.remap(source, place_hw2, None, cv2.INTER_CUBIC)
-    mask = cv2.erode(mask, np.ones((3, 3), np.uint8))
+    return face, cv2.erode(mask, np.ones((3, 3), np.uint8))
+
+
+def mesh(source: RGB, target: RGB, source_k2: Points, target_k2: Points) -> RGB:
+    face, mask = bent(source, source_k2, target_k2)
     mask[:2], mask[-2:], mask[:, :2], mask[:, -2:] = 0, 0, 0, 0
     left, top, width, height = cv2.boundingRect(mask)
     centre = (left + width // 2, top + height // 2)
     return cv2.seamlessClone(face, target, mask, centre, cv2.NORMAL_CLONE)
+
+
+def multiband(source: RGB, target: RGB, source_k2: Points, target_k2: Points) -> RGB:
+    side = target.shape[0]
+    face, mask = bent(source, source_k2, target_k2)
+    face = np.where(mask[..., None] > 0, matched(face, target, mask > 0), target)
+    # There is face on both sides of the seam; each band of detail is blended over a width of its
+    # own, the coarsest over the widest.
+    seam = cv2.erode(mask, np.ones((2 * (side // 16) + 1,) * 2, np.uint8))
+    x, y, weight = (p.astype(np.float32) for p in (face, target, seam / 255.0))
+    bands = []
+    while min(y.shape[:2]) > 8:
+        width, height = y.shape[1::-1]
+        coarse = [cv2.pyrDown(p) for p in (x, y, weight)]
+        fine_x, fine_y = (
+            p - cv2.pyrUp(q, dstsize=(width, height))
+            for p, q in zip((x, y), coarse[:2], strict=True)
+        )
+        bands.append(weight[..., None] * fine_x + (1 - weight[..., None]) * fine_y)
+        x, y, weight = coarse
+    blended = weight[..., None] * x + (1 - weight[..., None]) * y
+    for band in reversed(bands):
+        blended = cv2.pyrUp(blended, dstsize=band.shape[1::-1]) + band
+    return np.clip(np.rint(blended), 0, 255).astype(np.uint8)
 
 
 def generated(source: RGB, target: RGB, source_k2: Points, target_k2: Points) -> RGB:
@@ -129,6 +160,7 @@ def generated(source: RGB, target: RGB, source_k2: Points, target_k2: Points) ->
 WAYS: dict[str, Way] = {
     "pasted": pasted,
     "mesh": mesh,
+    "multiband": multiband,
     "generated": generated,
 }
 

@@ -11,16 +11,16 @@
 # of the recordings of the others. Everything below is chosen and calibrated on those; no fake video
 # plays a part in it.
 #
-# Five stages, each from the weights of the one before. The first four see single frames (T = 1): 32
+# Six stages, each from the weights of the one before. The first five see single frames (T = 1): 32
 # different pairs a step where clips of four would give 8, and a head b that learns where the boundary
 # is. The second adds damage that both twins take alike, and a moving average of the weights; the
 # third other people's faces, and copies as sharp as what surrounds them; in the fourth most of those
-# faces are as they are, with nothing recoloured or sharpened. The fifth trains the whole method on
-# clips.
+# faces are as they are, with nothing recoloured or sharpened; in the fifth two fifths of all copies
+# are blended in the gradient domain. The sixth trains the whole method on clips.
 #
-# SETS changes all stages (space-separated FIELD=VALUE), FRAMES the first four, DAMAGE all but the
-# first, DONORS the third, FACES the last two, FIRST to FIFTH one of them, ACCELERATOR and DEVICE
-# where they run, WORKERS how many processes read.
+# SETS changes all stages (space-separated FIELD=VALUE), FRAMES the first five, DAMAGE all but the
+# first, DONORS the third, FACES the last three, GRADIENT the last two, FIRST to SIXTH one of them,
+# ACCELERATOR and DEVICE where they run, WORKERS how many processes read.
 # DATA_NOTE: a text about the data and their terms that goes into the model's JSON; say there what
 # you trained on, if it is not what runs/training-data.txt says.
 set -euo pipefail
@@ -47,7 +47,9 @@ FACES=${FACES-synthesis.donor_probability=0.5 synthesis.donor_changed_probabilit
     synthesis.resamplings=[\"linear\",\"cubic\",\"cubic\"]}
 THIRD=${THIRD-synthesis.cutout_probability=0.3 training.epochs=8}
 FOURTH=${FOURTH-synthesis.cutout_probability=0.3 training.epochs=4}
-FIFTH=${FIFTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=10 training.learning_rate=5e-4}
+GRADIENT=${GRADIENT-synthesis.gradient_domain_probability=0.4}
+FIFTH=${FIFTH-synthesis.cutout_probability=0.3 training.epochs=5}
+SIXTH=${SIXTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=10 training.learning_rate=5e-4}
 ACCELERATOR=${ACCELERATOR:-auto}
 DEVICE=${DEVICE:-cpu}
 WORKERS=${WORKERS:-1}
@@ -97,8 +99,10 @@ step "training, third stage: other people's faces"
 train third "$FRAMES $DAMAGE $DONORS $THIRD" --weights "$OUT/second"
 step "training, fourth stage: other people's faces as they are"
 train fourth "$FRAMES $DAMAGE $FACES $FOURTH" --weights "$OUT/third"
-step "training, fifth stage: clips"
-train fifth "$DAMAGE $FACES $FIFTH" --weights "$OUT/fourth"
+step "training, fifth stage: blended in the gradient domain, too"
+train fifth "$FRAMES $DAMAGE $FACES $GRADIENT $FIFTH" --weights "$OUT/fourth"
+step "training, sixth stage: clips"
+train sixth "$DAMAGE $FACES $GRADIENT $SIXTH" --weights "$OUT/fifth"
 
 step "real clips and pseudo-fakes of what was held out, as videos"
 fakestormer pseudo-fakes "$OUT/store" --out "$OUT/pairs" --split validation --seed "$SEED" \
@@ -108,17 +112,17 @@ some_may_fail fakestormer prepare "$OUT/pairs" --out "$OUT/test" "${recipe[@]}" 
 
 step "packing"
 # A calibration is fitted on scores of the packed weights: packing comes first, and only once.
-if [ ! -f "$OUT/fifth/packed" ]; then
-    fakestormer pack "$OUT/fifth" -o "$PACKED" --data "$DATA_NOTE"
-    touch "$OUT/fifth/packed"
+if [ ! -f "$OUT/sixth/packed" ]; then
+    fakestormer pack "$OUT/sixth" -o "$PACKED" --data "$DATA_NOTE"
+    touch "$OUT/sixth/packed"
 fi
 
 step "calibrating"
-if [ ! -f "$OUT/fifth/calibrated" ]; then
+if [ ! -f "$OUT/sixth/calibrated" ]; then
     some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \
         --out "$OUT/before-calibration" --workers "$WORKERS" --device "$DEVICE"
     fakestormer calibrate "$PACKED" --scores "$OUT/before-calibration"
-    touch "$OUT/fifth/calibrated"
+    touch "$OUT/sixth/calibrated"
 fi
 
 step "face swaps of what was held out, as videos"

@@ -19,8 +19,7 @@ from fakestormer.data.manifest import read_manifest
 from fakestormer.data.store import read_clip
 from fakestormer.video.decode import stream_frames
 
-WAYS = ("pasted", "mesh", "generated")
-
+WAYS = ("pasted", "mesh", "multiband", "generated")
 
 SCRIPT = str(ROOT / "runs" / "face_swaps.py")
 
@@ -54,7 +53,9 @@ def test_the_donor_is_inside_and_the_target_outside(
         assert to_donor > 0.6, name
         assert to_target < 0.5, name
         for outside in ((..., slice(0, 4), slice(None)), (..., slice(60, 64), slice(None))):
-            assert int((fake[outside].int() - target.frames[outside].int()).abs().max()) <= 1
+            # The coarsest bands of a pyramid reach far.
+            apart = (fake[outside].int() - target.frames[outside].int()).abs()
+            assert int(apart.max()) <= (3 if name == "multiband" else 1), name
 
 
 def test_films_and_their_table(

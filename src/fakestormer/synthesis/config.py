@@ -99,6 +99,10 @@ class SynthesisConfig(BaseModel):
         default=(0.25, 0.5, 0.75, 1.0, 1.0, 1.0), min_length=1
     )
 
+    # 0 is the method. Above it a copy is sometimes blended in the gradient domain, up to where M is
+    # half of its maximum, as many tools that swap faces do it.
+    gradient_domain_probability: Probability = 0.0
+
     # Video level: the same for the real clip and its pseudo-fake, and for all frames
     flip_probability: Probability = 0.5
     margin: tuple[int, int] = (5, 24)

@@ -72,7 +72,8 @@ class SBVParams(BaseModel):
     Pixel numbers (elastic, kernels, sigmas) refer to a 256 px crop. translate: fraction of the
     side, (x, y). elastic_seed: of the PCG64 stream that makes the displacement noise.
     mask_stretch: factors of the mask's (width, height). ratio: r in X~ = r M X' + (1 - r M) X.
-    resampling: how the copy takes its pixels.
+    resampling: how the copy takes its pixels. gradient_domain: X' is blended in the gradient domain
+    (`membrane.py`) where M is above half of its maximum: M becomes 0 or 1, and X' meets X there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,6 +94,7 @@ class SBVParams(BaseModel):
     feather_sigma: float = Field(gt=0.0)
     ratio: float = Field(ge=0.0, le=1.0)
     resampling: Resampling = "linear"
+    gradient_domain: bool = False
 
 
 class Interpolation(BaseModel):
@@ -263,6 +265,8 @@ def _sample_blending(rng: np.random.Generator, config: SynthesisConfig) -> SBVPa
         resampling=config.resamplings[
             _index(rng, config.resamplings) if len(config.resamplings) > 1 else 0
         ],
+        gradient_domain=bool(config.gradient_domain_probability)
+        and _happens(rng, config.gradient_domain_probability),
     )
 
 

@@ -4,7 +4,8 @@
            -> the same margin cut off -> the same jitter and damage for both clips
 
 X' is the copy, X the background; one of the two is colour-changed. The real clip of the pair is X,
-or, with `moved_real`, the whole of X'. With `donor` X' is another person's face (`donor.py`).
+or, with `moved_real`, the whole of X'. With `donor` X' is another person's face (`donor.py`), with
+`gradient_domain` the blend is another one (`membrane.py`).
 
 In the "shuffled" mode (STG, paper 6.8) the copy's frames change places, X'(t) being frame
 `order[t]` of it; the mask stays with the background's frames.
@@ -30,6 +31,7 @@ from fakestormer.synthesis.config import SynthesisConfig
 from fakestormer.synthesis.damage import add_noise, compress_h264
 from fakestormer.synthesis.hull import hull_mask
 from fakestormer.synthesis.landmarks import interpolate_landmarks, mirror_landmarks
+from fakestormer.synthesis.membrane import membrane
 from fakestormer.synthesis.params import ClipParams, SBVParams, sample
 from fakestormer.synthesis.warp import elastic_field, pixel_grid, resize, take, undo_affine
 from fakestormer.types import SelfBlended
@@ -244,8 +246,12 @@ def _blend(
     twins = frames_fchw.new_empty((2, *frames_fchw.shape), dtype=torch.float32)
     twins.copy_(background)
     inside = twins[1][..., *window]
-    moved = _copy(others_fchw, params, source_2hw)
-    inside.copy_(torch.lerp(inside, moved, params.ratio * mask_fhw[:, None]).round_())
+    moved, weight = _copy(others_fchw, params, source_2hw), mask_fhw[:, None]
+    if params.gradient_domain:
+        within = weight > weight.amax(dim=(-2, -1), keepdim=True) / 2
+        moved = (moved + membrane(inside - moved, ~within)).clamp_(0.0, 255.0)
+        weight = within.to(moved.dtype)
+    inside.copy_(torch.lerp(inside, moved, params.ratio * weight).round_())
     return twins.flatten(0, 1)
 
 
