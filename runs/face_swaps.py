@@ -13,7 +13,7 @@ again, are put where the target's face is, in four ways:
     mesh       piecewise affine by landmark triangles, gradient-domain blending (OpenCV's
                seamlessClone)
     multiband  the same triangles, RGB statistics matched, blended band by band (Burt and Adelson's
-               Laplacian pyramid); nothing in the training is like it
+               Laplacian pyramid), as no training clip is
     generated  what an autoencoder of 64 x 64 px leaves: similarity transform, detail lost, RGB
                statistics matched, an ellipse instead of a hull
 

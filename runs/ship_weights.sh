@@ -49,7 +49,7 @@ THIRD=${THIRD-synthesis.cutout_probability=0.3 training.epochs=8}
 FOURTH=${FOURTH-synthesis.cutout_probability=0.3 training.epochs=4}
 GRADIENT=${GRADIENT-synthesis.gradient_domain_probability=0.4}
 FIFTH=${FIFTH-synthesis.cutout_probability=0.3 training.epochs=5}
-SIXTH=${SIXTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=10 training.learning_rate=5e-4}
+SIXTH=${SIXTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=8 training.learning_rate=5e-4}
 ACCELERATOR=${ACCELERATOR:-auto}
 DEVICE=${DEVICE:-cpu}
 WORKERS=${WORKERS:-1}
@@ -92,17 +92,17 @@ train() {
     fi
 }
 step "training, first stage: single frames"
-train first "$FRAMES $FIRST"
+train frames "$FRAMES $FIRST"
 step "training, second stage: damaged ones"
-train second "$FRAMES $DAMAGE $SECOND" --weights "$OUT/first"
+train damaged "$FRAMES $DAMAGE $SECOND" --weights "$OUT/frames"
 step "training, third stage: other people's faces"
-train third "$FRAMES $DAMAGE $DONORS $THIRD" --weights "$OUT/second"
+train donors "$FRAMES $DAMAGE $DONORS $THIRD" --weights "$OUT/damaged"
 step "training, fourth stage: other people's faces as they are"
-train fourth "$FRAMES $DAMAGE $FACES $FOURTH" --weights "$OUT/third"
+train faces "$FRAMES $DAMAGE $FACES $FOURTH" --weights "$OUT/donors"
 step "training, fifth stage: blended in the gradient domain, too"
-train fifth "$FRAMES $DAMAGE $FACES $GRADIENT $FIFTH" --weights "$OUT/fourth"
+train gradient "$FRAMES $DAMAGE $FACES $GRADIENT $FIFTH" --weights "$OUT/faces"
 step "training, sixth stage: clips"
-train sixth "$DAMAGE $FACES $GRADIENT $SIXTH" --weights "$OUT/fifth"
+train clips "$DAMAGE $FACES $GRADIENT $SIXTH" --weights "$OUT/gradient"
 
 step "real clips and pseudo-fakes of what was held out, as videos"
 fakestormer pseudo-fakes "$OUT/store" --out "$OUT/pairs" --split validation --seed "$SEED" \
@@ -112,17 +112,17 @@ some_may_fail fakestormer prepare "$OUT/pairs" --out "$OUT/test" "${recipe[@]}" 
 
 step "packing"
 # A calibration is fitted on scores of the packed weights: packing comes first, and only once.
-if [ ! -f "$OUT/sixth/packed" ]; then
-    fakestormer pack "$OUT/sixth" -o "$PACKED" --data "$DATA_NOTE"
-    touch "$OUT/sixth/packed"
+if [ ! -f "$OUT/clips/packed" ]; then
+    fakestormer pack "$OUT/clips" -o "$PACKED" --data "$DATA_NOTE"
+    touch "$OUT/clips/packed"
 fi
 
 step "calibrating"
-if [ ! -f "$OUT/sixth/calibrated" ]; then
+if [ ! -f "$OUT/clips/calibrated" ]; then
     some_may_fail fakestormer evaluate --model "$PACKED" --data "held-out=$OUT/test" \
         --out "$OUT/before-calibration" --workers "$WORKERS" --device "$DEVICE"
     fakestormer calibrate "$PACKED" --scores "$OUT/before-calibration"
-    touch "$OUT/sixth/calibrated"
+    touch "$OUT/clips/calibrated"
 fi
 
 step "face swaps of what was held out, as videos"

@@ -137,7 +137,8 @@ class SelfBlended:
     """A batch of pairs: real clips and their self-blended pseudo-fakes (paper 3.1).
 
     real, fake: uint8 (B, T, 3, H, W), network input size, same geometry and colour jitter.
-    mask: float32 (B, T, H, W), the soft blending mask M in [0, 1], without the blend ratio r.
+    mask: float32 (B, T, H, W), the soft blending mask M in [0, 1], without the blend ratio r (and
+    before it is cut at one half, where a copy was blended in the gradient domain).
     """
 
     real: Tensor

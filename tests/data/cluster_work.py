@@ -34,6 +34,9 @@ class Work:
 
     def __call__(self, name: str) -> Done:
         self.note(name)
+        if " of " in name:  # goes on once so many processes have begun
+            while self.begun().count("unpickled") < int(name.split()[-1]):
+                time.sleep(0.05)
         if name == "exit":
             os._exit(3)
         if name == "segfault":

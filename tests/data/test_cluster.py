@@ -59,7 +59,7 @@ def fragile(head: Nodes) -> Iterator[Nodes]:
 
 
 def test_each_video_once_by_one_process_per_cpu(nodes: Nodes, tmp_path: Path) -> None:
-    names = [f"v{number}" for number in range(12)]
+    names = [f"v{number} of 2" for number in range(12)]
     work = cluster_work.Work(tmp_path, 0.2)
     results = list(map_on_cluster(work, names, address=nodes.address))
     assert sorted(name for name, _ in results) == sorted(names)
@@ -182,7 +182,8 @@ print(pickle.load(sys.stdin.buffer)(b"", "9.9.9", "a")[2])
 
 def test_a_node_that_dies_takes_nothing_with_it(fragile: Nodes, tmp_path: Path) -> None:
     raylets = [fragile.add(), fragile.add()]
-    names = [f"v{number}" for number in range(24)]
+    # The first ones wait for both nodes, the later ones for the one that joins.
+    names = [f"v{number} of {2 if number < 12 else 3}" for number in range(24)]
     work = cluster_work.Work(tmp_path, 0.2)
     results, by_node = [], {}
     for name, done in map_on_cluster(work, names, address=fragile.address):

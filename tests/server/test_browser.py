@@ -95,7 +95,7 @@ def test_upload_progress_result_report_and_error(
     tmp_path: Path,
     astronaut_video: Callable[..., Path],
 ) -> None:
-    film = astronaut_video(tmp_path / "a.mp4", count=60).read_bytes()
+    film = astronaut_video(tmp_path / "a.mp4", count=240).read_bytes()
     worker = WorkerSettings(detector=DetectorSettings(model=untrained_model), limits=Limits())
     settings = ServerSettings(store=tmp_path / "store", port=0)
     with serving(settings, worker_entry(judge_videos, worker)) as client:
@@ -103,9 +103,9 @@ def test_upload_progress_result_report_and_error(
         page.get_by_text("None yet.").wait_for()
         page.evaluate(SAY_EVERYTHING)
         card = send(page, "interview <b>.mp4", film)
-        card.get_by_text(re.compile(r"Following faces: \d+ of 60")).wait_for()
+        card.get_by_text(re.compile(r"Following faces: \d+ of 240")).wait_for()
         bar = card.get_by_role("progressbar", name=re.compile("Following faces"))
-        assert int(bar.get_attribute("max") or 0) == 60
+        assert int(bar.get_attribute("max") or 0) == 240
         picture(page, "running")
         verdict = re.compile("^(Likely fake|No manipulation found|Inconclusive)$")
         card.get_by_text(verdict).wait_for()

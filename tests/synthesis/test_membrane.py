@@ -58,22 +58,23 @@ def _solved(values_hw: np.ndarray, known_hw: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("size", "centre"), [(128, (61, 66)), (96, (60, 90)), (67, (30, 35))])
 def test_it_is_the_solution_of_laplaces_equation(size: int, centre: tuple[int, int]) -> None:
-    """A face's hole in a smooth and a rough picture together; in the second it meets the edge."""
+    """The difference of two pictures as unlike as faces, coarse and fine; the second hole meets the
+    picture's edge."""
     rng = np.random.default_rng(size)
     noise = rng.normal(0, 1, (size, size)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), size / 20)
-    values = smooth / smooth.std() * 15 + cv2.GaussianBlur(noise, (0, 0), 1) * 20
+    smooth = cv2.GaussianBlur(noise, (0, 0), size / 12)
+    values = smooth / smooth.std() * 50 + cv2.GaussianBlur(noise, (0, 0), 1) * 40
     hole = np.zeros((size, size), np.uint8)
     cv2.ellipse(hole, centre, (size // 3, 2 * size // 5), 10, 0, 360, 255, -1)
     exact = _solved(values, hole == 0)
     ours = membrane(
         torch.from_numpy(values)[None, None], torch.from_numpy(hole == 0)[None, None]
     ).numpy()[0, 0]
-    assert np.array_equal(ours[hole == 0], values[hole == 0])
+    np.testing.assert_allclose(ours[hole == 0], values[hole == 0], atol=1e-4)
     error = np.abs(ours - exact)[hole > 0]
-    assert np.ptp(exact[hole > 0]) > 50
-    assert error.mean() < 0.8
-    assert error.max() < 4
+    assert np.ptp(exact[hole > 0]) > 100
+    assert error.mean() < 0.15
+    assert error.max() < 1.5
 
 
 def test_frames_are_apart_and_mirrors_mirror() -> None:
@@ -114,8 +115,9 @@ def test_another_level_is_taken_back_and_another_face_kept(moving_clip: MakeClip
     assert torch.equal(
         fake[~inside[:, :, None].expand_as(fake)], frames[~inside[:, :, None].expand_as(fake)]
     )
-    # The donor's gradients: what was added to it is a membrane, the mean of its own neighbours.
+    # The donor's gradients: what was added to it, and it is much, is the mean of its neighbours.
     added = fake.float() - donors.float()
+    assert float(added[inside[:, :, None].expand_as(added)].std()) > 5
     around = sum(added.roll(step, dims=axis) for step in (-1, 1) for axis in (-1, -2)) / 4
     deep = -torch.nn.functional.max_pool2d(-inside.float(), 5, 1, 2) > 0
     assert bool(deep.any())
@@ -141,3 +143,17 @@ def test_how_often_is_drawn() -> None:
     method = sample(np.random.default_rng(3), SynthesisConfig(), clip_length=4).frames[0]
     assert not method.gradient_domain
     assert drawn[3].model_copy(update={"gradient_domain": False}) == method
+
+
+def test_a_frame_alone_is_as_it_is_in_its_clip(moving_clip: MakeClip) -> None:
+    """Whatever window of the picture the clip's other frames ask for."""
+    frames, landmarks = moving_clip(1, 3, 6)
+    params = _plain(hull="facehull").model_copy(update={"interpolation": None})
+    donors = moving_clip(1, 3, 7)[0]
+    landmarks[:, 2] += 12
+    params = params.model_copy(update={"donor": 1})
+    clip = render(frames, landmarks, [params], size=128, donors_btchw=donors).fake
+    alone = render(frames[:, :1], landmarks[:, :1], [params], size=128, donors_btchw=donors[:, :1])
+    apart = (clip[:, :1].int() - alone.fake.int()).abs().float()
+    assert float(apart.flatten().quantile(0.999)) <= 2
+    assert float(apart.max()) <= 4

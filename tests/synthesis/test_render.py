@@ -249,13 +249,17 @@ def _assert_agrees(a: SelfBlended, b: SelfBlended) -> None:
         assert difference.float().mean() < 0.3
 
 
-@pytest.mark.parametrize("mode", ["csp", "frame-wise"])
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"mode": "frame-wise"}, {"gradient_domain_probability": 1.0}],
+    ids=["csp", "frame-wise", "gradient domain"],
+)
 def test_what_runs_on_a_gpu_agrees_with_opencv(
-    moving_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, mode: str
+    moving_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, fields: dict[str, object]
 ) -> None:
     """The torch branches, run on the CPU."""
     frames, landmarks = moving_clip(6, 4, 17)
-    params = [p.model_copy(update={"jpeg_quality": None}) for p in _sample(15, 6, mode=mode)]
+    params = [p.model_copy(update={"jpeg_quality": None}) for p in _sample(15, 6, **fields)]
     opencv = render(frames, landmarks, params, size=224)
     for room in (blur, colour, sbv, warp):
         monkeypatch.setattr(room, "opencv_reads", lambda x: False)

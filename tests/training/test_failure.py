@@ -104,7 +104,7 @@ def test_all_processes_stop_when_one_has_no_number(
     began = time.monotonic()
     with pytest.raises(TrainingError, match=r"step 2: the loss is nan .*#0@\d") as caught:
         train(recipe, store, tmp_path, accelerator="cpu", devices=2, show_progress=False)
-    assert time.monotonic() - began < 60  # gloo would wait for half an hour
+    assert time.monotonic() - began < 240  # gloo would wait for half an hour
     folder = tmp_path / "failed-step-00000002"
     assert str(folder) in str(caught.value)
     document = json.loads((folder / "failure.json").read_text())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakestormer.errors import InputError
@@ -44,6 +44,7 @@ def test_spread_covers_the_video_and_consecutive_does_not():
     assert sample_clips("consecutive", 1000, 4).max() == 31
 
 
+@settings(deadline=None)
 @given(
     policy=st.sampled_from(POLICIES),
     length=st.integers(1, 300),

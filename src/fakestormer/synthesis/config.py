@@ -98,7 +98,6 @@ class SynthesisConfig(BaseModel):
     blend_ratios: tuple[Probability, ...] = Field(
         default=(0.25, 0.5, 0.75, 1.0, 1.0, 1.0), min_length=1
     )
-
     # 0 is the method. Above it a copy is sometimes blended in the gradient domain, up to where M is
     # half of its maximum, as many tools that swap faces do it.
     gradient_domain_probability: Probability = 0.0

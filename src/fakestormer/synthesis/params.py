@@ -73,7 +73,8 @@ class SBVParams(BaseModel):
     side, (x, y). elastic_seed: of the PCG64 stream that makes the displacement noise.
     mask_stretch: factors of the mask's (width, height). ratio: r in X~ = r M X' + (1 - r M) X.
     resampling: how the copy takes its pixels. gradient_domain: X' is blended in the gradient domain
-    (`membrane.py`) where M is above half of its maximum: M becomes 0 or 1, and X' meets X there.
+    (`membrane.py`) where M is above half of its maximum: M is cut to 0 or 1, and X' meets X there;
+    `sample` gives such a copy r = 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -244,7 +245,7 @@ def _sample_blending(rng: np.random.Generator, config: SynthesisConfig) -> SBVPa
         detail = Downscale(factor=config.downscale_factors[_index(rng, config.downscale_factors)])
     else:
         detail = _sharpening(rng, config)
-    return SBVParams(
+    drawn = SBVParams(
         hull=config.hulls[_index(rng, config.hulls)],
         forehead=not _happens(rng, config.without_forehead_probability),
         changed_side="copy" if _happens(rng, config.copy_changed_probability) else "background",
@@ -265,9 +266,11 @@ def _sample_blending(rng: np.random.Generator, config: SynthesisConfig) -> SBVPa
         resampling=config.resamplings[
             _index(rng, config.resamplings) if len(config.resamplings) > 1 else 0
         ],
-        gradient_domain=bool(config.gradient_domain_probability)
-        and _happens(rng, config.gradient_domain_probability),
     )
+    if config.gradient_domain_probability and _happens(rng, config.gradient_domain_probability):
+        # What took its level from around it is hardly there where the rest shines through, too.
+        drawn = drawn.model_copy(update={"gradient_domain": True, "ratio": 1.0})
+    return drawn
 
 
 def _sharpening(rng: np.random.Generator, config: SynthesisConfig) -> Sharpen:

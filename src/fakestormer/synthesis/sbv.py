@@ -178,7 +178,10 @@ def _render_clip(
     for first, sbv in zip(range(0, length, share), params.frames, strict=True):
         mask = soft_mask(landmarks_tk2[first : first + share], sbv, size=stored, device=device)
         # Outside the mask nothing is blended: on a CPU that is half of the work saved.
-        rows, columns = window_of(mask) if opencv_reads(mask) else (slice(None), slice(None))
+        # A membrane hangs on the pixels around it.
+        reach = 1 if sbv.gradient_domain else 0
+        window = window_of(mask, reach) if opencv_reads(mask) else (slice(None), slice(None))
+        rows, columns = window
         source = undo_affine(here[:, rows, columns], sbv, size=stored)
         for start in range(first, first + share, step):
             at = slice(start, start + step)
@@ -188,7 +191,7 @@ def _render_clip(
                 others_tchw[at],
                 soft[:, rows, columns],
                 source,
-                window=(rows, columns),
+                window=window,
                 params=sbv,
             )
             if params.moved_real:
@@ -232,7 +235,8 @@ def _blend(
     window: tuple[slice, slice],
     params: SBVParams,
 ) -> Tensor:
-    """The background X and the pseudo-fake X~ = r M X' + (1 - r M) X, one after the other.
+    """The background X and the pseudo-fake X~ = r M X' + (1 - r M) X, one after the other; with
+    `gradient_domain` M is cut to 0 or 1 at half of its maximum, and X' has a membrane added.
 
     frames: of the background, (F, 3, S, S). others: of the copy, the same unless the copy is
     shuffled or of a donor. window: rows and columns outside which M is 0. mask: M there. source:
