@@ -96,6 +96,19 @@ def test_the_face_shaped_most_alike_is_taken(faces: Path) -> None:
     assert _videos(donors, rows[0], _clip(faces, rows[0]), 3) == [rows[3].video] * 3
 
 
+def test_the_face_is_bent_where_the_params_say_so(faces: Path) -> None:
+    rows = read_manifest(faces)
+    donors, clip = Donors(faces, rows, candidates=1), _clip(faces, rows[0])
+    narrow = dataclasses.replace(
+        clip, landmarks=clip.landmarks * torch.tensor([0.8, 1.0]) + torch.tensor([5.0, 0.0])
+    )
+    asking = _asking(0)
+    plain, source = donors.give(asking, rows[0], narrow)
+    bent, same = donors.give(asking.model_copy(update={"donor_bent": True}), rows[0], narrow)
+    assert source == same
+    assert not torch.equal(plain, bent)
+
+
 def _batches(store: Path, config: SynthesisConfig, **how: object) -> list[PairBatch]:
     rows = read_manifest(store)
     plan = ClipPlan(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fakestormer.synthesis.config import SynthesisConfig
-from fakestormer.synthesis.donor import FOUND, lay_on, similarity, unlikeness
+from fakestormer.synthesis.donor import FOUND, lay_on, similarity, thin_plate, unlikeness
 from fakestormer.synthesis.params import ClipParams, Colour, Interpolation, Sharpen, sample
 from fakestormer.synthesis.sbv import render
 
@@ -51,6 +51,74 @@ def test_a_moved_face_comes_back_in_the_clips_colours(moving_clip: MakeClip) -> 
     inside = laid[..., 60:200, 70:180].float() - frames[0][..., 60:200, 70:180].float()
     assert float(inside.abs().max()) <= 3  # half of the steps were lost in the dark
     assert abs(float(inside.mean())) < 0.3
+
+
+def _pixels(size: int) -> np.ndarray:
+    return np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).astype(np.float64)
+
+
+@pytest.mark.parametrize("size", [63, 128])
+def test_a_thin_plate_leaves_affine_maps_as_they_are(face_81: Tensor, size: int) -> None:
+    """They bend nothing, far outside of the face as well."""
+    target = face_81[:FOUND].double().numpy() * size / 256
+    matrix, shift = np.array([[1.2, 0.1], [-0.3, 0.9]]), np.array([5.0, -7.0])
+    place = thin_plate(target @ matrix.T + shift, target, size=size)
+    assert place.shape == (size, size, 2)
+    np.testing.assert_allclose(place, _pixels(size) @ matrix.T + shift, atol=1e-3)
+
+
+def test_a_thin_plate_by_hand() -> None:
+    """Four corners stay and the middle of their square moves by h: the displacement of a point is
+    sum_j w_j r_j^2 log r_j plus a constant, with weights (1, 1, 1, 1, -4) w by symmetry."""
+    target = np.array([[32.0, 32], [96, 32], [96, 96], [32, 96], [64, 64]])
+    source = target + np.array([[0.0, 0]] * 4 + [[8.0, 0]])
+
+    def plate(x: float, y: float) -> float:
+        r2 = ((target - (x, y)) ** 2).sum(axis=1)
+        u = np.where(r2 > 0, r2 * np.log(np.maximum(r2, 1e-12)) / 2, 0.0)
+        return float(u @ np.array([1.0, 1, 1, 1, -4]))
+
+    height = 8 / (plate(64, 64) - plate(32, 32))
+    place = thin_plate(source, target, size=128)
+    for x, y in [(64, 64), (32, 32), (64, 32), (80, 48), (12, 100)]:
+        expected = x + height * (plate(x, y) - plate(32, 32))
+        assert place[y, x, 0] == pytest.approx(expected, abs=0.05), (x, y)
+        assert place[y, x, 1] == pytest.approx(y, abs=1e-3)
+
+
+def test_points_that_fall_together_tear_nothing(face_81: Tensor) -> None:
+    """A closed mouth and an open one: three pairs of points are one in one of the faces."""
+    target = face_81[:FOUND].double().numpy()
+    source = target.copy()
+    for upper, lower in [(61, 67), (62, 66), (63, 65)]:
+        target[lower] = target[upper]
+        source[lower] = source[upper] + (0.0, 6.0)
+    place = thin_plate(source, target, size=256)
+    assert np.abs(place - _pixels(256)).max() < 8
+
+
+def test_a_bent_face_comes_back(moving_clip: MakeClip) -> None:
+    """The donor is the clip, wider and skewed, as no turn and scale could make it."""
+    frames, landmarks = moving_clip(1, 2, 1)
+    # where the donor's pixels are in the clip
+    clip_of = torch.tensor([[0.8, 0.0, 25.0], [0.1, 1.0, -12.0]], dtype=torch.float64)
+    xy_hw2 = torch.from_numpy(_pixels(256)) @ clip_of[:, :2].T + clip_of[:, 2]
+    grid = ((2 * xy_hw2 + 1) / 256 - 1).float().expand(2, -1, -1, -1)
+    donor = torch.nn.functional.grid_sample(
+        frames[0].float(), grid, mode="bicubic", padding_mode="border", align_corners=False
+    )
+    there = (landmarks[0].double() - clip_of[:, 2]) @ torch.linalg.inv(clip_of[:, :2]).T
+    donor = donor.round().clamp(0, 255).to(torch.uint8)
+    bent, turned = (
+        lay_on(donor, there, frames[0], landmarks[0], interpolation=None, bent=bent)
+        for bent in (True, False)
+    )
+    apart = [
+        float((laid[..., 60:200, 70:180].float() - frames[0][..., 60:200, 70:180]).abs().mean())
+        for laid in (bent, turned)
+    ]
+    assert apart[0] < 1.0
+    assert apart[1] > 3 * apart[0]
 
 
 def _plain(**changes: object) -> ClipParams:

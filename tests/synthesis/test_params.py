@@ -133,7 +133,7 @@ def test_the_window_shift_stays_within_the_margin() -> None:
 
 
 def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
-    names = {"sharpen", "resolution", "moved_real", "noise", "h264_crf", "donor"}
+    names = {"sharpen", "resolution", "moved_real", "noise", "h264_crf", "donor", "donor_bent"}
     both = SynthesisConfig(
         sharpen_probability=1.0,
         resolution_probability=1.0,
@@ -141,12 +141,14 @@ def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
         noise_probability=1.0,
         h264_probability=1.0,
         donor_probability=1.0,
+        donor_bent_probability=1.0,
         margin=(24, 24),  # a moved copy fills its window
     )
     without = sample(np.random.default_rng(3), SynthesisConfig(margin=(24, 24)), clip_length=4)
     having = sample(np.random.default_rng(3), both, clip_length=4)
     assert (without.sharpen, without.resolution, without.noise) == (None, None, None)
     assert (without.moved_real, without.h264_crf, without.donor) == (False, None, None)
+    assert (without.donor_bent, having.donor_bent) == (False, True)
     assert isinstance(having.sharpen, Sharpen)
     assert having.resolution is not None
     assert 0.35 <= having.resolution <= 1.0
@@ -165,6 +167,18 @@ def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
     for blending in old["frames"]:
         del blending["resampling"], blending["gradient_domain"]
     assert ClipParams.model_validate(old) == without
+
+
+def test_only_a_donors_face_is_bent() -> None:
+    half = SynthesisConfig(donor_probability=0.5, donor_bent_probability=0.5)
+    drawn = [sample(np.random.default_rng(seed), half, clip_length=4) for seed in range(400)]
+    assert not any(params.donor_bent for params in drawn if params.donor is None)
+    assert 75 < sum(params.donor_bent for params in drawn) < 125
+    # All else is as without: a seed goes on giving what it gave.
+    plain = half.model_copy(update={"donor_bent_probability": 0.0})
+    for seed, params in enumerate(drawn):
+        before = sample(np.random.default_rng(seed), plain, clip_length=4)
+        assert params.model_copy(update={"donor_bent": False}) == before
 
 
 def test_a_donors_face_can_stay_as_it_is() -> None:

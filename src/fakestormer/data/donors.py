@@ -85,6 +85,7 @@ class Donors:
             clip.frames,
             clip.landmarks,
             interpolation=params.interpolation,
+            bent=params.donor_bent,
         )
         return laid, given.source
 

@@ -79,10 +79,12 @@ class SynthesisConfig(BaseModel):
     resamplings: tuple[Resampling, ...] = Field(default=("linear",), min_length=1)
     # 0 is the method. Above it another person's face is sometimes blended in, that of so many
     # candidates whose shape is nearest; how often colour and detail of one side are changed even
-    # then, as they always are where a face is blended with itself.
+    # then, as they always are where a face is blended with itself; how often the other face is bent
+    # into the shape of the clip's, landmark by landmark.
     donor_probability: Probability = 0.0
     donor_candidates: int = Field(default=20, ge=1)
     donor_changed_probability: Probability = 1.0
+    donor_bent_probability: Probability = 0.0
 
     # Colour and detail of one side
     copy_changed_probability: Probability = 0.5

@@ -129,6 +129,7 @@ class ClipParams(BaseModel):
     frame of the copy is blended into each frame, None for its own (STG shuffles). resolution:
     side to which frames shrink, to be enlarged again, as a share of the network's input.
     donor: of the draw of whose face is blended in (`data.donors`); None: the clip's own.
+    donor_bent: it is bent into the shape of the clip's face (`donor.lay_on`).
     moved_real: the real clip of the pair is the clip's own copy X', whole, and not the background
     X; `sample` never draws it where X' leaves a part of the window empty. Flip, margin, shift,
     jitter, sharpening, resolution, noise, JPEG, H.264 and cutout belong to the video:
@@ -152,6 +153,7 @@ class ClipParams(BaseModel):
     noise: Noise | None = None
     h264_crf: int | None = Field(default=None, ge=0, le=51)
     donor: int | None = Field(default=None, ge=0)
+    donor_bent: bool = False
 
 
 def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: int) -> ClipParams:
@@ -221,7 +223,8 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
         # alpha = 0 sharpens nothing
         update |= {"colour": Colour(), "detail": Sharpen(alpha=0.0, lightness=0.0)}
     whole = tuple(sbv.model_copy(update=update) for sbv in frames)
-    return params.model_copy(update={"frames": whole})
+    bent = bool(config.donor_bent_probability) and _happens(rng, config.donor_bent_probability)
+    return params.model_copy(update={"frames": whole, "donor_bent": bent})
 
 
 def _fills(params: SBVParams, *, margin: int, shift: tuple[int, int]) -> bool:
