@@ -7,10 +7,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from fractions import Fraction
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
+from typing import ParamSpec
 
 import av
 import numpy as np
@@ -21,11 +24,27 @@ import drawn_faces
 from fakestormer.video import face_models
 
 RGB = NDArray[np.uint8]
+P = ParamSpec("P")
 _BITS = 8
 
 
+def x265_again(write: Callable[P, Path]) -> Callable[P, Path]:
+    """FFmpeg refuses to put some of x265's films into mov or mp4, at random; others of the same
+    frames it takes."""
+
+    @wraps(write)
+    def written(*args: P.args, **kwargs: P.kwargs) -> Path:
+        for _ in range(9):
+            with suppress(av.error.PatchWelcomeError):
+                return write(*args, **kwargs)
+        return write(*args, **kwargs)
+
+    return written
+
+
+@x265_again
 def write_video(
-    frames: Iterable[RGB],
+    frames: Sequence[RGB],
     path: Path,
     *,
     codec: str = "libx264",
@@ -46,7 +65,6 @@ def write_video(
     range, FFmpeg's numbers. options, container_options: FFmpeg's, of codec and muxer.
     audio: a silent sound track beside it.
     """
-    frames = list(frames)
     height, width = frames[0].shape[:2]
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", container_options=container_options or {}) as container:
