@@ -89,31 +89,36 @@ def lay_on(
             )
         ]
     )
-    face_thw = hull_mask(target, "full", size).numpy() > 0
-    frames_thwc = frames_tchw.numpy().transpose(0, 2, 3, 1)
-    levels = _matching(moved[face_thw], frames_thwc[face_thw])
-    recoloured = np.stack([levels[c][moved[..., c]] for c in range(3)], axis=1)
-    return torch.from_numpy(recoloured)
+    within_thw = (hull_mask(target, "full", size).numpy() > 0).astype(np.uint8)
+    frames_thwc = np.ascontiguousarray(frames_tchw.numpy().transpose(0, 2, 3, 1))
+    # All frames below each other are one picture, as OpenCV wants it.
+    within_hw, below_hwc = within_thw.reshape(-1, size), moved.reshape(-1, size, 3)
+    levels_1vc = _matching(below_hwc, frames_thwc.reshape(-1, size, 3), within_hw)
+    recoloured_thwc = cv2.LUT(below_hwc, levels_1vc).reshape(moved.shape)
+    return torch.from_numpy(np.ascontiguousarray(recoloured_thwc.transpose(0, 3, 1, 2)))
 
 
 def _turn(rgb_hwc: NDArray[np.uint8], source_k2: Tensor, target_k2: Tensor) -> NDArray[np.uint8]:
-    matrix_23 = similarity(source_k2[None], target_k2[None])[0].numpy()
-    turned: NDArray[np.uint8] = cv2.warpAffine(
+    turned = cv2.warpAffine(
         rgb_hwc,
-        matrix_23,
+        similarity(source_k2[None], target_k2[None])[0].numpy(),
         rgb_hwc.shape[1::-1],
         flags=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return turned
+    return turned.astype(np.uint8, copy=False)
 
 
 def _bend(rgb_hwc: NDArray[np.uint8], source_k2: Tensor, target_k2: Tensor) -> NDArray[np.uint8]:
     place_hw2 = thin_plate(source_k2.numpy(), target_k2.numpy(), size=rgb_hwc.shape[0])
-    bent: NDArray[np.uint8] = cv2.remap(
-        rgb_hwc, place_hw2, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    bent = cv2.remap(
+        rgb_hwc,
+        place_hw2[..., 0],
+        place_hw2[..., 1],
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
     )
-    return bent
+    return bent.astype(np.uint8, copy=False)
 
 
 def thin_plate(
@@ -134,20 +139,19 @@ def thin_plate(
     at_n2 = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
     coarse_hw2 = plate(at_n2).reshape(len(nodes), len(nodes), 2).astype(np.float32)
     fine = np.arange(size, dtype=np.float32) / _PLATE_STEP
-    place_hw2: NDArray[np.float32] = cv2.remap(
-        coarse_hw2, *np.meshgrid(fine, fine), cv2.INTER_LINEAR
-    )
-    return place_hw2
+    place_hw2 = cv2.remap(coarse_hw2, *np.meshgrid(fine, fine), cv2.INTER_LINEAR)
+    return place_hw2.astype(np.float32, copy=False)
 
 
-def _matching(source_n3: NDArray[np.uint8], target_n3: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (3, 256): level -> level, which give the source the target's mean and spread."""
-    if len(source_n3) == 0:
-        return np.tile(np.arange(256, dtype=np.uint8), (3, 1))
-    mean, spread = source_n3.mean(axis=0), source_n3.std(axis=0)
-    goal, width = target_n3.mean(axis=0), target_n3.std(axis=0)
-    levels = (np.arange(256.0) - mean[:, None]) / np.maximum(spread, 1.0)[:, None]
-    matched: NDArray[np.uint8] = np.clip(
-        np.rint(levels * width[:, None] + goal[:, None]), 0, 255
-    ).astype(np.uint8)
-    return matched
+def _matching(
+    source_hwc: NDArray[np.uint8], target_hwc: NDArray[np.uint8], within_hw: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """uint8 (1, 256, 3): level -> level, which give the source the target's mean and spread, both
+    of where `within` is not 0."""
+    mean, spread = cv2.meanStdDev(source_hwc, mask=within_hw)
+    goal, width = cv2.meanStdDev(target_hwc, mask=within_hw)
+    shares = (np.arange(256.0) - mean) / np.maximum(spread, 1.0)
+    matched_cv = np.clip(np.rint(shares * width + goal), 0, 255).astype(np.uint8)
+    if not within_hw.any():
+        matched_cv = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
+    return np.ascontiguousarray(matched_cv.T[None])
