@@ -5,7 +5,7 @@
 #
 # DATA holds real/ (videos, named SOURCE_NUMBER.mp4); see its own README for sources and terms. OUT
 # gets everything: stores, the runs, the packed model and what it was measured to do. Stopped at any
-# moment, the same command goes on where it was.
+# moment, the same command goes on where it was; an OUT belongs to one version of this script.
 #
 # Held out, whole, and never trained on: the sources grid, liveportrait and styletalk, and a twentieth
 # of the recordings of the others. Everything below is chosen and calibrated on those; no fake video

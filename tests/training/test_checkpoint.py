@@ -160,11 +160,27 @@ def test_a_damaged_checkpoint_is_one_sentence(content: str, recipe: Recipe, tmp_
 def test_loading_a_model_needs_nothing_that_training_needs() -> None:
     code = (
         "import sys, fakestormer.training.checkpoint\n"
-        "wanted = {'lightning_fabric', 'pyarrow', 'sklearn', 'tensorboard'}\n"
+        "wanted = {'lightning_fabric', 'pyarrow', 'scipy', 'sklearn', 'tensorboard'}\n"
         "sys.exit(', '.join(wanted & sys.modules.keys()) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_without_what_training_needs_it_says_so(tmp_path: Path) -> None:
+    missing = ["lightning_fabric", "matplotlib", "pyarrow", "scipy", "sklearn", "tensorboard"]
+    words = ["fakestormer", "train", str(tmp_path), "--out", str(tmp_path / "run")]
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({missing}))\n"
+        f"sys.argv = {words}\n"
+        "from fakestormer.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 5, done.stderr
+    assert "training needs lightning_fabric: install it with" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_training_config_refuses_what_cannot_be() -> None:

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
 from fakestormer.synthesis.config import REFERENCE_SIZE
@@ -26,11 +25,12 @@ from fakestormer.synthesis.params import Interpolation
 FOUND: Final = 68
 
 _STIFFNESS: Final = 4.0
-"""Smoothing of the thin plate at 256 px: landmarks are met within a tenth of a pixel on average,
-and those that fall together in one face alone (lips) tear nothing."""
+"""Smoothing of the thin plate at 256 px, so that landmarks which nearly fall together in one face
+alone (lips) do not fold it."""
 
 _PLATE_STEP: Final = 4
-"""A thin plate is so smooth that every fourth pixel describes it."""
+"""The plate is known at every fourth pixel of the crop. With both, landmarks of real faces stored
+at 128 px are missed by 0.15 px of 256 on average, by 1.1 at the 99th percentile."""
 
 
 def similarity(source_fk2: Tensor, target_fk2: Tensor) -> Tensor:
@@ -69,8 +69,10 @@ def lay_on(
     """The donor's frames moved so that its face lies on the clip's, in the clip's colours.
 
     donor, frames: uint8 (T, 3, S, S). landmarks: floating (T, K, 2), crop px. interpolation: how
-    both are smoothed over time (eq. 1), as the mask's will be. Within the hull of the face the
-    donor gets the mean and spread that each colour channel has in the clip; all frames alike.
+    both are smoothed over time (eq. 1), as the mask's will be. bent: landmark by
+    landmark (`thin_plate`), the donor's face in the clip's shape; else turned, scaled and shifted
+    alone (`similarity`). Within the hull of the face the donor gets the mean and spread that each
+    colour channel has in the clip; all frames alike.
     Returns uint8 (T, 3, S, S); edge pixels are repeated where the donor's picture ends.
     """
     size = frames_tchw.shape[-1]
@@ -99,6 +101,7 @@ def lay_on(
 
 
 def _turn(rgb_hwc: NDArray[np.uint8], source_k2: Tensor, target_k2: Tensor) -> NDArray[np.uint8]:
+    """uint8 (S, S, 3) -> the same, source points laid on target points by `similarity`."""
     turned = cv2.warpAffine(
         rgb_hwc,
         similarity(source_k2[None], target_k2[None])[0].numpy(),
@@ -110,6 +113,7 @@ def _turn(rgb_hwc: NDArray[np.uint8], source_k2: Tensor, target_k2: Tensor) -> N
 
 
 def _bend(rgb_hwc: NDArray[np.uint8], source_k2: Tensor, target_k2: Tensor) -> NDArray[np.uint8]:
+    """uint8 (S, S, 3) -> the same, source points laid on target points by `thin_plate`."""
     place_hw2 = thin_plate(source_k2.numpy(), target_k2.numpy(), size=rgb_hwc.shape[0])
     bent = cv2.remap(
         rgb_hwc,
@@ -129,6 +133,9 @@ def thin_plate(
     float64 (K, 2) each -> float32 (size, size, 2), (x, y): of all maps that take target points to
     source points, but for a little smoothing, the one that bends least (Bookstein 1989).
     """
+    # Here, because SciPy comes with `fakestormer[train]`, which is asked for by name.
+    from scipy.interpolate import RBFInterpolator
+
     plate = RBFInterpolator(
         target_k2,
         source_k2,
@@ -150,8 +157,6 @@ def _matching(
     of where `within` is not 0."""
     mean, spread = cv2.meanStdDev(source_hwc, mask=within_hw)
     goal, width = cv2.meanStdDev(target_hwc, mask=within_hw)
-    shares = (np.arange(256.0) - mean) / np.maximum(spread, 1.0)
-    matched_cv = np.clip(np.rint(shares * width + goal), 0, 255).astype(np.uint8)
-    if not within_hw.any():
-        matched_cv = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
+    scores = (np.arange(256.0) - mean) / np.maximum(spread, 1.0)
+    matched_cv = np.clip(np.rint(scores * width + goal), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(matched_cv.T[None])
