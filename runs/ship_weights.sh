@@ -11,17 +11,16 @@
 # of the recordings of the others. Everything below is chosen and calibrated on those; no fake video
 # plays a part in it.
 #
-# Seven stages, each from the weights of the one before. The first six see single frames (T = 1): 32
+# Six stages, each from the weights of the one before. The first five see single frames (T = 1): 32
 # different pairs a step where clips of four would give 8, and a head b that learns where the boundary
 # is. The second adds damage that both twins take alike, and a moving average of the weights; the
 # third other people's faces, and copies as sharp as what surrounds them; in the fourth most of those
 # faces are as they are, with nothing recoloured or sharpened; in the fifth two fifths of all copies
-# are blended in the gradient domain; in the sixth most of the other faces are bent into the shape of
-# the clip's. The seventh trains the whole method on clips.
+# are blended in the gradient domain. The sixth trains the whole method on clips.
 #
-# SETS changes all stages (space-separated FIELD=VALUE), FRAMES the first six, DAMAGE all but the
-# first, DONORS the third, FACES the fourth and fifth, GRADIENT the fifth, BENT the last two, FIRST to
-# SEVENTH one of them, ACCELERATOR and DEVICE where they run, WORKERS how many processes read.
+# SETS changes all stages (space-separated FIELD=VALUE), FRAMES the first five, DAMAGE all but the
+# first, DONORS the third, FACES the last three, GRADIENT the last two, FIRST to SIXTH one of them,
+# ACCELERATOR and DEVICE where they run, WORKERS how many processes read.
 # DATA_NOTE: a text about the data and their terms that goes into the model's JSON; say there what
 # you trained on, if it is not what runs/training-data.txt says.
 set -euo pipefail
@@ -50,11 +49,7 @@ THIRD=${THIRD-synthesis.cutout_probability=0.3 training.epochs=8}
 FOURTH=${FOURTH-synthesis.cutout_probability=0.3 training.epochs=4}
 GRADIENT=${GRADIENT-synthesis.gradient_domain_probability=0.4}
 FIFTH=${FIFTH-synthesis.cutout_probability=0.3 training.epochs=5}
-BENT=${BENT-synthesis.donor_probability=0.6 synthesis.donor_changed_probability=0.3 \
-    synthesis.donor_bent_probability=0.6 synthesis.resamplings=[\"linear\",\"cubic\",\"cubic\"] \
-    synthesis.gradient_domain_probability=0.3}
-SIXTH=${SIXTH-synthesis.cutout_probability=0.3 training.epochs=6}
-SEVENTH=${SEVENTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=8 training.learning_rate=5e-4}
+SIXTH=${SIXTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=8 training.learning_rate=5e-4}
 ACCELERATOR=${ACCELERATOR:-auto}
 DEVICE=${DEVICE:-cpu}
 WORKERS=${WORKERS:-1}
@@ -106,10 +101,8 @@ step "training, fourth stage: other people's faces as they are"
 train faces "$FRAMES $DAMAGE $FACES $FOURTH" --weights "$OUT/donors"
 step "training, fifth stage: blended in the gradient domain, too"
 train gradient "$FRAMES $DAMAGE $FACES $GRADIENT $FIFTH" --weights "$OUT/faces"
-step "training, sixth stage: other people's faces bent into shape"
-train bent "$FRAMES $DAMAGE $BENT $SIXTH" --weights "$OUT/gradient"
-step "training, seventh stage: clips"
-train clips "$DAMAGE $BENT $SEVENTH" --weights "$OUT/bent"
+step "training, sixth stage: clips"
+train clips "$DAMAGE $FACES $GRADIENT $SIXTH" --weights "$OUT/gradient"
 
 step "real clips and pseudo-fakes of what was held out, as videos"
 fakestormer pseudo-fakes "$OUT/store" --out "$OUT/pairs" --split validation --seed "$SEED" \
