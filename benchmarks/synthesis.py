@@ -5,8 +5,9 @@
 Made-up 4-frame clips at 256 px (224 px shown) and at 128 px (112 px). Reference: the oracle,
 tests/synthesis/oracle.py, on the same clips and draws, in the same run. Processor time of one
 thread, median and range of the rounds. Then the share of each stage of `render`, measured around
-the functions it calls; what is left is copying and Python. `--device cuda` times whole batches on
-the GPU by the clock instead.
+the functions it calls; what is left is copying and Python. Then what the options beyond the method
+cost, against `render` in the same run. `--device cuda` times whole batches on the GPU by the clock
+instead.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import oracle
 
 from fakestormer.synthesis import sbv
 from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.synthesis.donor import lay_on
 from fakestormer.synthesis.pairs import pair_targets
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.synthesis.sbv import render
@@ -98,6 +100,28 @@ def blend_one(frames: np.ndarray, points: np.ndarray, size: int, params: ClipPar
     return oracle.blend_clip(frames, points, params, size=size)
 
 
+def beyond(
+    frames: Tensor, landmarks: Tensor, size: int, draws: Sequence[ClipParams], rounds: int
+) -> None:
+    """What blending in the gradient domain costs, and laying another's face on the clip's."""
+    donor, donor_landmarks = made_up_clip(frames.shape[-1], seed=1)
+    rng = np.random.default_rng(0)
+    config = SynthesisConfig(gradient_domain_probability=1.0)
+    poisson = [sample(rng, config, clip_length=T) for _ in draws]
+
+    def lay(params: ClipParams, *, bent: bool) -> Tensor:
+        how = {"interpolation": params.interpolation, "bent": bent}
+        return lay_on(donor[0], donor_landmarks[0], frames[0], landmarks[0], **how)
+
+    print("\n| beyond the method | ms a clip, processor time | clips a second and core | render |")
+    print("| --- | --- | --- | --- |")
+    rendered = partial(render_one, frames, landmarks, size)
+    reference = row("render, self-blended (reference)", per_clip_ms(rendered, draws, rounds), 0)
+    row("render, gradient domain", per_clip_ms(rendered, poisson, rounds), reference)
+    row("a face laid on, turned", per_clip_ms(partial(lay, bent=False), draws, rounds), reference)
+    row("a face laid on, bent", per_clip_ms(partial(lay, bent=True), draws, rounds), reference)
+
+
 def row(name: str, taken: list[float], reference: float) -> float:
     """Prints a row of the table; returns the median."""
     median = statistics.median(taken)
@@ -160,6 +184,7 @@ def on_cpu(count: int, rounds: int) -> None:
         spent["the rest"] = max(0.0, whole - sum(spent.values()))
         for stage, ms in sorted(spent.items(), key=lambda item: -item[1]):
             print(f"| {stage} | {ms:.2f} | {100 * ms / whole:.0f} % |")
+        beyond(frames, landmarks, size, draws, rounds)
 
 
 def on_gpu(device: torch.device, batch: int, rounds: int) -> None:
