@@ -1,6 +1,6 @@
 """`detect` end to end: seconds for a second of video, by stage, on the files given.
 
-    python benchmarks/detect.py VIDEOS... [--model MODEL] [--quick]
+    python benchmarks/detect.py VIDEOS... [--model MODEL] [--scene] [--quick]
 
 Stages: decoding, finding and following faces, reading and cropping the sampled clips (which decodes
 their frames again), the network, and the rest. Without --model the network is the untrained one of
@@ -64,7 +64,9 @@ class Stages:
         return timed
 
 
-def detect_once(detector: Detector, path: Path, clock: Callable[[], float]) -> tuple[Stages, float]:
+def detect_once(
+    detector: Detector, path: Path, clock: Callable[[], float], *, scene: bool
+) -> tuple[Stages, float]:
     """Stages of one `detect`; all its seconds."""
     stages = Stages(clock)
     wrapped = {
@@ -78,7 +80,7 @@ def detect_once(detector: Detector, path: Path, clock: Callable[[], float]) -> t
     try:
         for name, function in wrapped.items():
             setattr(room, name, function)
-        detector.detect(path)
+        detector.detect(path, scene=scene)
     except NoFaceError:
         print(f"| {path.name} | no face |")
     finally:
@@ -96,6 +98,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of torch; default its own choice")
     parser.add_argument("--quick", action="store_true", help="the first two videos")
     parser.add_argument(
+        "--scene", action="store_true", help="decode the whole frame for the report, too"
+    )
+    parser.add_argument(
         "--processor", action="store_true", help="processor time of all threads: for busy machines"
     )
     asked = parser.parse_args()
@@ -107,7 +112,7 @@ def main() -> None:
     else:
         detector = Detector(build(tiny().model), tiny(), name="untrained", weights_sha256="")
     videos = asked.videos[:2] if asked.quick else asked.videos
-    detect_once(detector, videos[0], clock)  # the face models are opened here
+    detect_once(detector, videos[0], clock, scene=asked.scene)  # the face models are opened here
     kind = "of the processor" if asked.processor else "by the clock"
     print(f"{torch.get_num_threads()} threads of torch; seconds {kind}\n")
     print(
@@ -125,7 +130,7 @@ def main() -> None:
         frames = sum(1 for _ in stream_frames(path))
         decoding = clock() - began
         length = frames / info.frames_per_second
-        stages, whole = detect_once(detector, path, clock)
+        stages, whole = detect_once(detector, path, clock, scene=asked.scene)
         for name, seconds in stages.spent.items():
             totals[name] += seconds
         ratios.append(whole / decoding)

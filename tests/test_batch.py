@@ -56,7 +56,9 @@ def test_processes_say_what_one_detector_says(
     folder: Path, untrained_model: Path, face_backend_ready: None
 ) -> None:
     films = folder.parent / "films"
-    settings = DetectorSettings(model=untrained_model, sampling="spread", overlay=films)
+    settings = DetectorSettings(
+        model=untrained_model, sampling="spread", scene=False, overlay=films
+    )
     files = [str(path) for path in files_of([folder])]
     found = dict(detect_many(settings, files, workers=2))
     assert found.keys() == set(files)
@@ -69,6 +71,7 @@ def test_processes_say_what_one_detector_says(
             assert isinstance(said, Report)
             report = alone.detect(path)
             assert result_of(said) == result_of(report)
+            assert (said.scene, report.scene is None) == (None, False)
             film = alone.write_overlay(report, folder.parent / "alone")
             assert (films / film.name).read_bytes() == film.read_bytes()
             assert said.settings["sampling"] == "spread"

@@ -101,6 +101,7 @@ def test_one_bad_file_does_not_stop_the_others(
     assert face["clips"][0]["frames"] == [0, 1, 2, 3]
     (page,) = reports.glob("*.html")
     assert str(page) in out
+    assert 'id="scene"' in page.read_text(encoding="utf-8")
 
 
 VIDEOS = {

@@ -26,8 +26,8 @@ from fakestormer.video.faces import BackendName, open_backend
 class DetectorSettings:
     """How a process opens its detector and what it does with it.
 
-    See `Detector.load` and `Detector.predicting`. every_second: as in `Detector.detect`. overlay:
-    the folder into which each video is written, with what was found drawn into it.
+    See `Detector.load` and `Detector.predicting`. every_second, scene: as in `Detector.detect`.
+    overlay: the folder into which each video is written, with what was found drawn into it.
     """
 
     model: Path
@@ -38,6 +38,7 @@ class DetectorSettings:
     shot_score: Literal["last", "mean"] | None = None
     runtime: RuntimeName = "torch"
     every_second: bool = False
+    scene: bool = True
     overlay: Path | None = None
 
     def open(self) -> Detector:
@@ -67,7 +68,9 @@ class DetectOne:
         if self._detector is None:
             self._detector = self.settings.open()
         try:
-            report = self._detector.detect(path, every_second=self.settings.every_second)
+            report = self._detector.detect(
+                path, every_second=self.settings.every_second, scene=self.settings.scene
+            )
             if self.settings.overlay is not None:
                 self._detector.write_overlay(report, self.settings.overlay)
         except OutputError:

@@ -211,12 +211,14 @@ class Detector:
         progress: Progress | None = None,
         every_second: bool = False,
         picture_bytes: int = PICTURE_BYTES,
+        scene: bool = True,
     ) -> Report:
         """Follow and score every face of one video.
 
         every_second: also score a clip in each second of every face, for its time line; verdict
         and probability stay those of the sampled clips. picture_bytes: what the faces' crops may
-        take together; beyond it those that count least have None, with the same numbers.
+        take together; beyond it those that count least have None, with the same numbers. scene:
+        also decode the whole frame that the HTML report shows.
 
         Raises InputError when the file cannot be read as a video, NoFaceError when no face can
         be followed in it for at least two frames; both say so in one sentence.
@@ -287,7 +289,7 @@ class Detector:
             | {"content_credentials": content_credentials(file, info.container)},
             model=dict(self.fingerprint()),
             settings=self.settings(every_second=every_second),
-            scene=scene_of(file, decisive),
+            scene=scene_of(file, decisive) if scene else None,
         )
 
     def settings(self, *, every_second: bool = False) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from fakestormer.explain.drawing import drawn_scene
 from fakestormer.explain.every_second import second_clips
 from fakestormer.explain.film import film_name
 from fakestormer.explain.printable import report_name
+from fakestormer.explain.results import result_of
 from fakestormer.types import FaceReport, FaceTrack, Report
 from fakestormer.video.decode import stream_frames
 
@@ -143,6 +144,12 @@ def test_every_second_is_scored_as_the_clips_are(two: Report, detector: Detector
     assert plain.probability == two.probability
     assert plain.faces[0].every_second is None
     assert "every_second" not in plain.settings
+
+
+def test_the_scene_is_only_for_the_page(detector: Detector, two: Report) -> None:
+    plain = detector.detect(two.path, every_second=True, scene=False)
+    assert plain.scene is None
+    assert result_of(plain) == result_of(two)
 
 
 def test_without_a_scene_nothing_is_drawn(

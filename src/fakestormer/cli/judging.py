@@ -94,6 +94,7 @@ def detect(
         shots=shots,
         shot_score=one_of(shot_score, "last", "mean"),
         every_second=every_second,
+        scene=report is not None,
         runtime=one_of(runtime, "torch", "onnx", "openvino"),
         # From here and from the nodes of a cluster it is the same folder.
         overlay=report.absolute() if report is not None and overlay else None,
@@ -174,7 +175,7 @@ def draw_saliency(
     failed = 0
     for path in videos:
         try:
-            report = detect_with_bar(detector, path)
+            report = detect_with_bar(detector, path, scene=False)
             for face, clip, sheet in write_saliency_sheets(
                 report, detector.network, out, clips=clips
             ):

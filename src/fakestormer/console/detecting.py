@@ -14,7 +14,9 @@ from fakestormer.explain.printable import face_name, shown
 from fakestormer.types import Report, Verdict
 
 
-def detect_with_bar(detector: Detector, path: Path, *, every_second: bool = False) -> Report:
+def detect_with_bar(
+    detector: Detector, path: Path, *, every_second: bool = False, scene: bool = True
+) -> Report:
     """`Detector.detect` with a progress bar by stage."""
     stages = {
         "faces": "following faces",
@@ -32,7 +34,7 @@ def detect_with_bar(detector: Detector, path: Path, *, every_second: bool = Fals
                 total=None if total is None else max(done, total),
             )
 
-        return detector.detect(path, progress=advance, every_second=every_second)
+        return detector.detect(path, progress=advance, every_second=every_second, scene=scene)
 
 
 def overlay_with_bar(detector: Detector, report: Report, folder: Path) -> None:
@@ -61,7 +63,12 @@ def detected(
     if workers == 0 and cluster is None:
         for path in files:
             try:
-                report = detect_with_bar(detector, Path(path), every_second=settings.every_second)
+                report = detect_with_bar(
+                    detector,
+                    Path(path),
+                    every_second=settings.every_second,
+                    scene=settings.scene,
+                )
                 if settings.overlay is not None:
                     overlay_with_bar(detector, report, settings.overlay)
             except OutputError:
