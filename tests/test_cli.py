@@ -316,3 +316,29 @@ def test_ctrl_c_says_that_finished_work_is_kept(
     _, err = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED
     assert "Interrupted; what was finished is kept." in err
+
+
+def test_ctrl_c_stays_one_where_a_library_says_something_else(tmp_path: Path) -> None:
+    """As C code does that is interrupted while it is loaded."""
+    code = (
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import fakestormer.batch\n"
+        "def opened(settings):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(30)\n"
+        "    except KeyboardInterrupt:\n"
+        "        pass\n"
+        "    raise ImportError('initialization failed')\n"
+        "fakestormer.batch.DetectorSettings.open = opened\n"
+        "sys.argv = ['fakestormer', 'detect', 'x.mp4']\n"
+        "from fakestormer.cli import main\n"
+        "main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == ExitCode.INTERRUPTED, ended.stderr
+    assert "Interrupted; what was finished is kept." in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -10,7 +10,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 # Importing a module of commands adds them to the application, in this order.
 from fakestormer.cli import (  # isort: skip  # noqa: F401
@@ -33,13 +38,46 @@ _OF_A_PATH = frozenset(
 _KEPT = "Interrupted; what was finished is kept."
 
 
+@contextmanager
+def _ctrl_c_stays_one() -> Iterator[None]:
+    """What was raised because of Ctrl-C is KeyboardInterrupt again.
+
+    A library in C that is interrupted while it loads or reads says something else: ImportError,
+    ValueError.
+    """
+    pressed = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.default_int_handler(number, frame)
+
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        # else somebody ignores it, or does something of their own
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except Exception as error:
+        if pressed:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main() -> None:
     """The `fakestormer` command: user errors become one sentence and a documented exit code."""
     from fakestormer.errors import InputError, SetupError, TrainingError
 
     try:
         try:
-            app()
+            with _ctrl_c_stays_one():
+                app()
         except SystemExit as ended:
             # The application takes Ctrl-C itself, and says nothing.
             if ended.code == ExitCode.INTERRUPTED:
