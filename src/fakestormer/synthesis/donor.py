@@ -69,10 +69,10 @@ def lay_on(
     """The donor's frames moved so that its face lies on the clip's, in the clip's colours.
 
     donor, frames: uint8 (T, 3, S, S). landmarks: floating (T, K, 2), crop px. interpolation: how
-    both are smoothed over time (eq. 1), as the mask's will be. bent: landmark by
-    landmark (`thin_plate`), the donor's face in the clip's shape; else turned, scaled and shifted
-    alone (`similarity`). Within the hull of the face the donor gets the mean and spread that each
-    colour channel has in the clip; all frames alike.
+    both are smoothed over time (eq. 1), as the mask's will be. bent: landmark by landmark
+    (`thin_plate`), the donor's face in the clip's shape; else turned, scaled and shifted alone
+    (`similarity`). Within the hull of the face the donor gets the mean and spread that each colour
+    channel has in the clip; all frames alike.
     Returns uint8 (T, 3, S, S); edge pixels are repeated where the donor's picture ends.
     """
     size = frames_tchw.shape[-1]
