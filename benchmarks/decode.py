@@ -23,7 +23,7 @@ import numpy as np
 
 from fakestormer.data.manifest import Row, read_manifest, read_settings
 from fakestormer.data.store import read_clip
-from fakestormer.video.crop import crop
+from fakestormer.faces.crop import crop
 from fakestormer.video.decode import stream_frames, stream_frames_at
 
 T = 4

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fakestormer.model import attention as attention_of_ours
-from fakestormer.model import config
 from fakestormer.model.attention import Attention, attend
 from fakestormer.model.build import build
+from fakestormer.recipe import model as sizes
 
-SIZES = {"tiny": config.tiny, "small": config.small, "base": config.base}
+SIZES = {"tiny": sizes.tiny, "small": sizes.small, "base": sizes.base}
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

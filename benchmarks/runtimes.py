@@ -21,10 +21,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fakestormer.detector import Detector
-from fakestormer.runtimes import RuntimeName
+from fakestormer.detection.detector import Detector
+from fakestormer.faces.protocol import open_backend
+from fakestormer.runtimes.exported import RuntimeName
 from fakestormer.types import Outputs
-from fakestormer.video.faces import open_backend
 
 BATCH = 8
 RUNTIMES: tuple[RuntimeName, ...] = ("torch", "onnx", "openvino")

@@ -30,12 +30,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "synthesi
 
 import oracle
 
-from fakestormer.synthesis import sbv
-from fakestormer.synthesis.config import SynthesisConfig
-from fakestormer.synthesis.donor import lay_on
+from fakestormer.recipe.synthesis import SynthesisConfig
+from fakestormer.synthesis import render as room
+from fakestormer.synthesis.beyond.donor import lay_on
 from fakestormer.synthesis.pairs import pair_targets
 from fakestormer.synthesis.params import ClipParams, sample
-from fakestormer.synthesis.sbv import render
+from fakestormer.synthesis.render import render
 from fakestormer.types import SelfBlended
 
 T = 4
@@ -136,7 +136,7 @@ def row(name: str, taken: list[float], reference: float) -> float:
 def stage_ms(work: Callable[[ClipParams], object], draws: Sequence[ClipParams]) -> dict[str, float]:
     """Milliseconds a clip inside each function of `STAGES`, in one round."""
     spent = dict.fromkeys(STAGES, 0.0)
-    plain = {name: getattr(sbv, name) for name in STAGES.values()}
+    plain = {name: getattr(room, name) for name in STAGES.values()}
 
     def timed(stage: str, function: Callable[..., object]) -> Callable[..., object]:
         def wrapper(*positional: object, **named: object) -> object:
@@ -150,12 +150,12 @@ def stage_ms(work: Callable[[ClipParams], object], draws: Sequence[ClipParams]) 
 
     try:
         for stage, name in STAGES.items():
-            setattr(sbv, name, timed(stage, plain[name]))
+            setattr(room, name, timed(stage, plain[name]))
         for params in draws:
             work(params)
     finally:
         for name, function in plain.items():
-            setattr(sbv, name, function)
+            setattr(room, name, function)
     return spent
 
 

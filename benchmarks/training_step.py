@@ -37,7 +37,7 @@ from fakestormer.data.manifest import (
     write_manifest,
     write_settings,
 )
-from fakestormer.recipes import RECIPES, Recipe, override
+from fakestormer.recipe.recipe import RECIPES, Recipe, override
 from fakestormer.training import loop
 from fakestormer.training.loop import train
 

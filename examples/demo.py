@@ -21,11 +21,11 @@ from rich.table import Table
 from skimage.data import astronaut
 
 from fakestormer.data.prepare import prepare_folder
-from fakestormer.detector import Detector
-from fakestormer.explain.report import write_report
-from fakestormer.explain.results import result_of, write_results
-from fakestormer.recipes import override, tiny
-from fakestormer.synthesize import synthesize
+from fakestormer.detection.detector import Detector
+from fakestormer.detection.results import result_of, write_results
+from fakestormer.recipe.recipe import override, tiny
+from fakestormer.report.page import write_report
+from fakestormer.tools.synthesize import synthesize
 from fakestormer.training.loop import train
 
 SIDE, RATE, FRAMES = 384, 25, 48

@@ -40,7 +40,7 @@ from tqdm import tqdm
 from fakestormer.data.manifest import Row, read_manifest, tracks_of
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
-from fakestormer.synthesis.donor import FOUND, similarity, unlikeness
+from fakestormer.synthesis.beyond.donor import FOUND, similarity, unlikeness
 from fakestormer.types import Clip
 from fakestormer.video.encode import write_film
 

@@ -21,14 +21,14 @@ import numpy as np
 import torch
 
 from drawn_faces import draw, template
-from fakestormer.detector import Detector
+from fakestormer.detection.detector import Detector
+from fakestormer.detection.results import result_of
 from fakestormer.errors import InputError
-from fakestormer.explain.report import render_report
-from fakestormer.explain.results import result_of
-from fakestormer.model.config import ModelConfig
+from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
 from fakestormer.model.fakestormer import build_fakestormer
-from fakestormer.recipes import tiny
-from fakestormer.video.faces import FaceDetection, FaceLandmarks, FaceRegion
+from fakestormer.recipe.model import ModelConfig
+from fakestormer.recipe.recipe import tiny
+from fakestormer.report.page import render_report
 from video_fixtures import RGB, write_video
 
 #: A judgement may take this long, in seconds of work and of waiting, on however busy a machine.

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from xdist.scheduler import LoadScopeScheduling
 
-from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import build_fakestormer
-from fakestormer.recipes import Recipe, tiny
+from fakestormer.recipe.model import ModelConfig
+from fakestormer.recipe.recipe import Recipe, tiny
 from fakestormer.training.checkpoint import save_model
 
 # Before any test imports it: ONNX Runtime reports to its makers unless it is told not to.
@@ -22,7 +22,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 ROOT = Path(__file__).resolve().parents[1]
 
 # The makers of videos and of stores, for every room (pyproject puts tests/ on the path).
-pytest_plugins = ["store_fixtures", "video_fixtures"]
+pytest_plugins = ["report_fixtures", "store_fixtures", "video_fixtures"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

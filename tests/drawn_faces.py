@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from fakestormer.data.prepare import prepare_folder
-from fakestormer.video.faces import FaceDetection, FaceLandmarks, FaceRegion
+from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
 
 
 def template() -> np.ndarray:

@@ -24,11 +24,11 @@ from fakestormer.cli import main
 from fakestormer.data.manifest import read_manifest, tracks_of
 from fakestormer.data.prepare import prepare_folder
 from fakestormer.data.pseudo_fakes import write_pairs
+from fakestormer.faces.crop import CropConfig
 from fakestormer.model.build import build
-from fakestormer.recipes import override, tiny
-from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.recipe.recipe import override, tiny
+from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.training.checkpoint import save_model
-from fakestormer.video.crop import CropConfig
 from fakestormer.video.decode import stream_frames
 from video_fixtures import astronaut_frames, write_video
 

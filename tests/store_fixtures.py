@@ -19,15 +19,15 @@ from torch import nn
 
 from fakestormer.data.manifest import Row, Split, StoreSettings, write_manifest, write_settings
 from fakestormer.data.store import encode_frame, write_track
-from fakestormer.model.config import ModelConfig
+from fakestormer.faces.crop import CropConfig
+from fakestormer.faces.tracking import TrackingConfig
 from fakestormer.model.fakestormer import build_fakestormer
-from fakestormer.recipes import Recipe
-from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.recipe.model import ModelConfig
+from fakestormer.recipe.recipe import Recipe
+from fakestormer.recipe.synthesis import SynthesisConfig
+from fakestormer.recipe.training import TrainingConfig
 from fakestormer.training.checkpoint import save_model
-from fakestormer.training.config import TrainingConfig
 from fakestormer.types import FaceTrack
-from fakestormer.video.crop import CropConfig
-from fakestormer.video.tracking import TrackingConfig
 
 SIDE = 64
 CROP = CropConfig(stored_size=SIDE)

@@ -28,10 +28,10 @@ import pytest
 import bad_inputs
 from bad_inputs import CASES, SMALL, Judge, face_frames, make_small
 from fakestormer.cli import ExitCode, main
-from fakestormer.data.pool import map_videos
 from fakestormer.errors import InputError
+from fakestormer.faces.tracking import TrackingConfig, find_tracks
+from fakestormer.parallel.pool import map_videos
 from fakestormer.video.decode import probe, stream_frames
-from fakestormer.video.tracking import TrackingConfig, find_tracks
 from video_fixtures import write_video
 
 MUTATIONS = 12  # of each small file
@@ -46,7 +46,7 @@ class Commands:
         self, model: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self._model, self._capfd, self._monkeypatch = model, capfd, monkeypatch
-        monkeypatch.setattr("fakestormer.video.blazeface.BlazeFace", bad_inputs.BrightFaces)
+        monkeypatch.setattr("fakestormer.faces.blazeface.BlazeFace", bad_inputs.BrightFaces)
 
     def detect(self, *arguments: object) -> tuple[int, str, str]:
         """(exit code, standard output, standard error)."""

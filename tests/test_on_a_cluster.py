@@ -10,12 +10,12 @@ from types import ModuleType
 
 import pytest
 
-from fakestormer.batch import DetectorSettings, detect_many
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.manifest import read_manifest
 from fakestormer.data.origin import Origin
 from fakestormer.data.prepare import Progress, prepare_folder, prepare_listing
-from fakestormer.explain.results import result_of
+from fakestormer.detection.batch import DetectorSettings, detect_many
+from fakestormer.detection.results import result_of
 from fakestormer.types import Report
 from ray_nodes import Nodes, node_settings
 

@@ -21,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 import drawn_faces
-from fakestormer.video import face_models
+from fakestormer.faces import face_models
 
 RGB = NDArray[np.uint8]
 P = ParamSpec("P")

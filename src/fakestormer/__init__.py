@@ -8,22 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fakestormer.detector import Detector as Detector
+    from fakestormer.detection.detector import Detector as Detector
     from fakestormer.errors import InputError as InputError
     from fakestormer.errors import NoFaceError as NoFaceError
     from fakestormer.errors import SetupError as SetupError
-    from fakestormer.explain.report import write_report as write_report
-    from fakestormer.recipes import Recipe as Recipe
+    from fakestormer.recipe.recipe import Recipe as Recipe
+    from fakestormer.report.page import write_report as write_report
     from fakestormer.types import Report as Report
 
 _HOME = {
-    "Detector": "detector",
+    "Detector": "detection.detector",
     "InputError": "errors",
     "NoFaceError": "errors",
-    "Recipe": "recipes",
+    "Recipe": "recipe.recipe",
     "Report": "types",
     "SetupError": "errors",
-    "write_report": "explain.report",
+    "write_report": "report.page",
 }
 __all__ = sorted(_HOME)
 

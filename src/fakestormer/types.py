@@ -353,7 +353,8 @@ class FaceReport:
     """What is said about one face of a video.
 
     crops: uint8 (C, T, 3, H, W), exactly what the network saw; None where a video has so many
-    faces that not all of their pictures are kept (`explain.kept`). boxes: float32 (C, T, 4), the
+    faces that not all of their pictures are kept (`detection.scored_faces`). boxes: float32
+    (C, T, 4), the
     square that each crop shows, source pixels. warnings: full sentences. interval: of the
     probability over the clips, (low, high); None where there is one clip. reasons: why the verdict
     is "inconclusive", else empty. first_frame: where in the video the face is followed from, and

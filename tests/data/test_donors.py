@@ -15,8 +15,8 @@ from fakestormer.data.loaders import ClipPlan, PairBatch, TrainingClips, trainin
 from fakestormer.data.manifest import Row, read_manifest, tracks_of
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
-from fakestormer.recipes import Recipe
-from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.recipe.recipe import Recipe
+from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.training.validation import ValidationSet, build_validation_set
 from fakestormer.types import Clip

@@ -18,7 +18,7 @@ from fakestormer.data.loaders import (
 )
 from fakestormer.data.manifest import read_manifest
 from fakestormer.errors import InputError
-from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.recipe.synthesis import SynthesisConfig
 
 SIZE, PATCH = 32, 8
 

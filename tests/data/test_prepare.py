@@ -24,15 +24,15 @@ from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Labelling, read_manifest, read_settings
 from fakestormer.data.origin import Origin, entries_of, write_origin
-from fakestormer.data.pool import map_videos
 from fakestormer.data.prepare import prepare_folder, prepare_listing
 from fakestormer.data.prepare_one import prepare_entry
 from fakestormer.data.store import encode_frame, read_clip
 from fakestormer.errors import InputError
-from fakestormer.video.crop import CropConfig, crop, crop_squares
+from fakestormer.faces.crop import CropConfig, crop, crop_squares
+from fakestormer.faces.face_models import models_present
+from fakestormer.faces.tracking import TrackingConfig, find_tracks
+from fakestormer.parallel.pool import map_videos
 from fakestormer.video.decode import stream_frames
-from fakestormer.video.face_models import models_present
-from fakestormer.video.tracking import TrackingConfig, find_tracks
 
 
 def test_every_video_has_a_row_and_every_rejection_a_reason(store: Path) -> None:

@@ -20,9 +20,9 @@ from fakestormer.data.prepare import prepare_folder
 from fakestormer.data.pseudo_fakes import draw, write_pairs
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
-from fakestormer.synthesis.config import SynthesisConfig
-from fakestormer.synthesis.sbv import render
-from fakestormer.video.crop import CropConfig
+from fakestormer.faces.crop import CropConfig
+from fakestormer.recipe.synthesis import SynthesisConfig
+from fakestormer.synthesis.render import render
 from fakestormer.video.decode import probe, stream_frames
 
 # A multiple of 64 px, as most stored crops have.

@@ -10,6 +10,7 @@ import torch
 
 from fakestormer.data.manifest import Row, read_manifest
 from fakestormer.data.store import read_clip
+from fakestormer.detection.prediction import PredictionConfig, predict_track
 from fakestormer.errors import InputError
 from fakestormer.evaluation.protocol import (
     VideoScore,
@@ -18,12 +19,11 @@ from fakestormer.evaluation.protocol import (
     separation,
     separations,
 )
+from fakestormer.faces.crop import CropConfig
 from fakestormer.model.network import VideoNetwork
-from fakestormer.prediction import PredictionConfig, predict_track
-from fakestormer.recipes import Recipe
+from fakestormer.recipe.recipe import Recipe
 from fakestormer.training.checkpoint import load_model
 from fakestormer.types import Prediction
-from fakestormer.video.crop import CropConfig
 
 DrawStore = Callable[[Path, Iterable[Row]], Path]
 

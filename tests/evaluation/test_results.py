@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation.protocol import VideoScore
 from fakestormer.evaluation.results import (
@@ -26,7 +27,6 @@ from fakestormer.evaluation.results import (
 )
 from fakestormer.evaluation.run import Plan, Scores
 from fakestormer.evaluation.scoring import CLEAN, Condition
-from fakestormer.prediction import PredictionConfig
 from store_fixtures import CROP
 
 CDF2 = [

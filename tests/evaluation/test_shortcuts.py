@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation.metrics import auc, auc_interval
 from fakestormer.evaluation.protocol import score_store
@@ -25,8 +26,7 @@ from fakestormer.evaluation.shortcuts import (
 )
 from fakestormer.evaluation.treatments import TREATMENTS, Treatment, _moved
 from fakestormer.model.network import VideoNetwork
-from fakestormer.prediction import PredictionConfig
-from fakestormer.recipes import Recipe
+from fakestormer.recipe.recipe import Recipe
 from fakestormer.types import Outputs
 
 BY_NAME = {treatment.name: treatment for treatment in TREATMENTS}

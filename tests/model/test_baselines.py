@@ -18,9 +18,9 @@ from fakestormer.model.baselines import (
     build_timesformer,
 )
 from fakestormer.model.build import build
-from fakestormer.model.config import ModelConfig, base, small, tiny
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_weights, resize_time, save_weights
+from fakestormer.recipe.model import ModelConfig, base, small, tiny
 
 NANO = ModelConfig(
     architecture="timesformer",

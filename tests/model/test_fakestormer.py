@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock
 from fakestormer.model.backbone import HighPass, ResidualBlock
-from fakestormer.model.config import ModelConfig, base, small, tiny
 from fakestormer.model.fakestormer import FakeSTormer, sincos_positions
 from fakestormer.model.fakestormer import build_fakestormer as build
 from fakestormer.model.heads import BoundaryHead, SpatialHead, TemporalHead, patch_volume
 from fakestormer.model.layouts import comes_from_image_model
+from fakestormer.recipe.model import ModelConfig, base, small, tiny
 
 NANO = ModelConfig(image_size=32, patch_size=8, width=48, depth=2, heads=3, drop_path=0.0)
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedLayers
 from fakestormer.model.baselines import PlainTimeSformer, build_timesformer
-from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import FakeSTormer, build_fakestormer
 from fakestormer.model.weights import load_pretrained
+from fakestormer.recipe.model import ModelConfig
 
 # Sizes of no published model, all different, so that nothing fits by luck.
 SIZES = {"image_size": 40, "patch_size": 8, "num_hidden_layers": 3, "num_attention_heads": 4}

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from fakestormer.model.baselines import build_timesformer
 from fakestormer.model.build import build
-from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import FakeSTormer, build_fakestormer
 from fakestormer.model.weights import (
     load_pretrained,
@@ -21,6 +20,7 @@ from fakestormer.model.weights import (
     save_weights,
     start_from,
 )
+from fakestormer.recipe.model import ModelConfig
 
 NANO = ModelConfig(image_size=32, patch_size=8, width=16, depth=2, heads=2)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from fakestormer.batch import DetectorSettings
+from fakestormer.detection.batch import DetectorSettings
 from fakestormer.server.limits import Limits
 from fakestormer.server.run import ServerSettings, worker_entry
 from fakestormer.server.worker import WorkerSettings, judge_videos

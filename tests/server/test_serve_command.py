@@ -17,8 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fakestormer.cli import ExitCode, app
-from fakestormer.detector import Detector
-from fakestormer.explain.results import result_of
+from fakestormer.detection.detector import Detector
+from fakestormer.detection.results import result_of
 from served import ended, send
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from fakestormer.batch import DetectorSettings
-from fakestormer.detector import Detector
+from fakestormer.detection.batch import DetectorSettings
+from fakestormer.detection.detector import Detector
+from fakestormer.detection.results import result_of
 from fakestormer.errors import InputError
-from fakestormer.explain.results import result_of
 from fakestormer.server import worker
 from fakestormer.server.limits import Limits
 from fakestormer.server.worker import WorkerSettings, judge_videos

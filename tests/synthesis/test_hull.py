@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakestormer.synthesis.config import HullType
+from fakestormer.recipe.synthesis import HullType
 from fakestormer.synthesis.hull import HULLS, hull_mask, raise_brows
 
 

@@ -19,9 +19,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakestormer.synthesis.config import HullType, JitterConfig, Mode, SynthesisConfig
+from fakestormer.recipe.synthesis import HullType, JitterConfig, Mode, SynthesisConfig
 from fakestormer.synthesis.params import ClipParams, sample
-from fakestormer.synthesis.sbv import render, soft_mask
+from fakestormer.synthesis.render import render, soft_mask
 from fakestormer.types import SelfBlended
 from synthesis import oracle
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.pairs import make_pairs
 from fakestormer.synthesis.params import ClipParams, Cutout, sample
-from fakestormer.synthesis.sbv import render
+from fakestormer.synthesis.render import render
 from fakestormer.synthesis.targets import patch_vulnerability
 from fakestormer.types import Targets
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from fakestormer.recipe.synthesis import JitterConfig, SynthesisConfig
 from fakestormer.synthesis.colour import change_detail
-from fakestormer.synthesis.config import JitterConfig, SynthesisConfig
 from fakestormer.synthesis.params import ClipParams, Colour, Downscale, SBVParams, Sharpen, sample
 from fakestormer.synthesis.warp import pixel_grid, undo_affine
 

@@ -10,14 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakestormer.resample import cut_margin
-from fakestormer.synthesis import blur, colour, sbv, warp
+from fakestormer.faces.resample import cut_margin
+from fakestormer.recipe.synthesis import HullType, SynthesisConfig
+from fakestormer.synthesis import blur, colour, warp
+from fakestormer.synthesis import render as render_room
 from fakestormer.synthesis.colour import change_detail
-from fakestormer.synthesis.config import HullType, SynthesisConfig
 from fakestormer.synthesis.hull import hull_mask
 from fakestormer.synthesis.landmarks import mirror_landmarks
 from fakestormer.synthesis.params import ClipParams, Colour, SBVParams, Sharpen, sample
-from fakestormer.synthesis.sbv import render, soft_mask
+from fakestormer.synthesis.render import render, soft_mask
 from fakestormer.synthesis.warp import elastic_noise
 from fakestormer.types import SelfBlended
 
@@ -261,7 +262,7 @@ def test_what_runs_on_a_gpu_agrees_with_opencv(
     frames, landmarks = moving_clip(6, 4, 17)
     params = [p.model_copy(update={"jpeg_quality": None}) for p in _sample(15, 6, **fields)]
     opencv = render(frames, landmarks, params, size=224)
-    for room in (blur, colour, sbv, warp):
+    for room in (blur, colour, render_room, warp):
         monkeypatch.setattr(room, "opencv_reads", lambda x: False)
     _assert_agrees(render(frames, landmarks, params, size=224), opencv)
 

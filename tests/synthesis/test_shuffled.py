@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.pairs import label_pairs
 from fakestormer.synthesis.params import ClipParams, sample
-from fakestormer.synthesis.sbv import render, show
+from fakestormer.synthesis.render import render, show
 
 MakeClip = Callable[..., tuple[Tensor, Tensor]]
 SHUFFLED = SynthesisConfig(mode="shuffled")

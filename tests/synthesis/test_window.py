@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from fakestormer.recipe.synthesis import Resampling, SynthesisConfig
 from fakestormer.synthesis import blur as blur_room
 from fakestormer.synthesis import warp
 from fakestormer.synthesis.blur import soften, window_of
-from fakestormer.synthesis.config import Resampling, SynthesisConfig
 from fakestormer.synthesis.params import SBVParams, sample
 from fakestormer.synthesis.warp import resize, take
 

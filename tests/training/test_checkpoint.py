@@ -14,7 +14,8 @@ from fakestormer.errors import InputError
 from fakestormer.model.build import build
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import save_weights
-from fakestormer.recipes import Recipe
+from fakestormer.recipe.recipe import Recipe
+from fakestormer.recipe.training import TrainingConfig
 from fakestormer.training import checkpoint
 from fakestormer.training.checkpoint import (
     RunState,
@@ -24,7 +25,6 @@ from fakestormer.training.checkpoint import (
     save_checkpoint,
     save_model,
 )
-from fakestormer.training.config import TrainingConfig
 
 
 def _state(step: int) -> RunState:

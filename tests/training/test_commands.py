@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from fakestormer.cli import app
 from fakestormer.errors import InputError
-from fakestormer.recipes import Recipe, difference, override, paper, read_recipe, release
+from fakestormer.recipe.recipe import Recipe, difference, override, paper, read_recipe, release
 
 
 def test_recipe_prints_what_another_has_otherwise(recipe: Recipe, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from fakestormer.errors import InputError
-from fakestormer.recipes import Recipe, override
+from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training import loop
 from fakestormer.training.ema import Average, decay_at
 from fakestormer.training.loop import TrainingResult, train

@@ -16,7 +16,7 @@ from fakestormer.cli import app
 from fakestormer.data.loaders import ClipPlan, TrainingClips
 from fakestormer.data.manifest import read_manifest, tracks_of
 from fakestormer.errors import InputError, TrainingError
-from fakestormer.recipes import Recipe, override
+from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training import loop
 from fakestormer.training.failure import replay
 from fakestormer.training.loop import train

@@ -20,8 +20,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fakestormer.data.manifest import read_manifest, write_manifest
 from fakestormer.errors import InputError, TrainingError
 from fakestormer.model.build import build
-from fakestormer.recipes import Recipe, override
-from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.recipe.recipe import Recipe, override
+from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.training import loop
 from fakestormer.training.checkpoint import load_model
 from fakestormer.training.history import HistoryFile, read_history

@@ -13,7 +13,7 @@ import torch
 
 from fakestormer.data.manifest import read_manifest, tracks_of
 from fakestormer.model.build import build
-from fakestormer.recipes import Recipe, override
+from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training.checkpoint import RunState
 from fakestormer.training.curves import HEIGHT, WIDTH, chart
 from fakestormer.training.examples import example_sheets

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from fakestormer.recipes import Recipe, override
+from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training import loop
 from fakestormer.training.checkpoint import read_state
 from fakestormer.training.history import StepRecord, read_history

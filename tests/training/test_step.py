@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from fakestormer.data.loaders import PairBatch
 from fakestormer.model.build import build
-from fakestormer.model.config import ModelConfig
 from fakestormer.model.network import VideoNetwork
-from fakestormer.training.config import TrainingConfig
+from fakestormer.recipe.model import ModelConfig
+from fakestormer.recipe.training import TrainingConfig
 from fakestormer.training.losses import fakestormer_loss
 from fakestormer.training.sam import SAM
 from fakestormer.training.step import (

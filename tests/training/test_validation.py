@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fakestormer.data.manifest import Split, read_manifest, tracks_of
 from fakestormer.errors import InputError, TrainingError
 from fakestormer.model.build import build
-from fakestormer.recipes import Recipe
+from fakestormer.recipe.recipe import Recipe
 from fakestormer.training.validation import ValidationSet, build_validation_set, validate
 from fakestormer.types import Outputs
 

@@ -88,7 +88,7 @@ def prepare(
     Stopped at any moment, the same command goes on where it was. Videos that cannot be used are
     listed with the reason.
     """
-    from fakestormer.console.preparing import prepare_with_bar
+    from fakestormer.cli.console.preparing import prepare_with_bar
     from fakestormer.data.layouts import LAYOUTS, Options, check_report
     from fakestormer.data.origin import Origin
 
@@ -163,7 +163,7 @@ def synthesize(
     faces: Faces = "auto",
 ) -> None:
     """Show what a self-blended video is: real, pseudo-fake, mask, boundary, change, soft labels."""
-    from fakestormer.synthesize import synthesize as run
+    from fakestormer.tools.synthesize import synthesize as run
 
     chosen = recipe_of(recipe_name, set_ or [])
     record = run(

@@ -26,7 +26,7 @@ from fakestormer.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from fakestormer.video.clips import Sampling
+    from fakestormer.faces.clips import Sampling
 
 SplitName = Annotated[str, typer.Option(help="train, validation, test or all")]
 
@@ -45,7 +45,7 @@ def pseudo_fakes(
     Stopped at any moment, the same command goes on where it was. Then `fakestormer prepare
     FOLDER --table FOLDER/videos.csv --split test --out STORE` and `fakestormer evaluate`.
     """
-    from fakestormer.console.preparing import write_pairs_with_bar
+    from fakestormer.cli.console.preparing import write_pairs_with_bar
 
     require_folder(folder, "--out")
     chosen = one_of(split, "train", "validation", "test", "all")
@@ -99,8 +99,8 @@ def evaluate(
     listed, and in no AUC but the one that says so. Stopped at any moment, the same command goes on
     where it was.
     """
-    from fakestormer.console.evaluating import evaluate_with_bar
-    from fakestormer.detector import Detector
+    from fakestormer.cli.console.evaluating import evaluate_with_bar
+    from fakestormer.detection.detector import Detector
     from fakestormer.evaluation.corruptions import LEVELS
     from fakestormer.evaluation.results import markdown
 
@@ -155,7 +155,7 @@ def compare(
     out: Annotated[Path | None, typer.Option("--json", help="write the numbers here too")] = None,
 ) -> None:
     """Tell whether two models differ on the same videos, by more than chance explains."""
-    from fakestormer.console.evaluating import compare_and_print
+    from fakestormer.cli.console.evaluating import compare_and_print
 
     if out is not None:
         require_file(out, "--json")
@@ -222,8 +222,8 @@ def ablate(
     network, also in other tables, share one training run. Name a test set as the paper does
     (CDF2=STORE) where it is that one.
     """
-    from fakestormer.ablation.tables import TABLES
-    from fakestormer.console.evaluating import ablate_and_print
+    from fakestormer.cli.console.evaluating import ablate_and_print
+    from fakestormer.tools.ablation.tables import TABLES
 
     require_folder(folder, "--out")
     chosen = one_of(table, *TABLES)

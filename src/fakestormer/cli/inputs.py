@@ -24,10 +24,11 @@ def named_files(arguments: Sequence[str], *, unusable: Unusable | None = None) -
     A folder is every video below it. A pattern (`*`, `?`, `[...]`, and `**` for folders at any
     depth) counts as one only where no file of that very name exists: for shells that pass patterns
     on. "-" is a list on standard input, one file or folder per line, or ended by zero bytes, as
-    `find -print0` writes it; there, names are taken as they are. unusable: as in `batch.files_of`.
+    `find -print0` writes it; there, names are taken as they are. unusable: as in
+    `detection.batch.files_of`.
     Raises InputError for a pattern or a list that names nothing, and for an empty name.
     """
-    from fakestormer.batch import files_of
+    from fakestormer.detection.batch import files_of
 
     paths: list[Path] = []
     for argument in arguments:

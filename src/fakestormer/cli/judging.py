@@ -64,14 +64,14 @@ def detect(
     ray: Ray = None,
 ) -> None:
     """Say for every face of every video how likely it is to be manipulated, and show why."""
-    from fakestormer.batch import DetectorSettings
+    from fakestormer.cli.console.detecting import detected, print_report, print_summary
     from fakestormer.cli.inputs import named_files
-    from fakestormer.console.detecting import detected, print_report, print_summary
-    from fakestormer.explain.collected import Collected, finished_before
-    from fakestormer.explain.film import film_name
-    from fakestormer.explain.printable import page_name
-    from fakestormer.explain.report import write_report
-    from fakestormer.explain.results import failure_of, result_of
+    from fakestormer.detection.batch import DetectorSettings
+    from fakestormer.detection.collected import Collected, finished_before
+    from fakestormer.detection.film import film_name
+    from fakestormer.detection.printable import page_name
+    from fakestormer.detection.results import failure_of, result_of
+    from fakestormer.report.page import write_report
 
     for option, file in (("--json", json_file), ("--csv", csv_file)):
         if file is not None:
@@ -106,7 +106,7 @@ def detect(
 
     named = named_files(videos, unusable=told)
     files = list(dict.fromkeys([*map(str, named), *unusable]))
-    say_news_of("fakestormer.runtimes")
+    say_news_of("fakestormer.runtimes.exported")
     with Collected(files, json_file=json_file, csv_file=csv_file) as collected:
         # Before anything is written: what is wrong with the model leaves an older file as it was.
         detector = settings.open()
@@ -160,13 +160,13 @@ def draw_saliency(
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Draw what the branches h and g drew on: a sheet for each of a video's highest clips."""
-    from fakestormer.console.detecting import detect_with_bar
-    from fakestormer.detector import Detector
+    from fakestormer.cli.console.detecting import detect_with_bar
+    from fakestormer.detection.detector import Detector
+    from fakestormer.detection.printable import face_name, shown
     from fakestormer.errors import InputError
-    from fakestormer.explain.printable import face_name, shown
-    from fakestormer.explain.saliency import explainable
-    from fakestormer.explain.saliency_sheet import write_saliency_sheets
-    from fakestormer.video.faces import open_backend
+    from fakestormer.faces.protocol import open_backend
+    from fakestormer.report.saliency import explainable
+    from fakestormer.report.saliency_sheet import write_saliency_sheets
 
     require_folder(out, "--out")
     chosen = model_of(model)

@@ -27,7 +27,7 @@ def setup(
     They are the BlazeFace detector and the 468-point face mesh (Apache-2.0), checked by SHA-256
     and kept with their licence in your cache folder.
     """
-    from fakestormer.video.face_models import setup as fetch
+    from fakestormer.faces.face_models import setup as fetch
 
     fetch(wheel, on_progress=print)
 
@@ -45,7 +45,7 @@ def recipe(
     if diff is None:
         print(chosen.model_dump_json(indent=2))
         return
-    from fakestormer.recipes import difference, read_recipe
+    from fakestormer.recipe.recipe import difference, read_recipe
 
     other = read_recipe(Path(diff)) if Path(diff).suffix == ".json" else recipe_of(diff, [])
     for field, (here, there) in difference(chosen, other).items():
@@ -67,8 +67,8 @@ def convert(
     Only tensors are read; no code in the file is run. The model works like any other here, on the
     authors' network, which differs from the paper's.
     """
-    from fakestormer.convert import LICENCE_NOTE
-    from fakestormer.convert import convert as run
+    from fakestormer.tools.convert import LICENCE_NOTE
+    from fakestormer.tools.convert import convert as run
 
     print(f"{run(weights, output, heads=heads)}: the authors' network, with its .json beside it.")
     print(LICENCE_NOTE)
@@ -86,8 +86,8 @@ def verify_release(
     Prints the largest error of each; exits with 4 when one is above its limit.
     """
     from fakestormer.errors import InputError
-    from fakestormer.verify_release import table
-    from fakestormer.verify_release import verify_release as run
+    from fakestormer.tools.verify_release import table
+    from fakestormer.tools.verify_release import verify_release as run
 
     done = run(file, heads=heads)
     c = done.config
@@ -120,9 +120,9 @@ def export(
     """
     if onnx is None and torch is None:
         raise typer.BadParameter("name a file with --onnx, with --torch, or with both")
-    from fakestormer.export import export as run
+    from fakestormer.tools.export import export as run
 
-    say_news_of("fakestormer.export")
+    say_news_of("fakestormer.tools.export")
     for done in run(model, onnx=onnx, pt2=torch):
         outputs = ", ".join(
             f"{name} ({', '.join(map(str, shape))})" for name, shape in done.shapes.items()

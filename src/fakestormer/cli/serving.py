@@ -71,7 +71,7 @@ def serve(
             f"serving needs a package that is missing ({error.name}): "
             "pip install 'fakestormer[serve]'"
         ) from error
-    from fakestormer.batch import DetectorSettings
+    from fakestormer.detection.batch import DetectorSettings
     from fakestormer.server.limits import Limits
     from fakestormer.server.worker import WorkerSettings, judge_videos
 

@@ -30,7 +30,7 @@ def calibrate(
     clips stay as they are.
     """
     from fakestormer.evaluation.calibration import METHODS, Quality
-    from fakestormer.shipping import calibrate as run
+    from fakestormer.tools.ship import calibrate as run
 
     def said(found: Quality | None) -> str:
         if found is None:
@@ -78,8 +78,8 @@ def shortcuts(
 
     Where one is not, the model takes that for manipulation. Fakes are not needed.
     """
-    from fakestormer.console.evaluating import shortcuts_with_bar
-    from fakestormer.detector import Detector
+    from fakestormer.cli.console.evaluating import shortcuts_with_bar
+    from fakestormer.detection.detector import Detector
 
     require_folder(folder, "--out")
     chosen = model_of(model)
@@ -115,7 +115,7 @@ def pack(
     Recipe, metrics, face backend, licence and calibration go along.
     """
     from fakestormer.errors import InputError
-    from fakestormer.shipping import pack as run
+    from fakestormer.tools.ship import pack as run
 
     text = None
     if data is not None:

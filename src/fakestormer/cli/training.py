@@ -57,7 +57,7 @@ def train(
     videos is written to RUN/model.safetensors, with its JSON beside it, and how it went to
     RUN/training.html.
     """
-    from fakestormer.console.preparing import prepare_with_bar
+    from fakestormer.cli.console.preparing import prepare_with_bar
     from fakestormer.data.layouts.options import Options
     from fakestormer.data.origin import Origin
     from fakestormer.training.loop import train as fit

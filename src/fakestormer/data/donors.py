@@ -15,7 +15,7 @@ from torch import Tensor
 from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
-from fakestormer.synthesis.donor import FOUND, lay_on, unlikeness
+from fakestormer.synthesis.beyond.donor import FOUND, lay_on, unlikeness
 from fakestormer.synthesis.params import ClipParams
 from fakestormer.types import Clip
 

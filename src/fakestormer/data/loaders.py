@@ -33,11 +33,11 @@ from fakestormer.data.donors import Donors
 from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
-from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.faces.clips import cut_clips
+from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.pairs import label_pairs, make_pairs
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.types import Clip, Targets
-from fakestormer.video.clips import cut_clips
 
 SynthesisOn = Literal["workers", "device"]
 Key = tuple[int, int]  # (epoch, position within the epoch's shuffled clips)

@@ -28,13 +28,13 @@ from fakestormer.data.manifest import (
     write_settings,
 )
 from fakestormer.data.origin import Origin, write_origin
-from fakestormer.data.pool import map_videos
 from fakestormer.data.prepare_one import PrepareOne
 from fakestormer.errors import InputError
+from fakestormer.faces.crop import CropConfig
+from fakestormer.faces.protocol import BackendName, FaceBackend, OpenBackend
+from fakestormer.faces.tracking import TrackingConfig
 from fakestormer.files import sha256_of
-from fakestormer.video.crop import CropConfig
-from fakestormer.video.faces import BackendName, FaceBackend, OpenBackend
-from fakestormer.video.tracking import TrackingConfig
+from fakestormer.parallel.pool import map_videos
 
 #: Bytes of a file name; the store's own files add a few, and file systems end at 255.
 LONGEST_NAME = 230
@@ -88,7 +88,7 @@ def prepare_listing(
     """Prepare the videos of a listing into `store`; run it again to continue or to add videos.
 
     backend: a name, or a picklable function that opens one. workers: processes, 0 = this one.
-    cluster: address of a Ray cluster that does the work instead (see data/cluster.py). max_frames:
+    cluster: address of a Ray cluster that does the work instead (parallel/cluster.py). max_frames:
     of each video, from its beginning (the paper's 256 for training); None takes all of them, as
     detection does. min_frames: shorter tracks are rejected (T of the network, at least). splits,
     methods: do only the videos of these splits, and only fakes made by these methods; empty takes
@@ -296,7 +296,7 @@ def _mapped(
 ) -> Iterator[tuple[str, tuple[Row, ...] | None]]:
     if cluster is None:
         return map_videos(work, names, workers=workers)
-    from fakestormer.data.cluster import map_on_cluster
+    from fakestormer.parallel.cluster import map_on_cluster
 
     return map_on_cluster(work, names, address=cluster)
 

@@ -1,6 +1,6 @@
 """One entry of a data set -> its rows and track files.
 
-    unit -> frames -> face tracks -> crops (video/crop.py) -> tracks/*.zip
+    unit -> frames -> face tracks -> crops (faces/crop.py) -> tracks/*.zip
 
 Everything that is unfit is rejected here, once, with a reason, and counted; later steps take what
 the manifest offers as it is.
@@ -20,10 +20,10 @@ from fakestormer.data.manifest import Reason, Row, StoreSettings
 from fakestormer.data.store import encode_frame, write_track
 from fakestormer.data.units import Unit, units_of
 from fakestormer.errors import InputError
+from fakestormer.faces.crop import crop, crop_squares, map_landmarks
+from fakestormer.faces.protocol import FaceBackend
+from fakestormer.faces.tracking import find_tracks
 from fakestormer.types import FaceTrack
-from fakestormer.video.crop import crop, crop_squares, map_landmarks
-from fakestormer.video.faces import FaceBackend
-from fakestormer.video.tracking import find_tracks
 
 #: A landmark may leave the crop by this share of its side (a moving face, a smoothed box).
 SLACK_OUTSIDE = 0.02
@@ -85,7 +85,7 @@ def _prepare_unit(
 class Followed:
     """One face of a unit, before its crops are cut.
 
-    row: rejected where the track is unfit. squares_t3: float32 (T, 3), see video/crop.py.
+    row: rejected where the track is unfit. squares_t3: float32 (T, 3), see faces/crop.py.
     landmarks_tk2: float32 (T, K, 2), crop px. size: S of the crops.
     """
 

@@ -28,9 +28,9 @@ from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
 from fakestormer.files import PARTIAL, write_atomically
-from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.params import ClipParams, sample
-from fakestormer.synthesis.sbv import render
+from fakestormer.synthesis.render import render
 from fakestormer.types import Clip, SelfBlended
 from fakestormer.video.encode import write_film
 

@@ -18,11 +18,11 @@ from typing import Any, Literal, Protocol, TypeVar, get_args
 import jinja2
 
 from fakestormer.data.manifest import Label
+from fakestormer.detection.printable import shown
 from fakestormer.evaluation.metrics import is_measurable
 from fakestormer.evaluation.results import FORMAT, conventions, per_cent
-from fakestormer.explain.printable import shown
-from fakestormer.explain.report import DEFAULT_THRESHOLD
 from fakestormer.files import write_atomically
+from fakestormer.report.page import DEFAULT_THRESHOLD
 
 PictureKind = Literal["roc", "distribution", "robustness"]
 
@@ -268,7 +268,7 @@ def _data_url(picture: bytes) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    rooms = {room: jinja2.PackageLoader("fakestormer", room) for room in ("explain", "evaluation")}
+    rooms = {room: jinja2.PackageLoader("fakestormer", room) for room in ("report", "evaluation")}
     environment = jinja2.Environment(
         loader=jinja2.PrefixLoader(rooms),
         autoescape=True,

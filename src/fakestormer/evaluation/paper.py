@@ -2,7 +2,7 @@
 
 All are video-level AUCs in per cent, from arXiv 2501.01184v1, Tables 1, 2, 4 and 10. The numbers of
 other detectors are those that the paper repeats from their publications. Its tables of variants of
-its own method are in `fakestormer.ablation.tables`.
+its own method are in `fakestormer.tools.ablation.tables`.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fakestormer.detection.printable import shown
 from fakestormer.errors import SetupError
 from fakestormer.evaluation.metrics import Numbers, auc
-from fakestormer.explain.printable import shown
 from fakestormer.files import write_atomically
 
 if TYPE_CHECKING:

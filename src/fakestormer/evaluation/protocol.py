@@ -19,6 +19,7 @@ import numpy as np
 
 from fakestormer.data.manifest import Row, read_manifest, read_settings
 from fakestormer.data.store import read_clip
+from fakestormer.detection.prediction import PredictionConfig, predict_track
 from fakestormer.errors import InputError
 from fakestormer.evaluation.metrics import (
     Metrics,
@@ -27,10 +28,9 @@ from fakestormer.evaluation.metrics import (
     balanced_accuracy,
     metrics_of,
 )
+from fakestormer.faces.crop import CropConfig
 from fakestormer.model.network import VideoNetwork
-from fakestormer.prediction import PredictionConfig, predict_track
 from fakestormer.types import Clip
-from fakestormer.video.crop import CropConfig
 
 #: Above so many sources their rows are left out: names of files rather than of collections.
 MOST_SOURCES = 20

@@ -22,7 +22,7 @@ from typing import Any
 from fakestormer.data.journal import hold
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import read_settings
-from fakestormer.data.pool import map_videos
+from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation.protocol import FaceChoice, SplitChoice, VideoScore, videos_of
 from fakestormer.evaluation.scoring import (
@@ -37,12 +37,12 @@ from fakestormer.evaluation.scoring import (
     task_names,
     task_videos,
 )
+from fakestormer.faces.clips import Sampling
+from fakestormer.faces.crop import CropConfig
+from fakestormer.faces.protocol import FaceBackend
 from fakestormer.files import PARTIAL, sha256_of, write_atomically
 from fakestormer.model.network import VideoNetwork
-from fakestormer.prediction import PredictionConfig
-from fakestormer.video.clips import Sampling
-from fakestormer.video.crop import CropConfig
-from fakestormer.video.faces import FaceBackend
+from fakestormer.parallel.pool import map_videos
 
 #: By data set, condition and sampling: a score per video, by name.
 Scores = Mapping[tuple[str, Condition, Sampling], Sequence[VideoScore]]

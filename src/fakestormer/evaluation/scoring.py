@@ -26,6 +26,7 @@ from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Row, StoreSettings, read_settings
 from fakestormer.data.prepare_one import Followed, followed
 from fakestormer.data.units import Unit, units_of
+from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation.corruptions import (
     CorruptionName,
@@ -41,12 +42,11 @@ from fakestormer.evaluation.protocol import (
     score_video,
     store_reader,
 )
+from fakestormer.faces.crop import assemble_clip, crop
+from fakestormer.faces.protocol import FaceBackend
 from fakestormer.model.network import VideoNetwork
-from fakestormer.prediction import PredictionConfig
 from fakestormer.types import Clip
-from fakestormer.video.crop import assemble_clip, crop
 from fakestormer.video.decode import Frame, stream_frames
-from fakestormer.video.faces import FaceBackend
 from fakestormer.video.pictures import NOMINAL_RATE
 
 AppliedTo = Literal["frames", "crops"]

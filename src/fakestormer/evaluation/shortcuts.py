@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from fakestormer.data.manifest import Row
-from fakestormer.data.pool import map_videos
+from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation.calibration import wilson
 from fakestormer.evaluation.protocol import (
@@ -31,11 +31,11 @@ from fakestormer.evaluation.protocol import (
     videos_of,
 )
 from fakestormer.evaluation.treatments import TREATMENTS, Treatment
+from fakestormer.faces.crop import CropConfig
 from fakestormer.files import write_atomically
 from fakestormer.model.network import VideoNetwork
-from fakestormer.prediction import PredictionConfig
+from fakestormer.parallel.pool import map_videos
 from fakestormer.types import Clip
-from fakestormer.video.crop import CropConfig
 
 #: Layout of shortcuts.json.
 FORMAT = 1

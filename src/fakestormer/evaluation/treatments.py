@@ -17,8 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fakestormer.detection.prediction import REFERENCE_SIDE
 from fakestormer.evaluation.corruptions import corrupt_frame
-from fakestormer.prediction import REFERENCE_SIDE
 from fakestormer.video.colour import RGB
 from fakestormer.video.decode import stream_frames
 from fakestormer.video.encode import write_frames

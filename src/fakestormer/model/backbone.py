@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock
-from fakestormer.model.config import ModelConfig
+from fakestormer.recipe.model import ModelConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False)

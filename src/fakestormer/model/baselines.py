@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from fakestormer.errors import SetupError
 from fakestormer.model.attention import DividedLayers
 from fakestormer.model.backbone import ConvStem, PatchStem, stem_of
-from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import (
     copy_spatial_to_temporal,
     initialise_layers,
@@ -24,6 +23,7 @@ from fakestormer.model.fakestormer import (
 )
 from fakestormer.model.heads import ClassificationHead
 from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.model import ModelConfig
 from fakestormer.types import Outputs
 
 

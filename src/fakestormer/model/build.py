@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fakestormer.model.baselines import build_resnet3d, build_timesformer
-from fakestormer.model.config import Architecture, ModelConfig
 from fakestormer.model.fakestormer import build_fakestormer
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.release import build_release
+from fakestormer.recipe.model import Architecture, ModelConfig
 
 _BUILDERS: Mapping[Architecture, Callable[[ModelConfig], VideoNetwork]] = {
     "fakestormer": build_fakestormer,

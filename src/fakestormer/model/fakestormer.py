@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock, DividedLayers
 from fakestormer.model.backbone import Backbone, Features, PatchStem, TokenEmbedding, stem_of
-from fakestormer.model.config import ModelConfig
 from fakestormer.model.heads import (
     BoundaryHead,
     ClassificationHead,
@@ -19,6 +18,7 @@ from fakestormer.model.heads import (
     patch_volume,
 )
 from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.model import ModelConfig
 from fakestormer.types import Outputs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fakestormer.model.config import ModelConfig
+from fakestormer.recipe.model import ModelConfig
 from fakestormer.types import Outputs
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from fakestormer.model.attention import MLP, Attention, drop_rows
 from fakestormer.model.backbone import PatchStem
-from fakestormer.model.config import ModelConfig
 from fakestormer.model.fakestormer import sincos_positions
 from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.model import ModelConfig
 from fakestormer.types import Outputs
 
 

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from fakestormer.errors import InputError
-from fakestormer.model.config import ModelConfig
 from fakestormer.model.release import ReleaseNetwork
+from fakestormer.recipe.model import ModelConfig
 
 #: Channels per attention head in a ViT; weights do not tell how many heads they are for.
 HEAD_WIDTH = 64

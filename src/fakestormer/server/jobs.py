@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fakestormer.explain.printable import shown
+from fakestormer.detection.printable import shown
 from fakestormer.types import Verdict
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]

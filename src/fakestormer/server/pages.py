@@ -44,7 +44,7 @@ def pages_router(
     )
     here = files("fakestormer") / "server"
     assets = {name: (here / name).read_bytes() for name in _TYPES}
-    style = files("fakestormer") / "explain" / "style.html.jinja"
+    style = files("fakestormer") / "report" / "style.html.jinja"
     assets["style.css"] = style.read_bytes()
 
     def page(name: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:

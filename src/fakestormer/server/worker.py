@@ -26,12 +26,12 @@ from typing import Any
 import cv2
 import torch
 
-from fakestormer.batch import DetectorSettings
-from fakestormer.detector import Detector
+from fakestormer.detection.batch import DetectorSettings
+from fakestormer.detection.detector import Detector
+from fakestormer.detection.results import result_of
 from fakestormer.errors import InputError, SetupError
-from fakestormer.explain.report import render_report
-from fakestormer.explain.results import result_of
 from fakestormer.files import write_atomically
+from fakestormer.report.page import render_report
 from fakestormer.server.confine import bound_memory, end_with_parent
 from fakestormer.server.limits import Limits
 from fakestormer.types import Report

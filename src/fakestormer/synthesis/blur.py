@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fakestormer.synthesis.config import REFERENCE_SIZE
+from fakestormer.recipe.synthesis import REFERENCE_SIZE
 from fakestormer.synthesis.params import SBVParams
 
 _PLATEAU = 1e-3

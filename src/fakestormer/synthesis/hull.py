@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fakestormer.synthesis.config import HullType
+from fakestormer.recipe.synthesis import HullType
 
 _SUBPIXEL_BITS = 4
 

@@ -8,10 +8,10 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.cutout import cut_out, hide_patches
 from fakestormer.synthesis.params import ClipParams
-from fakestormer.synthesis.sbv import render, show
+from fakestormer.synthesis.render import render, show
 from fakestormer.synthesis.targets import derivative, normalise, patch_vulnerability, soft_labels
 from fakestormer.types import SelfBlended, Targets
 

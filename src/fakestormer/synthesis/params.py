@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from fakestormer.synthesis.config import (
+from fakestormer.recipe.synthesis import (
     REFERENCE_SIZE,
     HullType,
     JitterConfig,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from fakestormer.synthesis.config import Normalisation, Pooling
+from fakestormer.recipe.synthesis import Normalisation, Pooling
 
 _STILL = 1e-6
 """Changes smaller than this are rounding, not movement."""

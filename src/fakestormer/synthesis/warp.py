@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from fakestormer.recipe.synthesis import REFERENCE_SIZE, Resampling
 from fakestormer.synthesis.blur import opencv_reads
-from fakestormer.synthesis.config import REFERENCE_SIZE, Resampling
 from fakestormer.synthesis.params import SBVParams
 
 _FIELD_STEP = 2

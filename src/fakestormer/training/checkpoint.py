@@ -33,9 +33,9 @@ from torch.optim import Optimizer
 from fakestormer.errors import InputError
 from fakestormer.files import sha256_of, write_atomically
 from fakestormer.model.build import build
-from fakestormer.model.config import ModelConfig
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_weights, save_weights
+from fakestormer.recipe.model import ModelConfig
 
 _START_AGAIN = "start the run again in another folder"
 #: The moving average of the weights, within a checkpoint.

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from fakestormer.explain.overlays import display_scale, heat_map
-from fakestormer.explain.synthesis_sheet import RGB, SheetBlock, SheetRow, contact_sheet
+from fakestormer.drawing.contact_sheet import RGB, SheetBlock, SheetRow, contact_sheet
+from fakestormer.drawing.overlays import display_scale, heat_map
 from fakestormer.model.network import VideoNetwork
 from fakestormer.training.validation import Example, ValidationSet
 from fakestormer.types import Outputs

@@ -26,12 +26,12 @@ from fakestormer.data.loaders import PairBatch, TrainingClips
 from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
 from fakestormer.model.build import build
-from fakestormer.model.config import ModelConfig
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_weights, save_weights
+from fakestormer.recipe.model import ModelConfig
+from fakestormer.recipe.training import RecipeLike, TrainingConfig
 from fakestormer.synthesis.params import ClipParams
 from fakestormer.training.checkpoint import code_version
-from fakestormer.training.config import RecipeLike, TrainingConfig
 from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import freeze
 from fakestormer.training.step import AsTensors, NonFiniteLossError, PartLosses, training_step

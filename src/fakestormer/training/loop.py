@@ -30,6 +30,7 @@ from fakestormer.data.manifest import Row
 from fakestormer.errors import InputError, SetupError
 from fakestormer.model.build import build
 from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.training import RecipeLike
 from fakestormer.training.checkpoint import (
     RunState,
     restore,
@@ -37,7 +38,6 @@ from fakestormer.training.checkpoint import (
     save_checkpoint,
     save_model,
 )
-from fakestormer.training.config import RecipeLike
 from fakestormer.training.ema import Average
 from fakestormer.training.engine import device_name, launch, leaves_idle, threads
 from fakestormer.training.examples import example_sheets

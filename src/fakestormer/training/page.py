@@ -19,12 +19,12 @@ import cv2
 import jinja2
 
 from fakestormer.data.manifest import Row
-from fakestormer.explain.printable import shown
-from fakestormer.explain.synthesis_sheet import RGB
+from fakestormer.detection.printable import shown
+from fakestormer.drawing.contact_sheet import RGB
 from fakestormer.files import write_atomically
+from fakestormer.recipe.training import RecipeLike
 from fakestormer.training import curves
 from fakestormer.training.checkpoint import RunState, code_version
-from fakestormer.training.config import RecipeLike
 from fakestormer.training.curves import Chart, chart
 from fakestormer.training.history import History, read_history
 from fakestormer.training.tracks import Tracks
@@ -196,7 +196,7 @@ def _data_url(picture: RGB) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    rooms = {room: jinja2.PackageLoader("fakestormer", room) for room in ("explain", "training")}
+    rooms = {room: jinja2.PackageLoader("fakestormer", room) for room in ("report", "training")}
     return jinja2.Environment(
         loader=jinja2.PrefixLoader(rooms),
         autoescape=True,

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from fakestormer.errors import InputError
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_pretrained, start_from
+from fakestormer.recipe.training import RecipeLike, differences
 from fakestormer.training.checkpoint import RunState, is_model, load_model, read_state
-from fakestormer.training.config import RecipeLike, differences
 from fakestormer.training.tracks import Tracks
 
 #: Fields that may change when a run goes on: another number of processes may want other parts.

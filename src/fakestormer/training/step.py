@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from fakestormer.data.loaders import PairBatch
 from fakestormer.errors import TrainingError
 from fakestormer.model.network import VideoNetwork
-from fakestormer.training.config import TrainingConfig
+from fakestormer.recipe.training import TrainingConfig
 from fakestormer.training.losses import fakestormer_loss
 from fakestormer.training.sam import SAM, frozen_statistics, gradient_norm
 from fakestormer.types import Losses, Outputs, Targets

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fakestormer.data.manifest import Row, Split, read_manifest, read_settings, tracks_of
 from fakestormer.errors import InputError
-from fakestormer.training.config import RecipeLike
+from fakestormer.recipe.training import RecipeLike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

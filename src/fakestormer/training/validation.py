@@ -24,15 +24,15 @@ from fakestormer.data.donors import Donors
 from fakestormer.data.loaders import join_clips, one_clip, synthesise, with_donor
 from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
+from fakestormer.detection.prediction import network_input, pool
 from fakestormer.errors import InputError, TrainingError
 from fakestormer.evaluation.metrics import auc
-from fakestormer.model.config import ModelConfig
+from fakestormer.faces.clips import sample_clips
 from fakestormer.model.network import VideoNetwork
-from fakestormer.prediction import network_input, pool
-from fakestormer.synthesis.config import SynthesisConfig
+from fakestormer.recipe.model import ModelConfig
+from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.params import sample
 from fakestormer.types import Clip
-from fakestormer.video.clips import sample_clips
 
 #: So many held-out tracks give an example for people to look at.
 EXAMPLES = 4

@@ -7,8 +7,8 @@ keeps the colours; a flash or a change of exposure keeps the correlation.
 
 Measured when the thresholds were chosen: no false cut in 313 videos of one shot each, and 99.6 %
 of the cuts between any two of them found, all pictures of one face in the middle, the hardest kind.
-Not found: cuts between nearly equal pictures and slow dissolves; there tracking.py notices only a
-face that jumps or is lost.
+Not found: cuts between nearly equal pictures and slow dissolves; there faces/tracking.py notices
+only a face that jumps or is lost.
 """
 
 from __future__ import annotations

@@ -1,0 +1,202 @@
+"""What a run over many files has found so far, written down while it goes on, and gone on with.
+
+results.json    everything, as `results.schema.json` describes it; what --resume reads
+results.csv     a line per file, for spreadsheets
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fakestormer.detection.results import write_results
+from fakestormer.errors import InputError
+from fakestormer.files import held, sha256_of, write_atomically
+
+#: Writing takes at most about this share of a run, because all is written anew each time.
+WRITING_SHARE = 0.05
+#: Seconds between two writings of a run that is short of files.
+WRITE_EVERY = 2.0
+
+COLUMNS = (
+    "path", "verdict", "probability", "interval_low", "interval_high", "face", "faces", "reasons",
+    "warnings", "error", "sha256", "model", "weights_sha256",
+)  # fmt: skip
+
+
+Stamp = dict[str, int]
+
+
+def stamp_of(path: str) -> Stamp | None:
+    """{"size": bytes, "modified_ns": ...} of a file as it is now; None where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        return None
+    return {"size": status.st_size, "modified_ns": status.st_mtime_ns}
+
+
+class Collected:
+    """Results by file, in the order of `files` whatever the order they are finished in.
+
+    As a context: what was finished is in the files when it ends, however it ends, and other runs
+    are kept from writing to them meanwhile. Both files are always whole; older ones stay as they
+    are until there is something to write. Raises InputError where one cannot be written, and, as a
+    context begins, when another run is writing to one.
+    """
+
+    def __init__(
+        self, files: Sequence[str], *, json_file: Path | None = None, csv_file: Path | None = None
+    ) -> None:
+        self.files = list(files)
+        self.results: dict[str, dict[str, Any]] = {}
+        self._json_file, self._csv_file = json_file, csv_file
+        self._stamps = {path: stamp_of(path) for path in self.files}
+        self._next_writing = 0.0
+        self._unwritten = False
+        self._held = ExitStack()
+
+    def add(self, path: str, result: dict[str, Any]) -> None:
+        """Take a file's entry of "results", with the file's size and time as the run began."""
+        stamp = self._stamps.get(path)
+        self.results[path] = result if stamp is None else result | {"file": stamp}
+        self._unwritten = True
+        if time.monotonic() >= self._next_writing:
+            self.write()
+
+    def keep(self, earlier: Mapping[str, dict[str, Any]]) -> None:
+        """Take entries of an earlier run as they are, with what their files are now."""
+        for path, result in earlier.items():
+            self.results[path] = result | {"file": self._stamps[path]}
+        self._unwritten = True
+
+    def write(self) -> None:
+        began = time.monotonic()
+        results = [self.results[path] for path in self.files if path in self.results]
+        file = self._json_file
+        try:
+            if file is not None:
+                write_results(file, results)
+            if (file := self._csv_file) is not None:
+                write_atomically(file, table(results).encode(errors="backslashreplace"))
+        except OSError as error:
+            raise InputError(
+                f"{file}: the results cannot be written there ({error.strerror}); make room or "
+                "choose another place"
+            ) from error
+        ended = time.monotonic()
+        self._next_writing = ended + max(WRITE_EVERY, (ended - began) / WRITING_SHARE)
+        self._unwritten = False
+
+    def __enter__(self) -> Self:
+        with ExitStack() as entered:
+            for file in (self._json_file, self._csv_file):
+                if file is not None:
+                    entered.enter_context(held(file, "detect"))
+            self._held = entered.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._held:
+            if self._unwritten:
+                self.write()
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """The results as CSV (RFC 4180 but for its line ends): `COLUMNS`, several values by "; ".
+
+    No value makes a spreadsheet compute: a path that begins like a formula begins with "./", any
+    other text with an apostrophe.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for result in results:
+        low, high = result.get("interval") or ("", "")
+        decisive = [f for f in result["faces"] if f["number"] == result["face"]]
+        warnings = result.get("warnings", []) + [w for f in decisive for w in f["warnings"]]
+        model = result.get("model", {})
+        probability = result["probability"]
+        writer.writerow(
+            [
+                _plain(result["path"], "./"),
+                result["verdict"],
+                "" if probability is None else probability,
+                low,
+                high,
+                "" if result["face"] is None else result["face"],
+                len(result["faces"]),
+                "; ".join(reason["code"] for reason in result.get("reasons", [])),
+                _plain("; ".join(warnings), "'"),
+                _plain(result.get("error", ""), "'"),
+                result.get("sha256", ""),
+                _plain(str(model.get("name", "")), "'"),
+                model.get("weights_sha256", ""),
+            ]
+        )
+    return text.getvalue()
+
+
+def _plain(text: str, before: str) -> str:
+    return before + text if text[:1] in set("=+-@\t\r") else text
+
+
+def finished_before(
+    json_file: Path, files: Sequence[str], *, model: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The results of an earlier run that hold for these files still; failures are none.
+
+    Those with the same path, model (weights, recipe, face backend, versions) and settings, whose
+    file has the same size and time, or the same size and SHA-256. A results file that does not
+    exist gives none. Raises InputError for one that is no such file.
+    """
+    try:
+        content = json.loads(json_file.read_text(encoding="utf-8"))
+        results = content["results"]
+        by_path = {entry["path"]: entry for entry in results if "error" not in entry}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InputError(f"{json_file}: cannot be read ({error.strerror}); check it") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{json_file}: holds no results of `fakestormer detect`, so there is nothing to "
+            "resume; name another file, or leave --resume out to write over it"
+        ) from error
+    # As they are after a way through JSON.
+    wanted = json.loads(json.dumps({"model": dict(model), "settings": dict(settings)}))
+    return {
+        path: entry
+        for path in files
+        if (entry := by_path.get(path)) is not None
+        and {key: entry.get(key) for key in wanted} == wanted
+        and _is_unchanged(path, entry)
+    }
+
+
+def _is_unchanged(path: str, entry: Mapping[str, Any]) -> bool:
+    now, then = stamp_of(path), entry.get("file")
+    if now is None or not isinstance(then, dict) or now["size"] != then.get("size"):
+        return False
+    if now == then:
+        return True
+    try:
+        return sha256_of(Path(path)) == entry.get("sha256")
+    except InputError:
+        return False

@@ -1,0 +1,384 @@
+"""`Detector.load(...)`, `.detect(path) -> Report`: what users import.
+
+detector = Detector.load("runs/mine/model.safetensors")
+report = detector.detect("interview.mp4")
+print(report.verdict, report.probability)
+
+`Detector.load()` takes the model that came with the package, where one did.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from fakestormer.detection import quality, warnings
+from fakestormer.detection.every_second import score_every_second
+from fakestormer.detection.film import scene_of, write_overlay
+from fakestormer.detection.prediction import (
+    REFERENCE_SIDE,
+    Calibration,
+    PredictionConfig,
+    predict_track,
+)
+from fakestormer.detection.provenance import content_credentials
+from fakestormer.detection.scored_faces import PICTURE_BYTES, ScoredFaces, kept_warnings
+from fakestormer.detection.verdict import Seen, judge, standing
+from fakestormer.errors import InputError, NoFaceError, SetupError
+from fakestormer.faces.clips import Sampling, read_clips
+from fakestormer.faces.crop import crop_squares
+from fakestormer.faces.protocol import FaceBackend, open_backend
+from fakestormer.faces.tracking import find_tracks
+from fakestormer.files import sha256_of
+from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.recipe import Recipe
+from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName, open_runtime
+from fakestormer.training.checkpoint import load_model
+from fakestormer.types import Clip, FaceReport, FaceTrack, Report
+from fakestormer.video.cuts import CutDetector
+from fakestormer.video.decode import FrameReader, probe, stream_frames
+
+#: The model that is taken where none is named; absent in a package without weights.
+SHIPPED = Path(__file__).parents[1] / "weights" / "fakestormer-compact.safetensors"
+NOTHING_SHIPPED = (
+    "this package comes without trained weights: name a model with --model (or FAKESTORMER_MODEL, "
+    "or Detector.load(PATH)), or train one with `fakestormer train VIDEOS --out RUN`"
+)
+
+#: (stage, frames done so far, frames in all as far as the container says)
+Progress = Callable[[str, int, int | None], None]
+#: (index, presentation time in seconds, RGB uint8 (H, W, 3)) of a decoded frame
+Indexed = tuple[int, float, NDArray[np.uint8]]
+
+
+class Detector:
+    """A trained network with everything that belongs to it: faces, crop, sampling, verdict."""
+
+    def __init__(
+        self,
+        network: VideoNetwork,
+        recipe: Recipe,
+        *,
+        name: str,
+        weights_sha256: str,
+        trained_with: str | None = None,
+        licence: str | None = None,
+        backend: FaceBackend | None = None,
+        prediction: PredictionConfig | None = None,
+    ) -> None:
+        self.network = network.eval()
+        self.recipe = recipe
+        self.prediction = prediction or recipe.prediction
+        self.name = name
+        self.weights_sha256 = weights_sha256
+        self.trained_with = trained_with
+        self.licence = licence
+        self._backend = backend
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        device: str = "cpu",
+        backend: FaceBackend | None = None,
+        prediction: PredictionConfig | None = None,
+        runtime: RuntimeName = "torch",
+    ) -> Detector:
+        """Load a trained model: a `.safetensors` file with its `.json` beside it, or their folder.
+
+        None takes the one that came with the package. Weights in half precision become single.
+        `prediction` replaces the recipe's own way of sampling and pooling; a calibration in the
+        model's JSON holds for both. `backend` replaces the default face backend (with a warning in
+        the report when the model was trained with another). Raises InputError (what is wrong, which
+        file, what to do) when the two files are missing or do not fit, or when there is no such
+        device; SetupError when None is named and none came with the package.
+
+        `runtime`: what computes the network, on the CPU; see
+        `runtimes.exported.open_runtime`, also for what it raises.
+        """
+        if runtime != "torch" and device != "cpu":
+            raise InputError(
+                f"runtime '{runtime}' works on the CPU, not on device '{device}'; leave one out"
+            )
+        path = weights_file(model)
+        network, document = load_model(path)
+        try:
+            recipe = Recipe.model_validate(document["recipe"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise InputError(
+                f"{path.with_suffix('.json')}: its recipe does not fit this version of the program "
+                f"({field}: {first['msg']}); use the version that trained the model"
+            ) from error
+        way = prediction or recipe.prediction
+        calibration = _calibration(document, path.with_suffix(".json"))
+        if calibration is not None:
+            way = way.model_copy(update={"calibration": calibration})
+        try:
+            network = network.to(device)
+        except (AssertionError, RuntimeError) as error:  # torch's, for a device it does not have
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"device '{device}' cannot be used here ({reason}); choose another, e.g. cpu"
+            ) from error
+        return cls(
+            open_runtime(runtime, network, path, document["weights_sha256"]),
+            recipe,
+            name=path.parent.name if path.name == "model.safetensors" else path.stem,
+            weights_sha256=document["weights_sha256"],
+            trained_with=document.get("face_backend"),
+            licence=document.get("licence"),
+            backend=backend,
+            prediction=way,
+        )
+
+    def predicting(
+        self,
+        *,
+        sampling: Sampling | None = None,
+        shots: int | None = None,
+        shot_score: Literal["last", "mean"] | None = None,
+    ) -> Detector:
+        """The same detector with another way to choose frames, or several shots; None keeps.
+
+        Raises InputError for several shots of a model without h, which says what to hide.
+        """
+        changes = {"sampling": sampling, "shots": shots, "shot_score": shot_score}
+        prediction = self.prediction.model_copy(
+            update={name: value for name, value in changes.items() if value is not None}
+        )
+        if prediction.shots > 1 and "h" not in self.network.config.branches:
+            raise InputError(
+                f"{self.name}: this model has no h, which says what to hide between shots; use 1"
+            )
+        return Detector(
+            self.network,
+            self.recipe,
+            name=self.name,
+            weights_sha256=self.weights_sha256,
+            trained_with=self.trained_with,
+            licence=self.licence,
+            backend=self._backend,
+            prediction=prediction,
+        )
+
+    @property
+    def backend(self) -> FaceBackend:
+        """The face backend; opened at first use, because it needs files of its own."""
+        if self._backend is None:
+            self._backend = open_backend()
+        return self._backend
+
+    def fingerprint(self, *, faces: bool = True) -> dict[str, str]:
+        """What has to be the same for the same answer: weights, recipe, versions, face models.
+
+        With it the licence of weights that are not ours, so that it goes where their scores go.
+        faces: leave the face backend out, and unopened, where others found the faces.
+        """
+        backend = {"face_backend": self.backend.name} if faces else {}
+        licence = {} if self.licence is None else {"licence": self.licence}
+        other = isinstance(self.network, ExportedNetwork)
+        runtime = {"runtime": self.network.runtime} if other else {}
+        return {
+            "name": self.name,
+            "weights_sha256": self.weights_sha256,
+            "recipe": self.recipe.name,
+            **backend,
+            "fakestormer": version("fakestormer"),
+            "torch": torch.__version__,
+            **runtime,
+            "python": platform.python_version(),
+            **licence,
+        }
+
+    def detect(
+        self,
+        path: str | Path,
+        *,
+        progress: Progress | None = None,
+        every_second: bool = False,
+        picture_bytes: int = PICTURE_BYTES,
+        scene: bool = True,
+    ) -> Report:
+        """Follow and score every face of one video.
+
+        every_second: also score a clip in each second of every face, for its time line; verdict
+        and probability stay those of the sampled clips. picture_bytes: what the faces' crops may
+        take together; beyond it those that count least have None, with the same numbers. scene:
+        also decode the whole frame that the HTML report shows.
+
+        Raises InputError when the file cannot be read as a video, NoFaceError when no face can
+        be followed in it for at least two frames; both say so in one sentence.
+        """
+        file = Path(path)
+        info = probe(file)
+        tracking = self.recipe.tracking
+        watched = quality.Watched(
+            CutDetector(correlation=tracking.cut_correlation, colours=tracking.cut_colours)
+        )
+
+        def counted(frames: Iterable[Indexed]) -> Iterator[Indexed]:
+            for frame in frames:
+                watched.see(frame[1], frame[2])
+                if progress is not None:
+                    progress("faces", len(watched.times), info.frame_count)
+                yield frame
+
+        # The whole video, whatever the sampling: the box's path is smoothed along whole tracks,
+        # and a face may appear after the first frames.
+        tracks = find_tracks(counted(stream_frames(file)), self.backend, tracking)
+        if not tracks:
+            raise NoFaceError(warnings.no_face(file, len(watched.times)))
+        bits = quality.bits_per_pixel(info)
+        compressed = bits is not None and bits < quality.TOO_FEW_BITS
+        scored = ScoredFaces(picture_bytes)
+        enough = self.prediction.largest_share * max(len(track) for track in tracks)
+        # One reader for all faces, which goes on where it stands: of a film with a cut every second
+        # each face would otherwise be sought anew.
+        with FrameReader(file) as reader:
+            for done, track in enumerate(tracks, start=1):
+                face = self._score(file, track, reader, compressed=compressed)
+                scored.add(face, standing(face, lasting=len(track) >= enough))
+                if progress is not None:
+                    progress("scores", done, len(tracks))
+        faces, decisive = scored.faces, scored.decisive
+        if every_second:
+            told = None if progress is None else partial(progress, "seconds")
+            found = score_every_second(
+                file, tracks, self.network, self.prediction, self.recipe.crop, progress=told
+            )
+            faces = tuple(replace(face, every_second=found[face.number]) for face in faces)
+            decisive = next(face for face in faces if face.number == decisive.number)
+        probability = decisive.prediction.probability
+        tags = quality.container_tags(file)
+        return Report(
+            path=str(path),
+            sha256=sha256_of(file),
+            probability=probability,
+            verdict=decisive.verdict,
+            face_number=decisive.number,
+            faces=faces,
+            warnings=(
+                *warnings.truncation_warnings(info, len(watched.times), watched.times[-1]),
+                *warnings.backend_warnings(self.trained_with, self.backend.name),
+                *warnings.calibration_warnings(self.prediction),
+                *warnings.unjudged_warnings(decisive, faces),
+                *kept_warnings(faces),
+                *watched.warnings(),
+                *quality.compression_warnings(bits, info.codec),
+                *quality.editing_warnings(tags),
+            ),
+            video=info.as_json()
+            | {"frames_decoded": len(watched.times)}
+            | {"bits_per_pixel": None if bits is None else round(bits, 4)}
+            | watched.facts()
+            | {"written_by": quality.written_by(tags), "tags": tags}
+            | {"content_credentials": content_credentials(file, info.container)},
+            model=dict(self.fingerprint()),
+            settings=self.settings(every_second=every_second),
+            scene=scene_of(file, decisive) if scene else None,
+        )
+
+    def settings(self, *, every_second: bool = False) -> dict[str, Any]:
+        """How clips are sampled and pooled, as reports have it.
+
+        With a calibration also the score that the threshold is: single clips are not calibrated
+        and can be compared with that alone.
+        """
+        settings = self.prediction.model_dump(mode="json")
+        settings["clip_length"] = self.network.config.frames
+        calibration = self.prediction.calibration
+        if calibration is not None:
+            settings["raw_threshold"] = calibration.score_at(self.prediction.threshold)
+        if every_second:
+            settings["every_second"] = True
+        return settings
+
+    def _score(
+        self, file: Path, track: FaceTrack, reader: FrameReader, *, compressed: bool
+    ) -> FaceReport:
+        squares_t3 = crop_squares(track, self.recipe.crop)
+
+        def read(positions_ct: np.ndarray) -> list[Clip]:
+            return read_clips(
+                file, track, positions_ct, self.recipe.crop, squares=squares_t3, reader=reader
+            )
+
+        prediction, crops = predict_track(self.network, len(track), read, self.prediction)
+        boxes = self._shown_boxes(squares_t3, track, prediction.indices)
+        width = float((track.boxes[:, 2] - track.boxes[:, 0]).median())
+        seen = Seen(width=width, frames=len(track), compressed=compressed)
+        clip = self.network.config.frames
+        judged = judge(prediction, self.prediction, seen, clip)
+        return FaceReport(
+            number=track.number,
+            verdict=judged.verdict,
+            prediction=prediction,
+            crops=crops,
+            boxes=boxes,
+            warnings=(
+                *warnings.face_warnings(frames=len(track), width=width, clip=clip),
+                *quality.blur_warnings(crops, boxes),
+            ),
+            interval=judged.interval,
+            reasons=judged.reasons,
+            first_frame=int(track.indices[0]),
+            squares=squares_t3,
+        )
+
+    def write_overlay(self, report: Report, folder: Path) -> Path:
+        """Write the video of a report with boxes, numbers, scores and heat maps drawn into it.
+
+        The file lies beside the report's page, and its path is returned. Scores every frame of
+        every face anew, so it takes longer than detection. Raises InputError when the video has
+        changed, OutputError when the file cannot be written.
+        """
+        return write_overlay(report, folder, self.network, self.prediction, self.recipe.crop)
+
+    def _shown_boxes(self, squares_t3: Tensor, track: FaceTrack, indices_ct: Tensor) -> Tensor:
+        """What the network saw of each frame, as boxes (C, T, 4) in source pixels."""
+        cx, cy, side = squares_t3[indices_ct - track.indices[0]].unbind(-1)
+        half = side / 2 * (1 - 2 * self.prediction.margin / REFERENCE_SIDE)
+        return torch.stack([cx - half, cy - half, cx + half, cy + half], dim=-1).float()
+
+
+def weights_file(model: str | Path | None) -> Path:
+    """The `.safetensors` file that is meant by a model's name: itself, or in a folder of that name.
+
+    Raises SetupError when None is named and none came with the package.
+    """
+    if model is None:
+        if not SHIPPED.is_file():
+            raise SetupError(NOTHING_SHIPPED)
+        return SHIPPED
+    path = Path(model)
+    return path / "model.safetensors" if path.is_dir() else path
+
+
+def _calibration(document: dict[str, Any], described: Path) -> Calibration | None:
+    """What `fakestormer calibrate` wrote into a model's JSON, if it did."""
+    content = document.get("calibration")
+    if content is None:
+        return None
+    try:
+        known = {name: content[name] for name in Calibration.model_fields if name in content}
+        return Calibration.model_validate(known)
+    except (TypeError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise InputError(
+            f"{described}: its calibration cannot be used ({reason}); run `fakestormer calibrate` "
+            "again, or take the entry out"
+        ) from error

@@ -1,0 +1,96 @@
+"""A full time line: one clip in each second of every face, in one pass and little memory.
+
+Crops are dropped as soon as their clip is scored, so that an hour takes what a minute takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fakestormer.detection.prediction import PredictionConfig, predict_clips
+from fakestormer.faces.crop import CropConfig, assemble_clip, crop, crop_squares
+from fakestormer.model.network import VideoNetwork
+from fakestormer.types import Clip, EverySecond, FaceTrack
+from fakestormer.video.decode import stream_frames_at
+
+_BATCH = 8
+
+
+def second_clips(track: FaceTrack, clip_length: int) -> NDArray[np.int64]:
+    """Positions in the track of a clip for each second it is seen in: int64 (M, T).
+
+    A clip begins with the first frame of its second and may reach into the next; at the track's
+    end it begins earlier, and a track shorter than a clip repeats its last frame.
+
+    # 60 frames at 25/s, T = 4: [0 1 2 3] [25 26 27 28] [50 51 52 53]
+    """
+    whole = np.floor(track.pts_seconds.numpy() + 1e-9)
+    _, starts = np.unique(whole, return_index=True)
+    starts = np.minimum(starts, max(0, len(track) - clip_length))
+    positions_mt = starts[:, None].astype(np.int64) + np.arange(clip_length, dtype=np.int64)
+    return np.asarray(np.minimum(positions_mt, len(track) - 1), np.int64)
+
+
+def score_every_second(
+    file: Path,
+    tracks: Sequence[FaceTrack],
+    network: VideoNetwork,
+    prediction: PredictionConfig,
+    config: CropConfig,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[int, EverySecond]:
+    """The time line of each track, by its number. progress: (clips scored, clips in all).
+
+    Raises InputError when the video ends before a frame of a track.
+    """
+    squares = [crop_squares(track, config) for track in tracks]
+    clips = [second_clips(track, network.config.frames) for track in tracks]
+    scores = [torch.zeros(len(positions_mt)) for positions_mt in clips]
+    total = sum(map(len, clips))
+    # Frame -> the clips it belongs to, as (place of the track, row, position in the track).
+    uses: dict[int, list[tuple[int, int, int]]] = {}
+    for k, track in enumerate(tracks):
+        first = int(track.indices[0])
+        for row, positions in enumerate(clips[k].tolist()):
+            for position in set(positions):
+                uses.setdefault(first + position, []).append((k, row, position))
+    open_clips: dict[tuple[int, int], dict[int, NDArray[np.uint8]]] = {}
+    waiting: list[tuple[int, int, Clip]] = []
+    done = 0
+
+    def score() -> None:
+        nonlocal done
+        found, _ = predict_clips(network, [clip for *_, clip in waiting], prediction)
+        for (k, row, _), value in zip(waiting, found.clip_probabilities, strict=True):
+            scores[k][row] = value
+        done += len(waiting)
+        waiting.clear()
+        if progress is not None:
+            progress(done, total)
+
+    for index, _, rgb_hwc in stream_frames_at(file, list(uses)):
+        for k, row, position in uses[index]:
+            crops = open_clips.setdefault((k, row), {})
+            crops[position] = crop(rgb_hwc, squares[k][position], config.stored_size)
+            positions = clips[k][row].tolist()
+            if position == positions[-1]:
+                clip = assemble_clip(
+                    open_clips.pop((k, row)), tracks[k], positions, squares[k], config, file.name
+                )
+                waiting.append((k, row, clip))
+        if len(waiting) >= _BATCH:
+            score()
+    if waiting:
+        score()
+    return {
+        track.number: EverySecond(
+            seconds=track.pts_seconds[torch.from_numpy(clips[k][:, 0])], probabilities=scores[k]
+        )
+        for k, track in enumerate(tracks)
+    }

@@ -1,0 +1,313 @@
+"""From stored clips to a track's score: the one path that evaluation and detection use.
+
+clips (u8[T,3,S,S] each) -> test margin cut -> network -> clip probabilities -> track score
+    -> calibration, where the model has one -> track probability
+
+Several shots (paper 6.6): after each shot the patches where h sees most change are hidden in all
+frames, on top of those hidden before, and the clip is judged again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from torch import Tensor
+
+from fakestormer.errors import InputError
+from fakestormer.faces.clips import Sampling, sample_clips
+from fakestormer.faces.resample import cut_margin
+from fakestormer.model.network import VideoNetwork
+from fakestormer.synthesis.cutout import hide_patches
+from fakestormer.types import Clip, Outputs, Prediction, Verdict
+
+#: The stored crop side that `PredictionConfig.margin` is given for.
+REFERENCE_SIDE = 256
+#: Scores are kept this far from 0 and 1 where their logit is taken.
+_LEAST = 1e-15
+
+
+class Calibration(BaseModel):
+    """Score of a track -> how often videos with such a score are fake, where half of them are.
+
+    "temperature" and "platt" give sigmoid(slope * logit(score) + offset) and keep every ranking;
+    "isotonic" joins its knots (score, probability) by straight lines and can make scores equal.
+    Fitted on tracks' scores (`evaluation.calibration`), so it says nothing about single clips.
+    sampling, shots, shot_score: how those scores were made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    method: Literal["temperature", "platt", "isotonic"]
+    slope: float = Field(default=1.0, gt=0, description="1 / temperature")
+    offset: float = 0.0
+    knots: tuple[tuple[float, float], ...] = ()
+    sampling: Sampling = "windows"
+    shots: int = Field(default=1, ge=1)
+    shot_score: Literal["last", "mean"] = "last"
+
+    @model_validator(mode="after")
+    def _is_monotone(self) -> Self:
+        if (self.method == "isotonic") != bool(self.knots):
+            raise ValueError("knots belong to isotonic calibration, and it needs some")
+        if self.method == "temperature" and self.offset != 0:
+            raise ValueError("a temperature alone has no offset")
+        scores, probabilities = [k[0] for k in self.knots], [k[1] for k in self.knots]
+        if scores != sorted(set(scores)) or probabilities != sorted(probabilities):
+            raise ValueError("knots must rise")
+        if any(not 0 <= value <= 1 for value in scores + probabilities):
+            raise ValueError("knots lie between 0 and 1")
+        return self
+
+    def probability(self, score: float) -> float:
+        """The calibrated probability of a track's score; both in [0, 1].
+
+        # platt, slope 0.5, offset -1: score 0.9 -> sigmoid(0.5 * 2.197 - 1) = 0.525
+        """
+        if self.method == "isotonic":
+            return float(np.interp(score, [k[0] for k in self.knots], [k[1] for k in self.knots]))
+        return _sigmoid(self.slope * _logit(score) + self.offset)
+
+    def score_at(self, probability: float) -> float:
+        """The lowest score that is given at least this probability; 1 where none is."""
+        if self.method != "isotonic":
+            return _sigmoid((_logit(probability) - self.offset) / self.slope)
+        scores, probabilities = (np.array(values) for values in zip(*self.knots, strict=True))
+        if probability <= probabilities[0]:
+            return 0.0
+        if probability > probabilities[-1]:
+            return 1.0
+        after = int(np.searchsorted(probabilities, probability, "left"))
+        rise = probabilities[after] - probabilities[after - 1]
+        share = (probability - probabilities[after - 1]) / rise
+        return float(scores[after - 1] + share * (scores[after] - scores[after - 1]))
+
+    def fits(self, config: PredictionConfig) -> bool:
+        """Whether scores are made as those that it was fitted on."""
+        return (self.sampling, self.shots) == (config.sampling, config.shots) and (
+            config.shots == 1 or self.shot_score == config.shot_score
+        )
+
+
+class PredictionConfig(BaseModel):
+    """How a video becomes one number (method section 5)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sampling: Sampling = "windows"
+    frames: int = Field(default=32, ge=1, description="frames of a track that are looked at")
+    pooling: Literal["probability", "logit"] = Field(
+        default="probability", description="mean over clips of probabilities, or of logits"
+    )
+    margin: float = Field(
+        default=15, ge=0, lt=128, description="cut off each side, px of a 256 px crop"
+    )
+    threshold: float = Field(default=0.5, ge=0, le=1, description="from here on: likely fake")
+    inconclusive: float = Field(
+        default=0.05, ge=0, le=0.5, description="half-width of the band around the threshold"
+    )
+    shots: int = Field(default=1, ge=1, le=20, description="judged so often, h's patches hidden")
+    shot_threshold: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="hides patches whose |D~(1)|, scaled to 0..1 over the clip, is above; None "
+        "hides the largest patch alone (the release; it lost least, docs/experiments.md)",
+    )
+    shot_score: Literal["last", "mean"] = Field(
+        default="last", description="what counts: the last shot (the release), or the mean of all"
+    )
+    largest_share: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="faces seen in fewer frames than this share of the longest track's do not "
+        "decide the video's verdict",
+    )
+    calibration: Calibration | None = Field(
+        default=None,
+        description="of the weights, not of the recipe: `Detector.load` takes it from their JSON",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_calibration(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """Recipes and settings that know of no calibration read as they always did."""
+        content = handler(self)
+        if content.get("calibration", 0) is None:
+            del content["calibration"]
+        return content
+
+
+def network_input(frames: Tensor, *, margin: float, size: int) -> Tensor:
+    """Stored crops (..., S, S) to network input (..., size, size); the margin scales with S."""
+    return cut_margin(frames, margin=margin * frames.shape[-1] / REFERENCE_SIDE, size=size)
+
+
+def pool(logits: Tensor, pooling: Literal["probability", "logit"]) -> float:
+    """One probability from logits of clips, shots or both: their mean as either of the two."""
+    logits = logits.double()
+    pooled = logits.sigmoid().mean() if pooling == "probability" else logits.mean().sigmoid()
+    return float(pooled)
+
+
+def _logit(probability: float) -> float:
+    inner = min(max(probability, _LEAST), 1 - _LEAST)
+    return math.log(inner) - math.log1p(-inner)
+
+
+def _sigmoid(logit: float) -> float:
+    # Of the two forms the one whose exponential cannot overflow.
+    if logit < 0:
+        return math.exp(logit) / (1 + math.exp(logit))
+    return 1 / (1 + math.exp(-logit))
+
+
+def verdict(probability: float, config: PredictionConfig) -> Verdict:
+    """The words for a probability; close to the threshold nothing is claimed.
+
+    0.97 -> "likely fake", 0.52 -> "inconclusive", 0.08 -> "no manipulation found" (at 0.5 +- 0.05)
+    """
+    if abs(probability - config.threshold) < config.inconclusive:
+        return "inconclusive"
+    return "likely fake" if probability >= config.threshold else "no manipulation found"
+
+
+@torch.inference_mode()
+def predict_clips(
+    network: VideoNetwork, clips: Sequence[Clip], config: PredictionConfig, *, batch_size: int = 8
+) -> tuple[Prediction, Tensor]:
+    """Score the clips of one track.
+
+    Returns the Prediction and the crops exactly as the network saw them first, uint8 (C, T, 3, H,
+    W). Frame scores and D~ are those of the first shot, which sees the whole face. The track's
+    probability is calibrated where `config` has a calibration; those of clips and shots are not,
+    because it was fitted on tracks. The network is put into evaluation mode; the result does not
+    depend on `batch_size` beyond rounding. Raises ValueError without clips, or when a clip's length
+    is not the network's T; InputError when several shots are asked of a network without h.
+    """
+    if not clips:
+        raise ValueError("predict_clips: no clips; a track needs at least one")
+    length = network.config.frames
+    for clip in clips:
+        if len(clip) != length:
+            raise ValueError(f"{clip.source}: expected clips of {length} frames, got {len(clip)}")
+    network.eval()
+    device = network.pixel_scale.device
+    crops_cthw = torch.stack(
+        [
+            network_input(clip.frames, margin=config.margin, size=network.config.image_size)
+            for clip in clips
+        ]
+    )
+    batches = [
+        judge_in_shots(network, batch.to(device), config)
+        for batch in torch.split(crops_cthw, batch_size)
+    ]
+    logits_cs = torch.cat([logits for logits, _ in batches])
+    outputs = [first for _, first in batches]
+    counted_cs = logits_cs if config.shot_score == "mean" else logits_cs[:, -1:]
+    score = pool(counted_cs, config.pooling)
+    calibration = config.calibration
+    prediction = Prediction(
+        probability=score if calibration is None else calibration.probability(score),
+        raw=None if calibration is None else score,
+        clip_probabilities=torch.tensor([pool(shots, config.pooling) for shots in counted_cs]),
+        shot_probabilities=torch.tensor([pool(clips, config.pooling) for clips in logits_cs.T]),
+        frame_scores=_joined([o.frame_logits for o in outputs], torch.sigmoid),
+        derivative=_joined([o.derivative for o in outputs]),
+        indices=torch.stack([clip.indices for clip in clips]),
+        pts_seconds=torch.stack([clip.pts_seconds for clip in clips]),
+    )
+    return prediction, crops_cthw
+
+
+def judge_in_shots(
+    network: VideoNetwork, frames_btchw: Tensor, config: PredictionConfig
+) -> tuple[Tensor, Outputs]:
+    """The logit of every shot, float32 (B, shots) on the CPU, and the first shot's outputs.
+
+    Each shot hides, in all frames, the patches that |D~(1)| of the shot before points at (paper
+    6.6, its t = 2), cumulatively, so that a later shot must find other traces. Raises InputError
+    when there is more than one shot and the network has no h.
+    """
+    first = outputs = network(frames_btchw)
+    logits = [first.logit.float().cpu()]
+    kept_bgg: Tensor | None = None
+    for _ in range(config.shots - 1):
+        if outputs.derivative is None or network.config.frames < 2:
+            raise InputError(
+                "several shots hide the patches that h points at, and this model has no h that "
+                "sees a change; use 1 shot"
+            )
+        change_bgg = outputs.derivative[:, 1].float().abs()
+        if kept_bgg is None:
+            kept_bgg = torch.ones_like(change_bgg, dtype=torch.bool)
+        kept_bgg = kept_bgg & ~patches_to_hide(change_bgg, kept_bgg, config.shot_threshold)
+        outputs = network(hide_patches(frames_btchw, kept_bgg))
+        logits.append(outputs.logit.float().cpu())
+    return torch.stack(logits, dim=1), first
+
+
+def patches_to_hide(change_bgg: Tensor, kept_bgg: Tensor, threshold: float | None) -> Tensor:
+    """Which of the visible patches a next shot hides; bool (B, G, G).
+
+    change: |D~(1)|, (B, G, G). kept: bool, visible so far. Values of visible patches are scaled to
+    0..1 per clip, and those above the threshold are hidden; None hides the largest. At least the
+    largest is hidden, and where only one patch is left visible, none.
+
+    # change [[1, 3], [2, 0]], all visible: 0.5 -> [[0, 1], [1, 0]], None -> [[0, 1], [0, 0]]
+    """
+    seen = change_bgg.masked_fill(~kept_bgg, -torch.inf)
+    highest = seen.amax(dim=(-2, -1), keepdim=True)
+    lowest = change_bgg.masked_fill(~kept_bgg, torch.inf).amin(dim=(-2, -1), keepdim=True)
+    hidden = seen >= highest
+    if threshold is not None:
+        scaled = (seen - lowest) / (highest - lowest).clamp_min(1e-12)
+        hidden = scaled > threshold
+        hidden |= seen >= highest
+    hidden &= kept_bgg
+    # A clip without any visible patch would be judged by nothing.
+    leaves_none = (kept_bgg & ~hidden).flatten(1).sum(1) == 0
+    return hidden & ~leaves_none[:, None, None]
+
+
+def _joined(
+    parts: Sequence[Tensor | None], change: Callable[[Tensor], Tensor] | None = None
+) -> Tensor | None:
+    """The batches' parts as one float32 tensor on the CPU; None where the head is missing."""
+    there = [part.float().cpu() for part in parts if part is not None]
+    if not there:
+        return None
+    joined = torch.cat(there)
+    return joined if change is None else change(joined)
+
+
+def predict_track(
+    network: VideoNetwork,
+    track_length: int,
+    read: Callable[[np.ndarray], Sequence[Clip]],
+    config: PredictionConfig,
+    *,
+    batch_size: int = 8,
+) -> tuple[Prediction, Tensor]:
+    """Sample clips of a track of `track_length` frames, read and score them.
+
+    `read` maps positions in the track, int64 (C, T), to the clips cut there: from a video file in
+    detection, from a prepared store in evaluation. Everything after it is the same code, so the
+    two give the same number for the same track. Returns what `predict_clips` returns.
+    """
+    positions_ct = sample_clips(
+        config.sampling, track_length, network.config.frames, frames=config.frames
+    )
+    return predict_clips(network, read(positions_ct), config, batch_size=batch_size)

@@ -1,0 +1,145 @@
+"""From a face's scores to what is claimed of it: its interval over clips, its verdict, and why not.
+
+A score near the threshold carries no verdict, and neither does one that its own clips contradict,
+or that was made from too little. What wipes traces out (compression) takes the weight from a low
+score alone: traces that were found were there. Of several faces the one of highest `standing`
+decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fakestormer.detection.prediction import PredictionConfig, verdict
+from fakestormer.types import FaceReport, Prediction, Reason, Verdict
+
+#: Below this face width (source pixels) blending traces are mostly gone.
+SMALL_FACE_PX = 64
+#: The share of resampled means that an interval holds.
+COVERAGE = 0.95
+
+_RESAMPLES = 2000
+_SEED = 0
+_LEAST = 1e-7  # float32 scores are kept this far from 0 and 1 where their logit is taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a face's score rests on.
+
+    width: median of the face box, source pixels. frames: followed. compressed: so strongly that
+    traces may be gone.
+    """
+
+    width: float
+    frames: int
+    compressed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What is claimed of a face. reasons: empty unless the verdict is "inconclusive"."""
+
+    verdict: Verdict
+    interval: tuple[float, float] | None
+    reasons: tuple[Reason, ...]
+
+
+def interval(prediction: Prediction, config: PredictionConfig) -> tuple[float, float] | None:
+    """How far the face's probability moves when other clips of it had been drawn; in [0, 1].
+
+    A percentile bootstrap: the clips are drawn anew with replacement (2,000 times, always the same
+    draws), pooled as the score is, and calibrated as it is; the middle 95 %. It says how much the
+    clips agree, not how often the model is right, and with few clips it is too narrow. None with
+    fewer than two clips.
+    """
+    scores_c = prediction.clip_probabilities.double().numpy()
+    count = len(scores_c)
+    if count < 2:
+        return None
+    draws = np.random.default_rng(_SEED).integers(0, count, (_RESAMPLES, count))
+    if config.pooling == "logit":
+        inner_c = np.clip(scores_c, _LEAST, 1 - _LEAST)
+        means = 1 / (1 + np.exp(-(np.log(inner_c) - np.log1p(-inner_c))[draws].mean(1)))
+    else:
+        means = scores_c[draws].mean(1)
+    low, high = np.quantile(means, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]).tolist()
+    if config.calibration is not None:  # rising, so that quantiles stay quantiles
+        low, high = config.calibration.probability(low), config.calibration.probability(high)
+    return low, high
+
+
+def judge(prediction: Prediction, config: PredictionConfig, seen: Seen, clip: int) -> Judgement:
+    """The verdict of one face. clip: frames of a clip, T."""
+    between = interval(prediction, config)
+    by_score = verdict(prediction.probability, config)
+    reasons = []
+    if by_score == "inconclusive":
+        reasons.append(
+            Reason(
+                code="near_threshold",
+                text=f"The probability, {prediction.probability:.3f}, lies within "
+                f"{config.inconclusive:g} of the threshold, {config.threshold:g}.",
+            )
+        )
+    if between is not None and between[0] < config.threshold <= between[1]:
+        reasons.append(
+            Reason(
+                code="clips_disagree",
+                text=f"Its clips disagree: over them the probability goes from {between[0]:.2f} to "
+                f"{between[1]:.2f}, on both sides of the threshold.",
+            )
+        )
+    shots = prediction.shot_probabilities
+    threshold = config.threshold
+    if config.calibration is not None:
+        threshold = config.calibration.score_at(threshold)
+    if len(shots) > 1 and float(shots.min()) < threshold <= float(shots.max()):
+        reasons.append(
+            Reason(
+                code="shots_disagree",
+                text=f"Its shots disagree: they score from {float(shots.min()):.2f} to "
+                f"{float(shots.max()):.2f}, on both sides of the threshold.",
+            )
+        )
+    if seen.width < SMALL_FACE_PX:
+        reasons.append(
+            Reason(
+                code="face_too_small",
+                text=f"The face is {seen.width:.0f} pixels wide, and traces of blending need about "
+                f"{SMALL_FACE_PX}.",
+            )
+        )
+    if seen.frames < clip:
+        reasons.append(
+            Reason(
+                code="too_few_frames",
+                text=f"The face was followed for {seen.frames} frames, fewer than the {clip} of "
+                "one clip.",
+            )
+        )
+    if seen.compressed and by_score == "no manipulation found":
+        reasons.append(
+            Reason(
+                code="strong_compression",
+                text="The video is compressed so strongly that traces may have been wiped out.",
+            )
+        )
+    return Judgement(
+        verdict="inconclusive" if reasons else by_score, interval=between, reasons=tuple(reasons)
+    )
+
+
+Standing = tuple[bool, bool, float]
+
+
+def standing(face: FaceReport, *, lasting: bool) -> Standing:
+    """What a face counts beside the others of its video: the highest one decides the verdict.
+
+    A face seen for long comes before one that flits by and is scored from few frames, one that is
+    likely fake before others (a higher score may say too little), and then the higher score counts:
+    one manipulated face makes a manipulated video. lasting: seen for long.
+    """
+    return lasting, face.verdict == "likely fake", face.prediction.score

@@ -1,0 +1,131 @@
+"""What a face backend has to do, and which one is used.
+
+A backend finds faces in one frame (`detect`, slow) and puts landmarks on a face whose region is
+roughly known (`landmarks`, fast). Following a face from frame to frame is tracking.py's business.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fakestormer.errors import SetupError
+from fakestormer.faces import face_models
+
+BackendName = Literal["auto", "blazeface", "dlib"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceRegion:
+    """Where to look for one face's landmarks: a square around the face, turned with it.
+
+    cx, cy: centre, pixels of the frame. side: pixels, of the face itself; a backend adds the margin
+    its model wants. roll: radians, clockwise as seen (y points down), 0 = upright.
+    """
+
+    cx: float
+    cy: float
+    side: float
+    roll: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FaceDetection:
+    """A face found in one frame: box_xyxy float32 (4,), pixels; score in [0, 1]; its region."""
+
+    box_xyxy: NDArray[np.float32]
+    score: float
+    region: FaceRegion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FaceLandmarks:
+    """One face's landmarks.
+
+    points_k2: float32 (K, 2), (x, y) in pixels of the frame, K = 81 or 68, left to right as seen.
+    confidence: in [0, 1], that there is a face. region: where to look in the next frame.
+    """
+
+    points_k2: NDArray[np.float32]
+    confidence: float
+    region: FaceRegion
+
+    @property
+    def box_xyxy(self) -> NDArray[np.float32]:
+        """float32 (4,), the face box."""
+        return face_box(self.points_k2)
+
+
+# Measured with 81 points on 40 videos of 40 people: 0.195, standard deviation 0.024.
+_FOREHEAD_OVER_REST = 0.2
+
+
+def face_box(points_k2: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The face box, forehead included: (..., K, 2) landmarks -> float32 (..., 4).
+
+    81 points: their bounding box. 68 points end at the brows: the box is made higher by a fifth.
+    """
+    low, high = points_k2.min(axis=-2), points_k2.max(axis=-2)
+    if points_k2.shape[-2] == 68:
+        low[..., 1] -= _FOREHEAD_OVER_REST * (high[..., 1] - low[..., 1])
+    return np.concatenate([low, high], axis=-1).astype(np.float32)
+
+
+class FaceBackend(Protocol):
+    """Detection and landmarks of faces in upright RGB frames, uint8 (H, W, 3)."""
+
+    @property
+    def name(self) -> str:
+        """How reports name it."""
+        ...
+
+    def detect(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+        """All faces, best score first, no face twice."""
+        ...
+
+    def landmarks(self, rgb_hwc: NDArray[np.uint8], region: FaceRegion) -> FaceLandmarks | None:
+        """Landmarks of the face in `region`, or None when no landmarks can be given there."""
+        ...
+
+
+def open_backend(name: BackendName = "auto") -> FaceBackend:
+    """The backend of that name; "auto" is blazeface, or dlib (with a warning) without its models.
+
+    Raises SetupError saying what to run when it is not installed or set up.
+    """
+    if name not in ("auto", "blazeface", "dlib"):
+        raise ValueError(f"unknown face backend {name!r}: choose auto, blazeface or dlib")
+    if name == "auto" and not face_models.models_present():
+        if importlib.util.find_spec("dlib") is None:
+            raise SetupError(
+                f"the face models are not in {face_models.cache_folder()}: run `fakestormer setup` "
+                "once"
+            )
+        warnings.warn(
+            "the default face models are not set up: using dlib, whose results differ; run "
+            "`fakestormer setup` to use the default",
+            stacklevel=2,
+        )
+        name = "dlib"
+    if name == "dlib":
+        from fakestormer.faces.dlib import DlibFaces
+
+        return DlibFaces()
+    from fakestormer.faces.blazeface import BlazeFace
+
+    return BlazeFace()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBackend:
+    """`open_backend` of a name, for processes that each open their own."""
+
+    name: BackendName
+
+    def __call__(self) -> FaceBackend:
+        return open_backend(self.name)

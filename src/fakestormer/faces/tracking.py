@@ -1,0 +1,252 @@
+"""Frames of a video -> face tracks, in one pass that holds one frame at a time.
+
+Detection is the slow part, so it runs on every `detect_every`-th frame, right after a cut or a
+loss, and while nobody is followed. In between, each face's landmarks give the region in which to
+look for them in the next frame. Detections join the track whose face they overlap; others start a
+track. Several people are several tracks; a cut ends all of them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from fakestormer.faces.protocol import FaceBackend, FaceDetection, FaceLandmarks, face_box
+from fakestormer.types import FaceTrack
+from fakestormer.video.cuts import CutDetector
+
+
+class TrackingConfig(BaseModel):
+    """How faces are found and followed; stored with prepared data.
+
+    detect_every: frames between detections while somebody is followed.
+    min_detection: score from which a detection may start or save a track.
+    min_confidence: landmarks below it are a loss. Both in [0, 1].
+    min_overlap: intersection over union of a detection and the face it belongs to; the same for
+    one face in two neighbouring frames, below which it is another face.
+    max_unseen_frames: a face that no detection confirms for so long is not believed any further
+    (landmarks can settle on a background); what came after the last detection is dropped.
+    bridge_frames: a loss of at most so many frames is filled by straight lines between the
+    landmarks before and after, with confidence 0, instead of ending the track.
+    min_track_frames: shorter tracks are dropped. min_face_pixels: so are faces whose box is
+    smaller (longer side, median over the track); too little is left of them to judge.
+    cut_correlation, cut_colours: see video/cuts.py; higher finds more cuts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detect_every: int = Field(5, ge=1)
+    min_detection: float = Field(0.6, ge=0.0, le=1.0)
+    min_confidence: float = Field(0.5, ge=0.0, le=1.0)
+    min_overlap: float = Field(0.3, gt=0.0, lt=1.0)
+    max_unseen_frames: int = Field(30, ge=1)
+    bridge_frames: int = Field(3, ge=0)
+    min_track_frames: int = Field(2, ge=1)
+    min_face_pixels: float = Field(24.0, ge=0.0)
+    cut_correlation: float = Field(0.7, ge=-1.0, le=1.0)
+    cut_colours: float = Field(0.85, ge=0.0, le=1.0)
+
+
+@dataclass(slots=True, eq=False)
+class _Followed:
+    """A track in the making: the landmarks of each frame from `first_index` on.
+
+    In arrays of plain numbers, so that an hour of 12 faces (a million landmark sets) takes what its
+    numbers take, 0.7 KB for each.
+    """
+
+    first_index: int
+    seconds: array[float] = field(default_factory=lambda: array("d"))
+    points: array[float] = field(default_factory=lambda: array("f"))  # K x 2 of each frame
+    confidence: array[float] = field(default_factory=lambda: array("f"))
+    last: FaceLandmarks | None = None
+    missed: list[float] = field(default_factory=list)  # times of frames lost since `last`
+    seen_length: int = 0  # length when a detection last confirmed it
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def add(self, found: FaceLandmarks, seconds: float) -> None:
+        """Append this frame, after straight lines over the frames lost before it."""
+        if self.missed:
+            assert self.last is not None
+            before = self.last.points_k2
+            steps = len(self.missed) + 1
+            for step, time in enumerate(self.missed, start=1):
+                between = before + (found.points_k2 - before) * np.float32(step / steps)
+                self._append(between, 0.0, time)
+            self.missed.clear()
+        self._append(found.points_k2, found.confidence, seconds)
+        self.last = found
+
+    def landmarks(self, length: int) -> NDArray[np.float32]:
+        """float32 (length, K, 2) of the first `length` frames, without a copy."""
+        assert self.last is not None
+        per_frame = self.last.points_k2.shape
+        values = np.frombuffer(self.points, np.float32, count=length * int(np.prod(per_frame)))
+        return values.reshape(length, *per_frame)
+
+    def _append(self, points_k2: NDArray[np.float32], confidence: float, seconds: float) -> None:
+        self.points.frombytes(np.ascontiguousarray(points_k2, np.float32).tobytes())
+        self.confidence.append(confidence)
+        self.seconds.append(seconds)
+
+
+def find_tracks(
+    frames: Iterable[tuple[int, float, NDArray[np.uint8]]],
+    backend: FaceBackend,
+    config: TrackingConfig,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> list[FaceTrack]:
+    """Every face of a video, in order of appearance (of those appearing together: largest first).
+
+    Tracks are numbered before the short and the small ones are dropped, so that a face keeps its
+    number whatever these limits are, and however long the video goes on after it appeared.
+    frames: (index, pts_seconds, rgb uint8 (H, W, 3)) with indices one apart, as `stream_frames`
+    yields them; a gap in the indices counts as a cut. progress: called with each index when its
+    frame is done. Returns an empty list where no face is found.
+    """
+    active: list[_Followed] = []
+    ended: list[_Followed] = []
+    cuts = CutDetector(correlation=config.cut_correlation, colours=config.cut_colours)
+    previous: int | None = None
+    since_detection = 0
+    for index, seconds, rgb_hwc in frames:
+        is_cut = cuts.is_cut(rgb_hwc) or (previous is not None and index != previous + 1)
+        if is_cut:
+            ended += active
+            active = []
+        for track in active:
+            _follow(track, rgb_hwc, seconds, backend, config)
+        since_detection += 1
+        lost = any(track.missed for track in active)
+        if not active or lost or since_detection >= config.detect_every:
+            since_detection = 0
+            found = [d for d in backend.detect(rgb_hwc) if d.score >= config.min_detection]
+            active += _join(found, active, index, seconds, rgb_hwc, backend, config)
+        still = [track for track in active if not _is_over(track, config)]
+        still = _without_doubles(still)
+        ended += [track for track in active if track not in still]
+        active = still
+        previous = index
+        if progress is not None:
+            progress(index)
+    return _finished(ended + active, config)
+
+
+def _follow(
+    track: _Followed,
+    rgb_hwc: NDArray[np.uint8],
+    seconds: float,
+    backend: FaceBackend,
+    config: TrackingConfig,
+) -> None:
+    """Look where the face was; a jump or a low confidence is a loss."""
+    assert track.last is not None
+    found = backend.landmarks(rgb_hwc, track.last.region)
+    if (
+        found is None
+        or found.confidence < config.min_confidence
+        or _overlap(found.box_xyxy, _box(track)) < config.min_overlap
+    ):
+        track.missed.append(seconds)
+    else:
+        track.add(found, seconds)
+
+
+def _join(
+    detections: list[FaceDetection],
+    active: list[_Followed],
+    index: int,
+    seconds: float,
+    rgb_hwc: NDArray[np.uint8],
+    backend: FaceBackend,
+    config: TrackingConfig,
+) -> list[_Followed]:
+    """Give each detection to the track it overlaps most; returns the tracks that the rest start."""
+    started: list[_Followed] = []
+    free = list(active)
+    for detection in detections:
+        overlaps = [_overlap(detection.box_xyxy, _box(track)) for track in free]
+        best = int(np.argmax(overlaps)) if overlaps else -1
+        mine = free.pop(best) if best >= 0 and overlaps[best] >= config.min_overlap else None
+        if mine is not None and not mine.missed:
+            mine.seen_length = len(mine)
+            continue
+        found = backend.landmarks(rgb_hwc, detection.region)
+        if found is None or found.confidence < config.min_confidence:
+            continue
+        if mine is None:
+            taken = [track for track in active + started if not track.missed]
+            if any(_overlap(found.box_xyxy, _box(track)) >= config.min_overlap for track in taken):
+                continue
+            mine = _Followed(first_index=index)
+            started.append(mine)
+        else:
+            mine.missed.pop()
+        mine.add(found, seconds)
+        mine.seen_length = len(mine)
+    return started
+
+
+def _box(track: _Followed) -> NDArray[np.float32]:
+    assert track.last is not None
+    return track.last.box_xyxy
+
+
+def _is_over(track: _Followed, config: TrackingConfig) -> bool:
+    unseen = len(track) - track.seen_length
+    return len(track.missed) > config.bridge_frames or unseen > config.max_unseen_frames
+
+
+def _without_doubles(tracks: list[_Followed]) -> list[_Followed]:
+    """Of two tracks that have come to follow the same face, the older one."""
+    kept: list[_Followed] = []
+    for track in tracks:
+        if all(_overlap(_box(track), _box(other)) < 0.7 for other in kept):
+            kept.append(track)
+    return kept
+
+
+def _overlap(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> float:
+    """Intersection over union of two boxes, in [0, 1]."""
+    low = np.maximum(a_xyxy[:2], b_xyxy[:2])
+    high = np.minimum(a_xyxy[2:], b_xyxy[2:])
+    shared = float(np.prod(np.maximum(high - low, 0.0)))
+    both = float(np.prod(a_xyxy[2:] - a_xyxy[:2]) + np.prod(b_xyxy[2:] - b_xyxy[:2]))
+    return shared / max(both - shared, 1e-6)
+
+
+def _finished(followed: list[_Followed], config: TrackingConfig) -> list[FaceTrack]:
+    """The tracks worth keeping, with their numbers among all."""
+    tracks = []
+    for track in followed:
+        # What no detection confirmed for too long is not part of the face.
+        unseen = len(track) - track.seen_length
+        length = track.seen_length if unseen > config.max_unseen_frames else len(track)
+        landmarks_tk2 = track.landmarks(length)
+        boxes_t4 = face_box(landmarks_tk2)
+        sizes_t = (boxes_t4[:, 2:] - boxes_t4[:, :2]).max(axis=1)
+        large = float(np.median(sizes_t)) >= config.min_face_pixels
+        kept = large and length >= config.min_track_frames
+        tracks.append((track.first_index, -float(sizes_t[0]), kept, track, landmarks_tk2, boxes_t4))
+    tracks.sort(key=lambda entry: entry[:2])
+    return [
+        FaceTrack(
+            number=number,
+            indices=torch.arange(first, first + len(landmarks_tk2), dtype=torch.int64),
+            pts_seconds=torch.tensor(track.seconds[: len(landmarks_tk2)], dtype=torch.float64),
+            boxes=torch.from_numpy(boxes_t4),
+            landmarks=torch.from_numpy(landmarks_tk2),
+            confidence=torch.tensor(track.confidence[: len(landmarks_tk2)], dtype=torch.float32),
+        )
+        for number, (first, _, kept, track, landmarks_tk2, boxes_t4) in enumerate(tracks)
+        if kept
+    ]

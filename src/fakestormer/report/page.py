@@ -1,0 +1,167 @@
+"""A `Report` as one HTML file that explains itself and asks nobody for anything.
+
+The page holds its pictures, its style and its script; a content security policy in its head
+forbids every request and every script but its own. File names and metadata come from strangers:
+they reach the page only through the template's escaping, cleaned of what could not be shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+from pathlib import Path, PurePath
+
+import jinja2
+
+from fakestormer.detection.printable import number, picture_size, report_name, rows, shown
+from fakestormer.detection.provenance import credentials_sentence
+from fakestormer.drawing import overlays, timeline
+from fakestormer.errors import InputError
+from fakestormer.files import write_atomically
+from fakestormer.report import pictures
+from fakestormer.report.views import face_view, listed_view, scene_view
+from fakestormer.types import Report
+
+DEFAULT_THRESHOLD = 0.5
+PAGE_PER_SECOND = 120
+"""Characters that the page says about a second of the full time line."""
+
+_NOT_LISTED = {"path", "content_credentials"}
+
+
+def decision_threshold(report: Report) -> float:
+    """`settings["threshold"]` where it is a number within [0, 1], else 0.5."""
+    stated = number(report.settings, "threshold")
+    return DEFAULT_THRESHOLD if stated is None or not 0.0 <= stated <= 1.0 else stated
+
+
+def clip_threshold(report: Report) -> float:
+    """The threshold for single clips: of a calibrated model the score that is given the threshold.
+
+    `settings["raw_threshold"]` where it is a number within [0, 1], else `decision_threshold`.
+    """
+    stated = number(report.settings, "raw_threshold")
+    return decision_threshold(report) if stated is None or not 0.0 <= stated <= 1.0 else stated
+
+
+def undecided_width(report: Report) -> float:
+    """Half the width of the band around the threshold in which nothing is claimed, or 0."""
+    stated = number(report.settings, "inconclusive")
+    return 0.0 if stated is None or not 0.0 <= stated <= 1.0 else stated
+
+
+def write_report(report: Report, folder: Path, *, date: datetime.date | None = None) -> Path:
+    """Write the report into `folder` (made if absent) and return the file's path.
+
+    date: printed on the page, today by default; the same report and date give the same bytes.
+    Raises InputError when the folder cannot be made or written to.
+    """
+    page = render_report(report, date=date or datetime.date.today())
+    target = folder / report_name(report)
+    try:
+        write_atomically(target, page.encode("utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the report cannot be written there ({error.strerror}); "
+            "choose a folder that you may write to and that has room"
+        ) from error
+    return target
+
+
+def render_report(report: Report, *, date: datetime.date) -> str:
+    """The page as text."""
+    threshold = decision_threshold(report)
+    of_clips = clip_threshold(report)
+    duration = number(report.video, "duration_seconds")
+    spans = [
+        (float(row[0]), float(row[-1]))
+        for face in report.faces
+        for row in face.prediction.pts_seconds
+        if len(row)
+    ]
+    spans += [
+        (float(at), float(at))
+        for face in report.faces
+        if face.every_second is not None
+        for at in face.every_second.seconds
+    ]
+    axis = timeline.axis(spans, duration)
+    scene = scene_view(report)
+    places = pictures.shown_in_detail(report.faces, report.face_number)
+    detailed = tuple(report.faces[place] for place in places)
+    taken = 0 if scene is None else len(scene.original) + len(scene.drawn)
+    taken += sum(
+        PAGE_PER_SECOND * len(face.every_second.seconds)
+        for face in detailed
+        if face.every_second is not None
+    )
+    taken += pictures.PAGE_PER_ROW * len(report.faces)
+    room = pictures.room_for_pictures(detailed) - taken
+    album = pictures.album(detailed, budget=max(0, room))
+    faces = tuple(
+        face_view(places.index(place), face, report, axis=axis, threshold=of_clips, album=album)
+        if place in places
+        else listed_view(face, report)
+        for place, face in enumerate(report.faces)
+    )
+    looked_at: set[int] = set()
+    for face in report.faces:
+        looked_at.update(face.prediction.indices.reshape(-1).tolist())
+    decisive = next((f for f in faces if f.decisive), None)
+    credentials = report.video.get("content_credentials")
+    template = _environment().get_template("report.html.jinja")
+    return template.render(
+        file_name=shown(PurePath(report.path).name),
+        date=date.isoformat(),
+        report=report,
+        faces=faces,
+        decisive=decisive,
+        scene=scene,
+        credentials=shown(credentials_sentence(credentials)),
+        carries_credentials=bool(credentials and credentials.get("found")),
+        shows_change=all(face.prediction.derivative is not None for face in report.faces),
+        scores_frames=all(face.prediction.frame_scores is not None for face in report.faces),
+        threshold=threshold,
+        undecided=undecided_width(report),
+        clip_threshold=of_clips,
+        threshold_y=timeline.height(of_clips),
+        calibrated=any(face.prediction.raw is not None for face in report.faces),
+        axis=axis,
+        duration=duration,
+        frame_count=number(report.video, "frame_count"),
+        picture_size=picture_size(report.video),
+        frame_rate=number(report.video, "frames_per_second"),
+        frames_seen=len(looked_at),
+        clips_seen=sum(face.clip_count for face in faces),
+        only_listed=len(faces) - len(places),
+        pictures_left_out=sum(c.frames[0].picture is None for f in faces for c in f.clips),
+        colour_table=overlays.colour_table().tolist(),
+        scale_percentile=overlays.SCALE_PERCENTILE,
+        scale_floor=overlays.SCALE_FLOOR,
+        records={
+            # The folder a video lay in says more about its owner than about the video.
+            "Video": tuple(rows({k: v for k, v in report.video.items() if k not in _NOT_LISTED})),
+            "Model": tuple(rows(report.model)),
+            "Settings": tuple(rows(report.settings)),
+        },
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fakestormer", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["shown"] = shown
+    environment.filters["csp_hash"] = _csp_hash
+    return environment
+
+
+def _csp_hash(script: str) -> str:
+    """What a content security policy calls an inline script that it allows."""
+    digest = hashlib.sha256(str(script).encode("utf-8")).digest()
+    return "sha256-" + base64.b64encode(digest).decode("ascii")

@@ -1,0 +1,258 @@
+"""Runs the rows of a table: train, evaluate, and go on where an earlier call stopped.
+
+OUT/runs/<row>-<hash>/            a training run; the hash is of all that it depends on, so rows
+                                  (also of other tables) that ask for the same network share it
+OUT/runs/<row>-<hash>/scores/     one JSON per test set and way of predicting
+OUT/<table>.json, OUT/<table>.md  what is known so far, written anew after every row
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from fakestormer.data.manifest import Row, read_manifest, tracks_of
+from fakestormer.errors import InputError
+from fakestormer.evaluation.protocol import (
+    Separation,
+    SplitChoice,
+    VideoScore,
+    score_store,
+    separations,
+    videos_of,
+)
+from fakestormer.files import sha256_of, write_atomically
+from fakestormer.recipe.recipe import Recipe, override
+from fakestormer.tools.ablation.tables import Table, TableRow
+from fakestormer.training.checkpoint import load_model
+from fakestormer.training.loop import train
+
+_UNSEEN = "an ablation is tested on videos that nothing was trained on or chosen by"
+#: What one evaluation gave: the separations of every test set by its name.
+Measured = Mapping[str, tuple[Separation, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowResult:
+    """row: what was asked. run: folder of its training run. measured: by test set; empty where the
+    row was not run, and then `reason` says why. best: validation metrics of the chosen checkpoint.
+    steps, seconds: of its training, over all calls. parameters: of its network.
+    """
+
+    row: TableRow
+    run: str = ""
+    measured: Measured = dataclasses.field(default_factory=dict)
+    best: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    steps: int = 0
+    seconds: float = 0.0
+    parameters: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where and on what the rows of a table are run.
+
+    tests: test stores by name. split: of the test stores. initial_weights: a pre-trained image
+    model, for the rows that start from one. progress: told what is going on, in one line.
+
+    Raises InputError, before hours are spent, for a test store that scoring would refuse or that
+    shows a video of the training store's.
+    """
+
+    recipe: Recipe
+    training_store: Path
+    tests: Mapping[str, Path]
+    out: Path
+    split: SplitChoice = "test"
+    initial_weights: Path | None = None
+    accelerator: str = "auto"
+    workers: int = 1
+    progress: Callable[[str], None] | None = None
+
+    def __post_init__(self) -> None:
+        trained_on = _manifest_hash(self.training_store)
+        rows = read_manifest(self.training_store)
+        usable = [row for row in rows if not row.rejected]
+        seen = {row.sha256 for row in usable if row.split in ("train", "validation")}
+        for store in self.tests.values():
+            if _manifest_hash(store) == trained_on:
+                raise InputError(f"{store}: the test store is the training store; {_UNSEEN}")
+            for video, own in videos_of(store, self.recipe.crop, self.split):
+                if any(row.sha256 in seen for row in own if not row.rejected):
+                    raise InputError(
+                        f"{store}: {video} is in the training store too, for training or "
+                        f"validation; {_UNSEEN}"
+                    )
+
+    def say(self, line: str) -> None:
+        if self.progress is not None:
+            self.progress(line)
+
+
+def run_row(row: TableRow, bench: Bench) -> RowResult:
+    """Train the row's network, unless that is done, and score every test set, unless that is done.
+
+    An unfinished training run is resumed. Raises what training and evaluation raise; a row that
+    this training store cannot serve (no fake videos of its kind) is a result with a reason.
+    """
+    recipe = override(bench.recipe, row.sets)
+    missing = _missing_fakes(recipe, bench.training_store)
+    if missing:
+        return RowResult(row=row, reason=missing)
+    # How a network is tested does not change its training: such rows share a run.
+    trained = recipe.model_copy(update={"prediction": bench.recipe.prediction})
+    weights = bench.initial_weights if row.from_weights else None
+    run = _run_folder(row, trained, weights, bench)
+    seconds = _train(trained, run, weights, bench, row.name)
+    network, document = load_model(run)
+    network.to(_device(bench.accelerator))
+    measured = {}
+    for name, store in bench.tests.items():
+        key = _hash(_manifest_hash(store), recipe.prediction.model_dump(mode="json"), bench.split)
+        path = run / "scores" / f"{_slug(name)}-{key}.json"
+        if not path.is_file():
+            bench.say(f"{row.name}: scoring {name}")
+            scores = score_store(
+                network,
+                recipe.prediction,
+                recipe.crop,
+                store,
+                name=name,
+                split=bench.split,
+            )
+            content = json.dumps([dataclasses.asdict(score) for score in scores])
+            write_atomically(path, content.encode())
+        measured[name] = tuple(separations(_read_scores(path)))
+    return RowResult(
+        row=row,
+        run=str(run.relative_to(bench.out)),
+        measured=measured,
+        best=document["metrics"]["validation"],
+        steps=document["metrics"]["steps"],
+        seconds=seconds,
+        parameters=sum(p.numel() for p in network.parameters()),
+    )
+
+
+def row_recipes(table: Table, recipe: Recipe, only: Sequence[str] = ()) -> list[TableRow]:
+    """The rows to run, all checked against the recipe before hours are spent.
+
+    only: names of rows; empty takes all. Raises InputError for a name that the table does not have,
+    or for a row that does not fit the recipe.
+    """
+    names = [row.name for row in table.rows]
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise InputError(f"no row named {', '.join(unknown)}; there are: {', '.join(names)}")
+    rows = [row for row in table.rows if not only or row.name in only]
+    for row in rows:
+        try:
+            override(recipe, row.sets)
+        except ValueError as error:
+            raise InputError(f"row {row.name} does not fit this recipe: {error}") from error
+    return rows
+
+
+def _train(recipe: Recipe, run: Path, weights: Path | None, bench: Bench, name: str) -> float:
+    """Make sure that `run` holds a finished model; returns the seconds its training took."""
+    clock = run / "seconds.json"
+    before = float(json.loads(clock.read_text())) if clock.is_file() else 0.0
+    if (run / "model.json").is_file():  # written last
+        return before
+    resume = (run / "checkpoints" / "last").exists()
+    bench.say(f"{name}: {'resuming' if resume else 'training'} in {run}")
+    began = time.monotonic()
+    try:
+        train(
+            recipe,
+            bench.training_store,
+            run,
+            initial_weights=weights,
+            resume=resume,
+            accelerator=bench.accelerator,
+            workers=bench.workers,
+        )
+    finally:
+        total = before + time.monotonic() - began
+        write_atomically(clock, json.dumps(round(total, 1)).encode())
+    return total
+
+
+def _missing_fakes(recipe: Recipe, store: Path) -> str:
+    """Why the row cannot be trained on this store, or ""."""
+    if recipe.training.fakes != "videos":
+        return ""
+    rows, methods = read_manifest(store), recipe.training.fake_methods
+    wanted = f" made by {', '.join(methods)}" if methods else ""
+    splits: tuple[Literal["train", "validation"], ...] = ("train", "validation")
+    for split in splits:
+        fakes = [row for row in tracks_of(rows, split, "fake") if row.frames >= recipe.model.frames]
+        if not any(not methods or row.method in methods for row in fakes):
+            return f"the training store holds no fake {split} videos{wanted}"
+    return ""
+
+
+def _device(accelerator: str) -> torch.device:
+    """Where networks are scored: on a GPU where training may use one."""
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _run_folder(row: TableRow, recipe: Recipe, weights: Path | None, bench: Bench) -> Path:
+    """The run of all rows that ask for the same network; named after the first of them."""
+    trained_on = _manifest_hash(bench.training_store)
+    hashed = _hash(recipe.model_dump(mode="json"), trained_on, weights and sha256_of(weights))
+    runs = bench.out / "runs"
+    return next(runs.glob(f"*-{hashed}"), runs / f"{_slug(row.name)}-{hashed}")
+
+
+def _manifest_hash(store: Path) -> str:
+    path = store / "manifest.parquet"
+    if not path.is_file():
+        raise InputError(f"{store}: no manifest.parquet; make a store with `fakestormer prepare`")
+    return sha256_of(path)
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.+]+", "-", name).strip("-")
+
+
+def _read_scores(path: Path) -> list[VideoScore]:
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        VideoScore(**{**entry, "shots": tuple(entry["shots"]), "clips": tuple(entry["clips"])})
+        for entry in entries
+    ]
+
+
+def training_data(store: Path) -> dict[str, Any]:
+    """What a store offers for training: {"store", "train": {...}, "validation": {...}}."""
+    rows = read_manifest(store)
+
+    def counted(chosen: Sequence[Row]) -> dict[str, Any]:
+        return {
+            "tracks": len(chosen),
+            "frames": sum(row.frames for row in chosen),
+            "sources": sorted({row.source for row in chosen}),
+        }
+
+    return {
+        "store": store.name,
+        "manifest_sha256": _manifest_hash(store),
+        "train": counted(tracks_of(rows, "train")),
+        "train_fakes": counted(tracks_of(rows, "train", "fake")),
+        "validation": counted(tracks_of(rows, "validation")),
+    }

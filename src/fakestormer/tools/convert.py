@@ -1,0 +1,115 @@
+"""The authors' published weights -> a model like any other here.
+
+    convert("authors.pth", "authors.safetensors")
+    Detector.load("authors.safetensors").detect("interview.mp4")
+
+Only tensors are read, never code: what else a `.pth` file can hold is refused.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from fakestormer.errors import InputError
+from fakestormer.model.release import ReleaseNetwork
+from fakestormer.model.release_state import fitting, release_config
+from fakestormer.recipe.model import ModelConfig
+from fakestormer.recipe.recipe import release
+from fakestormer.training.checkpoint import save_model
+
+LICENCE_NOTE = (
+    "These weights are the work of the authors of FakeSTormer, who published them for academic use "
+    "only. Their licence, not that of this program, holds for them and for this converted copy: "
+    "read it before you use them or pass them on."
+)
+
+#: Where training scripts put the state of a network inside what they save.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+#: What DataParallel puts in front of every name.
+_PARALLEL = "module."
+#: What torch.load raises on files that are no checkpoints, or were: found by damaging some.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    struct.error,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AssertionError,
+    AttributeError,
+    OverflowError,
+)
+
+
+def convert(source: str | Path, output: str | Path, *, heads: int | None = None) -> Path:
+    """Read the authors' `.pth` and write a model: `.safetensors` and `.json`, or a folder of both.
+
+    All sizes are taken from the weights, except the number of attention heads, which they do not
+    tell: `heads`, else D / 64 as in every ViT. The recipe is `release` around the released network,
+    with the name "authors"; the licence note is kept in the JSON. Returns the path of the weights.
+    Raises InputError when the file is no checkpoint of tensors (nothing in it is ever run), when
+    a key is missing, unexpected or misshapen (all are named), or when nothing can be written.
+    """
+    source, output = Path(source), Path(output)
+    if output.is_dir() if output.suffix == ".safetensors" else output.is_file():
+        raise InputError(
+            f"{output}: cannot be the converted model, which is a .safetensors file or a folder; "
+            "choose another name"
+        )
+    state = read_state(source)
+    config = release_config(state, heads, str(source))
+    network = ReleaseNetwork(config)
+    network.load_state_dict(fitting(state, config, str(source)))
+    try:
+        return save_model(output, network, recipe_json(config), metrics={}, licence=LICENCE_NOTE)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{output}: cannot be written ({error}); choose another place") from error
+
+
+def recipe_json(config: ModelConfig) -> dict[str, Any]:
+    """How the authors' network is to be used: the `release` recipe around it."""
+    recipe = release().model_copy(update={"name": "authors", "model": config})
+    return recipe.model_dump(mode="json")
+
+
+def read_state(path: Path) -> dict[str, object]:
+    """The entries of the network's state in a `.pth` file, out of the usual wrappings.
+
+    Loaded with `weights_only`: a file that holds more than tensors and plain values is refused,
+    and no code in it is run. Raises InputError when it cannot be read so.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGED as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if found is None:
+            raise InputError(
+                f"{path}: not a readable checkpoint of tensors (damaged, or another kind of file); "
+                "fetch it again"
+            ) from error
+        raise InputError(
+            f"{path}: holds more than tensors ({found[1]}), and this program never runs code from "
+            "a file; save the network's state_dict by itself where you trust the file"
+        ) from error
+    for wrapper in _WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict):
+        raise InputError(f"{path}: expected a dictionary of tensors, found {type(state).__name__}")
+    entries: dict[str, object] = {}
+    for key, value in state.items():
+        short = str(key).removeprefix(_PARALLEL)
+        # Two keys that become one are kept apart, so that the second is named as unexpected.
+        entries[short if short not in entries else str(key)] = value
+    return entries

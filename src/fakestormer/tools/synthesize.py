@@ -1,0 +1,310 @@
+"""One video -> its self-blended twin, written out to be looked at (paper 3.1, Figure 3).
+
+`params.json` holds everything that was random: giving it back replays the same pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from fakestormer.drawing.contact_sheet import (
+    SheetBlock,
+    SheetRow,
+    contact_sheet,
+    grey,
+    heat,
+    overlay,
+    side_by_side,
+)
+from fakestormer.errors import InputError, NoFaceError
+from fakestormer.faces.clips import read_clips
+from fakestormer.faces.crop import CropConfig
+from fakestormer.faces.protocol import BackendName, FaceBackend, open_backend
+from fakestormer.faces.tracking import TrackingConfig, find_tracks
+from fakestormer.files import sha256_of
+from fakestormer.recipe.synthesis import SynthesisConfig
+from fakestormer.synthesis.pairs import pair_targets
+from fakestormer.synthesis.params import ClipParams, sample
+from fakestormer.synthesis.render import render
+from fakestormer.synthesis.targets import boundary, derivative
+from fakestormer.types import Clip, FaceTrack, SelfBlended
+from fakestormer.video.decode import probe, stream_frames
+from fakestormer.video.encode import write_film
+
+_COLUMNS = 8
+
+
+class SynthesisRecord(BaseModel):
+    """Everything that decides about the pixels: `params.json`.
+
+    video: name, for people. sha256: of the video file. track, first_index, frame_count: which
+    frames of which face (frame numbers of the video). size, patch_size: pixels, network input.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["fakestormer-synthesis-1"] = "fakestormer-synthesis-1"
+    video: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    face_backend: str
+    track: int = Field(ge=0)
+    first_index: int = Field(ge=0)
+    frame_count: int = Field(ge=1)
+    size: int = Field(ge=1)
+    patch_size: int = Field(ge=1)
+    tracking: TrackingConfig
+    crop: CropConfig
+    synthesis: SynthesisConfig
+    params: ClipParams
+
+
+def synthesize(
+    video: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    params: Path | None = None,
+    frames: int = 32,
+    size: int = 224,
+    patch_size: int = 16,
+    synthesis: SynthesisConfig | None = None,
+    crop: CropConfig | None = None,
+    tracking: TrackingConfig | None = None,
+    backend: FaceBackend | BackendName = "auto",
+) -> SynthesisRecord:
+    """Blend the largest face of `video` with itself; write pictures, films and `params.json`.
+
+    Takes the first `frames` consecutive frames of the largest face (area summed over them, so that
+    a face seen for long wins over a passing one). Writes into the folder `out`, each file whole or
+    not at all:
+
+    - `side_by_side.mp4`: real, pseudo-fake, mask, boundary over the pseudo-fake, network input size
+    - `real.mp4`, `fake.mp4`: the twins at the size of the stored crop (an odd one plus a pixel),
+      encoded alike, before cutout
+    - `contact_sheet.png`: frames, mask, boundary, its change and the soft labels, both without and
+      with cutout (which is always drawn here, whatever its probability in training)
+    - `params.json`: a `SynthesisRecord`
+
+    params: a `params.json` to replay; then only `video`, `out` and `backend` count besides it.
+    Raises InputError when the video cannot be used, NoFaceError when no face can be followed in
+    it, InputError when `params` is broken or belongs to another video, or when `out` is no folder.
+    """
+    video, out = Path(video), Path(out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; give a folder for the pictures and films")
+    sha256 = sha256_of(video)
+    replayed = None if params is None else _read_record(params, video, sha256)
+    faces = open_backend(backend) if isinstance(backend, str) else backend
+    if replayed is not None:
+        tracking, crop = replayed.tracking, replayed.crop
+    tracking, crop = tracking or TrackingConfig(), crop or CropConfig()
+    tracks = find_tracks(stream_frames(video), faces, tracking)
+    if not tracks:
+        raise NoFaceError(
+            f"{video}: no face could be followed for {tracking.min_track_frames} frames; "
+            "choose a video that shows one larger or longer"
+        )
+    if replayed is not None:
+        record = replayed
+        track, start = _find_again(record, tracks, faces.name, video)
+    else:
+        track, start = _largest(tracks, frames), 0
+        count = min(frames, len(track))
+        # One video is there, so nobody else's face can be blended in.
+        update = {"cutout_probability": 1.0, "donor_probability": 0.0}
+        drawn_from = (synthesis or SynthesisConfig()).model_copy(update=update)
+        record = SynthesisRecord(
+            video=video.name,
+            sha256=sha256,
+            face_backend=faces.name,
+            track=track.number,
+            first_index=int(track.indices[0]),
+            frame_count=count,
+            size=size,
+            patch_size=patch_size,
+            tracking=tracking,
+            crop=crop,
+            synthesis=drawn_from,
+            params=sample(np.random.default_rng(seed), drawn_from, clip_length=count),
+        )
+    positions = np.arange(start, start + record.frame_count, dtype=np.int64)[None]
+    clip = read_clips(video, track, positions, crop)[0]
+    try:
+        films, sheet = _films(clip, record), _sheet(clip, record)
+    except ValueError as error:
+        if params is None:
+            raise InputError(f"{video}: cannot be blended ({error}); try another seed") from error
+        raise InputError(
+            f"{params}: its parameters cannot be rendered ({error}); give a params.json that "
+            "synthesize wrote, unchanged"
+        ) from error
+    _write_all(films, sheet, record, out, rate=_rate(video))
+    return record
+
+
+def _read_record(path: Path, video: Path, sha256: str) -> SynthesisRecord:
+    try:
+        record = SynthesisRecord.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise InputError(
+            f"{path}: not a params.json written by synthesize ({where}: {first['msg']}); give one "
+            "that is, unchanged"
+        ) from error
+    if record.sha256 != sha256:
+        raise InputError(
+            f"{path}: these parameters belong to another video, {record.video} (SHA-256 "
+            f"{record.sha256[:12]}...), not to {video} ({sha256[:12]}...); give that video or "
+            "leave the parameters out"
+        )
+    return record
+
+
+def _largest(tracks: list[FaceTrack], frames: int) -> FaceTrack:
+    def seen_area(track: FaceTrack) -> float:
+        sides = track.boxes[:frames, 2:] - track.boxes[:frames, :2]
+        return float(sides.prod(dim=1).sum())
+
+    return max(tracks, key=seen_area)
+
+
+def _find_again(
+    record: SynthesisRecord, tracks: list[FaceTrack], backend: str, video: Path
+) -> tuple[FaceTrack, int]:
+    """The recorded track, and the position in it where the clip starts."""
+    if record.face_backend != backend:
+        raise InputError(
+            f"{video}: these parameters were drawn with the face backend {record.face_backend}, "
+            f"not {backend}; choose that one"
+        )
+    for track in tracks:
+        start = record.first_index - int(track.indices[0])
+        if track.number == record.track and 0 <= start <= len(track) - record.frame_count:
+            return track, start
+    last = record.first_index + record.frame_count - 1
+    raise InputError(
+        f"{video}: face {record.track} is not found in frames {record.first_index} to {last} any "
+        "more; draw new parameters with this version"
+    )
+
+
+def _rate(video: Path) -> Fraction:
+    rate = probe(video).frames_per_second
+    return Fraction(rate if math.isfinite(rate) and rate > 0 else 25.0).limit_denominator(1001)
+
+
+def _render(clip: Clip, record: SynthesisRecord, size: int) -> SelfBlended:
+    return render(clip.frames[None], clip.landmarks[None], [record.params], size=size)
+
+
+def _films(clip: Clip, record: SynthesisRecord) -> dict[str, Tensor]:
+    """{file name: uint8 (T, 3, H, W)}."""
+    blended = _render(clip, record, record.size)
+    # Nothing cut off, so that `detect` finds about the crop here that it would find in the video.
+    whole = record.model_copy(
+        update={"params": record.params.model_copy(update={"margin": 0, "shift": (0, 0)})}
+    )
+    twins = _render(clip, whole, record.crop.stored_size)
+    glow = overlay(blended.fake[0], boundary(blended.mask[0]))
+    film = side_by_side(
+        (
+            ("real", blended.real[0]),
+            ("pseudo-fake", blended.fake[0]),
+            ("mask M", grey(blended.mask[0])),
+            ("boundary B = 4M(1-M)", glow),
+        )
+    )
+    return {"side_by_side.mp4": film, "real.mp4": twins.real[0], "fake.mp4": twins.fake[0]}
+
+
+def _write_all(
+    films: dict[str, Tensor],
+    sheet: np.ndarray,
+    record: SynthesisRecord,
+    out: Path,
+    *,
+    rate: Fraction,
+) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be made ({error.strerror}); give another folder"
+        ) from error
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as partial:
+        folder = Path(partial)
+        for name, pictures_tchw in films.items():
+            write_film(folder / name, pictures_tchw, rate)
+        written = cv2.imwrite(
+            str(folder / "contact_sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
+        )
+        assert written, "the folder was just made"
+        (folder / "params.json").write_text(record.model_dump_json(indent=2) + "\n")
+        for path in folder.iterdir():
+            path.replace(out / path.name)
+
+
+def _sheet(clip: Clip, record: SynthesisRecord) -> np.ndarray:
+    """Up to 8 frames spread over the clip; targets are those of the whole clip."""
+    blended = _render(clip, record, record.size)
+    chosen = np.unique(np.rint(np.linspace(0, len(clip) - 1, min(_COLUMNS, len(clip)))))
+    at = torch.from_numpy(chosen.astype(np.int64))
+    blocks = []
+    for heading, params in (
+        ("without cutout", record.params.model_copy(update={"cutout": None})),
+        ("with cutout", record.params),
+    ):
+        clips, targets = pair_targets(
+            blended, [params], record.synthesis, patch_size=record.patch_size
+        )
+        b_tgg = targets.boundary[1]
+        change_tgg = derivative(b_tgg[None])[0]
+        largest = float(change_tgg.max())
+        rows = [
+            SheetRow(label="real", pictures_tchw=clips[0][at]),
+            SheetRow(label="pseudo-fake", pictures_tchw=clips[1][at]),
+        ]
+        if params.cutout is None:
+            rows += [
+                SheetRow(label="mask M", pictures_tchw=grey(blended.mask[0][at])),
+                SheetRow(
+                    label="boundary B",
+                    remark="4 M (1 - M)",
+                    pictures_tchw=heat(boundary(blended.mask[0][at]), record.size),
+                ),
+            ]
+        scaled = change_tgg[at] / max(largest, 1e-6)
+        rows += [
+            SheetRow(
+                label="patch vulnerability",
+                remark="largest B per patch,\n0 (dark) to 1 (bright)",
+                pictures_tchw=heat(b_tgg[at], record.size),
+            ),
+            SheetRow(
+                label="its change over time",
+                remark=f"against the frame before,\n0 to {largest:.3f}",
+                pictures_tchw=heat(scaled, record.size),
+            ),
+            SheetRow(label="soft labels p(t)", numbers_t=targets.soft_labels[1][at].tolist()),
+        ]
+        blocks.append(SheetBlock(heading=heading, rows=rows))
+    first = record.params.frames[0]
+    title = (
+        f"{record.video}, face {record.track}: {first.hull} hull, {first.changed_side} changed, "
+        f"blend ratio {first.ratio:g}"
+    )
+    names = [f"frame {int(clip.indices[i])}" for i in at]
+    return contact_sheet(title, names, blocks)

@@ -1,0 +1,146 @@
+"""Several shots (paper 6.6): what is hidden between them, and what counts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from fakestormer.detection.prediction import (
+    PredictionConfig,
+    judge_in_shots,
+    patches_to_hide,
+    pool,
+    predict_clips,
+)
+from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.model import ModelConfig
+from fakestormer.types import Clip, Outputs
+
+CONFIG = ModelConfig(image_size=32, patch_size=8, width=16, depth=1, heads=1)
+
+
+class Reader(VideoNetwork):
+    """Says what it sees: logit = mean brightness, D~(t) = each patch's brightness of red."""
+
+    def __init__(self, *, with_h: bool = True) -> None:
+        super().__init__(CONFIG)
+        self.with_h = with_h
+        self.anchor = torch.nn.Parameter(torch.zeros(()))
+        self.seen: list[Tensor] = []
+
+    def forward(self, frames_btchw: Tensor) -> Outputs:
+        self.seen.append(frames_btchw.clone())
+        red = torch.nn.functional.avg_pool2d(frames_btchw[:, :, 0].float(), 8)
+        return Outputs(
+            logit=frames_btchw.float().mean((1, 2, 3, 4)) / 50 - 1,
+            derivative=red if self.with_h else None,
+            frame_logits=red.mean((2, 3)),
+        )
+
+
+def clips(values: Tensor) -> Tensor:
+    """Patch values (B, G, G) -> frames (B, 4, 3, 32, 32), uint8."""
+    frame = values.repeat_interleave(8, 1).repeat_interleave(8, 2)
+    return frame[:, None, None].expand(-1, 4, 3, -1, -1).to(torch.uint8).contiguous()
+
+
+def ramp() -> Tensor:
+    return torch.arange(1, 17).view(1, 4, 4) * 10
+
+
+def test_patches_above_the_threshold_are_hidden_by_hand() -> None:
+    change = torch.tensor([[[1.0, 3.0], [2.0, 0.0]]])
+    kept = torch.ones(1, 2, 2, dtype=torch.bool)
+    # scaled: 1/3, 1, 2/3, 0
+    assert patches_to_hide(change, kept, 0.5).tolist() == [[[False, True], [True, False]]]
+    assert patches_to_hide(change, kept, 0.7).tolist() == [[[False, True], [False, False]]]
+    assert patches_to_hide(change, kept, None).tolist() == [[[False, True], [False, False]]]
+
+
+def test_hidden_patches_neither_count_nor_are_hidden_again() -> None:
+    change = torch.tensor([[[9.0, 3.0], [2.0, 1.0]]])
+    kept = torch.tensor([[[False, True], [True, True]]])
+    # of those left, scaled: 1, 1/2, 0
+    assert patches_to_hide(change, kept, 0.4).tolist() == [[[False, True], [True, False]]]
+    assert patches_to_hide(change, kept, None).tolist() == [[[False, True], [False, False]]]
+
+
+def test_a_clip_never_loses_its_last_patch() -> None:
+    change = torch.full((1, 2, 2), 5.0)
+    everything = torch.ones(1, 2, 2, dtype=torch.bool)
+    assert not patches_to_hide(change, everything, 0.5).any()  # all alike: all or nothing
+    last = torch.tensor([[[False, True], [False, False]]])
+    assert not patches_to_hide(change, last, 0.5).any()
+    assert not patches_to_hide(change, last, None).any()
+
+
+def test_each_shot_hides_more_in_all_frames() -> None:
+    network = Reader()
+    config = PredictionConfig(shots=3, shot_threshold=None)
+    logits_bs, first = judge_in_shots(network, clips(ramp()), config)
+    values = [[int(v) for v in seen[0, 0, 0, ::8, ::8].flatten()] for seen in network.seen]
+    whole = [10 * i for i in range(1, 17)]
+    assert values == [whole, [*whole[:15], 0], [*whole[:14], 0, 0]]
+    for seen in network.seen:
+        assert (seen == seen[:, :1]).all(), "the same patches in all frames"
+    assert logits_bs.shape == (1, 3)
+    assert logits_bs[0, 0] > logits_bs[0, 1] > logits_bs[0, 2]
+    assert first.derivative is not None
+    torch.testing.assert_close(first.derivative[0, 1], ramp()[0].float())
+
+
+def test_clips_of_a_batch_do_not_meet_between_shots() -> None:
+    torch.manual_seed(0)
+    frames = clips(torch.randint(0, 255, (5, 4, 4)))
+    config = PredictionConfig(shots=4, shot_threshold=0.6)
+    together, _ = judge_in_shots(Reader(), frames, config)
+    alone = torch.cat([judge_in_shots(Reader(), frames[i : i + 1], config)[0] for i in range(5)])
+    torch.testing.assert_close(together, alone)
+
+
+def _as_clips(frames: Tensor) -> list[Clip]:
+    return [
+        Clip(
+            frames=clip,
+            landmarks=torch.zeros(4, 68, 2),
+            indices=torch.arange(4),
+            pts_seconds=torch.arange(4).double() / 25,
+            source=f"film.mp4#0@{number}",
+        )
+        for number, clip in enumerate(frames)
+    ]
+
+
+@pytest.mark.parametrize("pooling", ["probability", "logit"])
+@pytest.mark.parametrize("score", ["last", "mean"])
+def test_which_shot_counts(pooling: str, score: str) -> None:
+    frames = clips(torch.stack([ramp()[0], 170 - ramp()[0] // 2]))
+    config = PredictionConfig.model_validate(
+        {"shots": 3, "shot_threshold": None, "margin": 0, "pooling": pooling, "shot_score": score}
+    )
+    logits_cs, _ = judge_in_shots(Reader(), frames, config)
+    prediction, crops = predict_clips(Reader(), _as_clips(frames), config)
+    counted = logits_cs[:, -1:] if score == "last" else logits_cs
+    by_hand = counted.sigmoid().mean() if pooling == "probability" else counted.mean().sigmoid()
+    assert prediction.probability == pytest.approx(float(by_hand), abs=1e-6)
+    assert torch.equal(crops, frames), "the report shows what the first shot saw"
+    each = [pool(logits_cs[:, shot], config.pooling) for shot in range(3)]
+    torch.testing.assert_close(prediction.shot_probabilities, torch.tensor(each))
+    assert prediction.derivative is not None
+    torch.testing.assert_close(prediction.derivative[0, 0], ramp()[0].float())
+
+
+def test_one_shot_is_the_plain_prediction() -> None:
+    frames = clips(ramp())
+    config = PredictionConfig(margin=0)
+    prediction, _ = predict_clips(Reader(), _as_clips(frames), config)
+    assert prediction.shot_probabilities.tolist() == pytest.approx([prediction.probability])
+
+
+def test_several_shots_need_h() -> None:
+    with pytest.raises(ValueError, match="no h"):
+        judge_in_shots(Reader(with_h=False), clips(ramp()), PredictionConfig(shots=2))
+    outputs, first = judge_in_shots(Reader(with_h=False), clips(ramp()), PredictionConfig())
+    assert outputs.shape == (1, 1)
+    assert first.derivative is None

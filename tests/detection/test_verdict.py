@@ -1,0 +1,112 @@
+"""From scores to a verdict: what makes it inconclusive, and the interval over clips."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from fakestormer.detection.prediction import Calibration, PredictionConfig, pool
+from fakestormer.detection.verdict import Seen, interval, judge
+from fakestormer.types import FaceReport, Prediction, Reason
+
+CONFIG = PredictionConfig()
+GOOD = Seen(width=120.0, frames=100, compressed=False)
+
+
+def prediction(
+    *scores: float, shots: tuple[float, ...] = (), config: PredictionConfig = CONFIG
+) -> Prediction:
+    clips = torch.tensor(scores, dtype=torch.float32)
+    score = pool(torch.logit(clips.double()), config.pooling)
+    calibration = config.calibration
+    times = torch.arange(len(scores) * 4).reshape(-1, 4)
+    return Prediction(
+        probability=score if calibration is None else calibration.probability(score),
+        raw=None if calibration is None else score,
+        clip_probabilities=clips,
+        shot_probabilities=torch.tensor(shots or (score,), dtype=torch.float32),
+        frame_scores=None,
+        derivative=None,
+        indices=times,
+        pts_seconds=times.double() / 25,
+    )
+
+
+def codes(given: Prediction, seen: Seen = GOOD, config: PredictionConfig = CONFIG) -> list[str]:
+    judged = judge(given, config, seen, 4)
+    assert (judged.verdict == "inconclusive") == bool(judged.reasons)
+    return [reason.code for reason in judged.reasons]
+
+
+def test_every_reason_alone() -> None:
+    assert codes(prediction(0.9, 0.95, 0.92)) == []
+    assert codes(prediction(0.1, 0.05, 0.08)) == []
+    assert codes(prediction(0.52, 0.521, 0.522)) == ["near_threshold"]
+    assert codes(prediction(0.99, 0.9, 0.01, 0.9)) == ["clips_disagree"]
+    assert codes(prediction(0.9, 0.95), Seen(width=63, frames=9, compressed=False)) == [
+        "face_too_small"
+    ]
+    assert codes(prediction(0.1), Seen(width=99, frames=3, compressed=False)) == ["too_few_frames"]
+    several = CONFIG.model_copy(update={"shots": 3})
+    assert codes(prediction(0.9, 0.95, shots=(0.9, 0.6, 0.4)), GOOD, several) == ["shots_disagree"]
+    assert codes(prediction(0.9, 0.95, shots=(0.9, 0.6, 0.5)), GOOD, several) == []
+
+
+def test_compression_takes_the_weight_from_low_scores_only() -> None:
+    squeezed = Seen(width=120.0, frames=100, compressed=True)
+    assert codes(prediction(0.1, 0.05), squeezed) == ["strong_compression"]
+    assert codes(prediction(0.9, 0.95), squeezed) == []
+
+
+def test_the_interval_of_two_clips_by_hand() -> None:
+    """Means of two draws from {0.2, 0.6}: 0.2 and 0.6 a quarter each, so they are the ends."""
+    assert interval(prediction(0.2, 0.6), CONFIG) == pytest.approx((0.2, 0.6))
+    assert interval(prediction(0.3), CONFIG) is None
+    assert interval(prediction(0.3, 0.3, 0.3), CONFIG) == pytest.approx((0.3, 0.3))
+
+
+def test_the_interval_is_the_bootstrap_over_all_draws() -> None:
+    """Of five clips all 3125 draws can be listed."""
+    scores = (0.1, 0.35, 0.4, 0.8, 0.95)
+    means = [float(np.mean(draw)) for draw in itertools.product(scores, repeat=5)]
+    expected = np.quantile(means, [0.025, 0.975])
+    found = interval(prediction(*scores), CONFIG)
+    assert found == pytest.approx(expected, abs=0.03)
+    assert found == interval(prediction(*scores), CONFIG)
+
+
+def test_the_interval_is_pooled_and_calibrated_as_the_score_is() -> None:
+    logits = CONFIG.model_copy(update={"pooling": "logit"})
+    low, high = interval(prediction(0.2, 0.6, config=logits), logits)
+    assert (low, high) == pytest.approx((0.2, 0.6), abs=1e-6)
+    calibration = Calibration(method="platt", slope=0.5, offset=-1.0)
+    calibrated = CONFIG.model_copy(update={"calibration": calibration})
+    given = prediction(0.2, 0.6, config=calibrated)
+    low, high = interval(given, calibrated)
+    assert low == pytest.approx(calibration.probability(0.2), abs=1e-6)
+    assert high == pytest.approx(calibration.probability(0.6), abs=1e-6)
+    # A score of 0.88 becomes 0.5: shots are compared with that.
+    assert calibration.score_at(0.5) == pytest.approx(0.881, abs=1e-3)
+    shots = prediction(0.99, 0.995, shots=(0.99, 0.87), config=calibrated)
+    assert codes(shots, GOOD, calibrated) == ["shots_disagree"]
+
+
+def test_certain_clips_have_an_interval_too() -> None:
+    logits = CONFIG.model_copy(update={"pooling": "logit"})
+    low, high = interval(prediction(0.0, 1.0), logits)
+    assert 0.0 <= low < 1e-5
+    assert 1 - 1e-5 < high <= 1.0
+
+
+def test_a_verdict_with_reasons_is_inconclusive(fake_face: object) -> None:
+    face: FaceReport = fake_face()  # type: ignore[operator]
+    fields = {n: getattr(face, n) for n in ("number", "prediction", "crops", "boxes")}
+    with pytest.raises(ValueError, match="needs none"):
+        FaceReport(
+            **fields, verdict="likely fake", reasons=(Reason(code="clips_disagree", text=""),)
+        )
+    with pytest.raises(ValueError, match="low <= high"):
+        FaceReport(**fields, verdict="likely fake", interval=(0.5, 0.4))

@@ -1,0 +1,251 @@
+"""Tracks: with a scripted backend (every decision by hand) and with the real one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion, open_backend
+from fakestormer.faces.tracking import TrackingConfig, find_tracks
+from fakestormer.video.decode import stream_frames
+
+SIDE = 60.0
+
+
+class Scripted:
+    """A backend that knows where the faces are: faces[frame] = list of (cx, cy).
+
+    blind: frames where the detector sees nothing. lost: frames where no landmarks are found.
+    The frame's number is its first pixel.
+    """
+
+    name = "scripted"
+
+    def __init__(self, faces, *, blind=(), lost=(), ghosts=()):
+        self.faces, self.blind, self.lost, self.ghosts = faces, set(blind), set(lost), ghosts
+        self.detected_in = []
+
+    def detect(self, rgb_hwc):
+        frame = int(rgb_hwc[0, 0, 0])
+        self.detected_in.append(frame)
+        if frame in self.blind:
+            return []
+        return [
+            FaceDetection(
+                box_xyxy=np.array([x - 25, y - 25, x + 25, y + 25], np.float32),
+                score=0.9,
+                region=FaceRegion(cx=x, cy=y, side=50, roll=0),
+            )
+            for x, y in self.faces[frame]
+        ]
+
+    def landmarks(self, rgb_hwc, region):
+        frame = int(rgb_hwc[0, 0, 0])
+        near = [
+            (x, y)
+            for x, y in [*self.faces[frame], *self.ghosts]
+            if max(abs(x - region.cx), abs(y - region.cy)) < 40
+        ]
+        if frame in self.lost or not near:
+            return FaceLandmarks(
+                points_k2=np.zeros((81, 2), np.float32), confidence=0.01, region=region
+            )
+        x, y = near[0]
+        turn = np.linspace(0, 2 * np.pi, 81, endpoint=False)
+        circle = np.stack([x + SIDE / 2 * np.cos(turn), y + SIDE / 2 * np.sin(turn)], axis=-1)
+        return FaceLandmarks(
+            points_k2=circle.astype(np.float32),
+            confidence=0.95,
+            region=FaceRegion(cx=x, cy=y, side=SIDE, roll=0),
+        )
+
+
+def frames_of(count, *, scene=lambda number: 0, start=0):
+    """Frames whose first pixel is their number; scenes look different."""
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 6, 8, 3), dtype=np.uint8)
+    for number in range(count):
+        rgb_hwc = np.kron(pictures[scene(number)], np.ones((40, 40, 1), np.uint8))
+        rgb_hwc[0, 0] = number
+        yield number + start, (number + start) / 25, rgb_hwc
+
+
+def run(faces, count, config=None, *, scene=lambda number: 0, **how):
+    backend = Scripted(faces, **how)
+    tracks = find_tracks(frames_of(count, scene=scene), backend, config or TrackingConfig())
+    return backend, tracks
+
+
+def spans(tracks):
+    return [(int(t.indices[0]), int(t.indices[-1])) for t in tracks]
+
+
+def test_one_face_is_one_track_and_the_detector_rests():
+    faces = [[(100 + number, 90)] for number in range(23)]
+    backend, tracks = run(faces, 23)
+
+    assert spans(tracks) == [(0, 22)]
+    assert backend.detected_in == [0, 5, 10, 15, 20]
+    assert tracks[0].boxes[7].tolist() == pytest.approx([77, 60, 137, 120], abs=0.1)
+    assert tracks[0].pts_seconds.tolist() == [k / 25 for k in range(23)]
+    assert tracks[0].confidence.tolist() == pytest.approx([0.95] * 23)
+
+
+def test_two_faces_are_two_tracks_and_a_late_one_joins_at_the_next_detection():
+    faces = [[(70, 90)] + ([(220, 90)] if number >= 7 else []) for number in range(20)]
+    _, tracks = run(faces, 20)
+
+    assert spans(tracks) == [(0, 19), (10, 19)]
+    assert [track.number for track in tracks] == [0, 1]
+    assert tracks[1].boxes[0, 0] == pytest.approx(190, abs=0.1)
+
+
+def test_a_cut_ends_the_track_even_when_a_face_is_in_the_same_place():
+    faces = [[(100, 90)]] * 20
+    backend, tracks = run(faces, 20, scene=lambda number: int(number >= 8))
+
+    assert spans(tracks) == [(0, 7), (8, 19)]
+    assert backend.detected_in[:4] == [0, 5, 8, 13]
+
+
+def test_a_short_loss_is_bridged_by_straight_lines_with_confidence_zero():
+    faces = [[(100 + 4 * number, 90)] for number in range(15)]
+    backend, tracks = run(faces, 15, lost=[6, 7])
+
+    assert spans(tracks) == [(0, 14)]
+    assert tracks[0].confidence[5:9].tolist() == pytest.approx([0.95, 0, 0, 0.95])
+    middles = (tracks[0].boxes[:, 0] + tracks[0].boxes[:, 2]) / 2
+    assert middles.tolist() == pytest.approx([100 + 4 * k for k in range(15)], abs=0.1)
+    # Detection runs in every frame of the loss.
+    assert backend.detected_in[:4] == [0, 5, 6, 7]
+
+
+def test_a_long_loss_ends_the_track_where_it_was_last_seen():
+    faces = [[(100, 90)]] * 20
+    _, tracks = run(faces, 20, lost=[6, 7, 8, 9])
+
+    assert spans(tracks) == [(0, 5), (10, 19)]
+    config = TrackingConfig(bridge_frames=0)
+    _, tracks = run(faces, 20, config, lost=[6])
+    assert spans(tracks) == [(0, 5), (7, 19)]
+
+
+def test_a_face_that_jumps_is_another_face():
+    faces = [[(100, 90) if number < 7 else (130, 120)] for number in range(15)]
+    _, tracks = run(faces, 15)
+
+    assert spans(tracks) == [(0, 6), (7, 14)]
+
+
+def test_landmarks_that_no_detection_confirms_are_dropped():
+    faces = [[(100, 90)] if number <= 10 else [] for number in range(60)]
+    config = TrackingConfig(max_unseen_frames=12)
+    _, tracks = run(faces, 60, config, ghosts=[(100, 90)])
+
+    assert spans(tracks) == [(0, 10)]
+
+
+def test_a_turned_face_that_the_detector_misses_for_a_while_stays_one_track():
+    faces = [[(100, 90)]] * 50
+    _, tracks = run(faces, 50, blind=range(11, 30))
+
+    assert spans(tracks) == [(0, 49)]
+
+
+def test_short_tracks_and_tiny_faces_are_dropped():
+    faces = [[(100, 90)] if number == 3 else [] for number in range(9)]
+    assert run(faces, 9)[1] == []
+    assert spans(run(faces, 9, TrackingConfig(min_track_frames=1))[1]) == [(3, 3)]
+    whole = [[(100, 90)]] * 9
+    assert run(whole, 9, TrackingConfig(min_face_pixels=61))[1] == []
+
+
+def test_a_face_keeps_its_number_whatever_is_dropped_and_however_long_the_video():
+    # One that flits by in frame 0, two that stay from frame 1 on, one more from frame 10 on.
+    faces = [[(40, 90)]] + [[(150, 90), (260, 90)] for _ in range(9)]
+    faces += [[(150, 90), (260, 90), (40, 90)] for _ in range(10)]
+
+    def numbered(frames, **limits):
+        tracks = run(faces, frames, TrackingConfig(detect_every=1, **limits))[1]
+        return {track.number: spans([track])[0] for track in tracks}
+
+    every = numbered(20, min_track_frames=1, min_face_pixels=0)
+    lasting, shorter = numbered(20), numbered(12)
+
+    assert every == {0: (0, 0), 1: (1, 19), 2: (1, 19), 3: (10, 19)}
+    assert lasting == {number: every[number] for number in (1, 2, 3)}
+    assert shorter == {1: (1, 11), 2: (1, 11), 3: (10, 11)}
+
+
+def test_no_frames_and_no_faces_give_no_tracks():
+    assert run([], 0)[1] == []
+    backend, tracks = run([[]] * 4, 4)
+    assert tracks == []
+    assert backend.detected_in == [0, 1, 2, 3]
+
+
+def test_progress_hears_of_every_frame_and_frames_are_not_kept():
+    heard = []
+    alive = []
+
+    def frames():
+        for frame in frames_of(6):
+            assert len(heard) == frame[0]
+            alive.append(frame[0])
+            yield frame
+
+    backend = Scripted([[(100, 90)]] * 6)
+    find_tracks(frames(), backend, TrackingConfig(), progress=heard.append)
+    assert heard == alive == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_gap_in_the_indices_is_a_cut():
+    frames = [*frames_of(4), *frames_of(4, start=10)]
+    tracks = find_tracks(frames, Scripted([[(100, 90)]] * 4), TrackingConfig())
+
+    assert spans(tracks) == [(0, 3), (10, 13)]
+
+
+def test_real_backend_follows_a_face(tmp_path, astronaut_video, face_backend_ready):
+    path = astronaut_video(tmp_path / "one.mp4", count=20)
+    backend = open_backend("blazeface")
+    (track,) = find_tracks(stream_frames(path), backend, TrackingConfig())
+
+    assert len(track) == 20
+    assert track.landmarks.shape == (20, 81, 2)
+    assert track.confidence.min() > 0.9
+    # The portrait moves by sin/cos of known amplitude; the track moves with it.
+    t = torch.arange(20)
+    drift = torch.stack([20 + 8 * torch.sin(t / 7), 40 + 6 * torch.sin(t / 5)], dim=1).round()
+    steady = track.landmarks.mean(dim=1) - drift
+    assert steady.std(dim=0).max() < 1.0
+
+
+def test_real_backend_keeps_two_faces_apart_and_notices_a_cut(
+    tmp_path, astronaut_video, face_backend_ready
+):
+    path = astronaut_video(tmp_path / "two.mp4", count=24, faces=2, cut_at=13)
+    tracks = find_tracks(stream_frames(path), open_backend("blazeface"), TrackingConfig())
+
+    assert sorted(spans(tracks)) == [(0, 12), (0, 12), (13, 23), (13, 23)]
+    left, right = (t for t in tracks if t.indices[0] == 0)
+    assert abs(float((left.boxes[:, 0] - right.boxes[:, 0]).mean())) > 150
+
+
+def test_real_backend_sees_nobody_where_nobody_is(tmp_path, make_video, numbered_frames):
+    path = make_video(numbered_frames(12, width=320, height=240), tmp_path / "v.mp4")
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert runs the default backend")
+    from fakestormer.faces import face_models
+
+    if not face_models.models_present():
+        pytest.skip("the face models are not set up: run `fakestormer setup`")
+    assert find_tracks(stream_frames(path), open_backend("blazeface"), TrackingConfig()) == []
+
+
+def test_development_videos_are_followed_throughout(shared_data, face_backend_ready):
+    backend = open_backend("blazeface")
+    # A presenter, and a signer whose last frame is black.
+    for name, expected in (("grid_brbk7n.mpg", (0, 74)), ("wlasl_36736.mp4", (0, 107))):
+        tracks = find_tracks(stream_frames(shared_data / "full" / name), backend, TrackingConfig())
+        assert spans(tracks) == [expected], name
+        assert (tracks[0].confidence >= 0.5).all(), name

@@ -1,0 +1,510 @@
+"""The report page: complete in itself, true to the numbers, safe against its input."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fakestormer.detection.printable import report_name
+from fakestormer.drawing import overlays
+from fakestormer.errors import InputError
+from fakestormer.report import pictures
+from fakestormer.report.page import render_report, write_report
+from fakestormer.types import EverySecond, FaceReport, Reason, Report, Scene
+
+DATE = datetime.date(2026, 11, 23)
+HOSTILE = '<script>alert("1")</script>&\'<img src=x onerror=alert(2)>'
+
+FakeFace = Callable[..., FaceReport]
+FakeReport = Callable[..., Report]
+
+VOID = {"meta", "link", "img", "input", "br", "hr"}
+REQUESTING = {"src", "href", "action", "data", "srcset", "poster", "background", "xlink:href"}
+
+
+class Page(HTMLParser):
+    """A page taken apart: every tag with its attributes, all text, and whether tags are closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.pieces: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open[-1] == tag, f"</{tag}> closes <{self.open[-1]}>"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in {"script", "style"}:
+            self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.pieces))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page_of(report: Report) -> Page:
+    return Page(render_report(report, date=DATE))
+
+
+@pytest.fixture(scope="module")
+def two_faces(fake_face: FakeFace, fake_report: FakeReport) -> Report:
+    calm = fake_face(
+        1, scores=(0.08, 0.22), verdict="no manipulation found", warnings=("Seen from the side.",)
+    )
+    return fake_report((fake_face(), calm), warnings=("The file ends early.",))
+
+
+def test_is_well_formed_and_says_what_it_is(two_faces: Report) -> None:
+    html = render_report(two_faces, date=DATE)
+    page = Page(html)
+    assert html.startswith("<!DOCTYPE html>")
+    assert page.open == []
+    assert page.all("html")[0]["lang"] == "en"
+    assert len(page.all("h1")) == 1
+    assert len(page.all("main")) == 1
+
+
+def test_asks_nobody_for_anything(two_faces: Report) -> None:
+    html = render_report(two_faces, date=DATE)
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "url(" not in html
+    assert "@import" not in html
+    for tag, attributes in Page(html).tags:
+        for name in REQUESTING & attributes.keys():
+            value = attributes[name] or ""
+            assert value.startswith(("#", "data:")), f"<{tag} {name}={value[:40]!r}>"
+    policy = next(m["content"] for m in Page(html).all("meta") if "http-equiv" in m) or ""
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_policy_allows_its_own_script_only(two_faces: Report) -> None:
+    html = render_report(two_faces, date=DATE)
+    scripts = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
+    assert len(scripts) == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html
+    assert not re.search(r"\son\w+=", html), "the policy would block inline handlers"
+
+
+def test_same_report_and_date_give_the_same_bytes(
+    two_faces: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = write_report(two_faces, tmp_path / "a", date=DATE).read_bytes()
+    second = write_report(two_faces, tmp_path / "b", date=DATE).read_bytes()
+    assert first == second
+    later = write_report(two_faces, tmp_path / "a", date=datetime.date(2027, 1, 5)).read_bytes()
+    assert later != first
+    assert later.replace(b"2027-01-05", b"2026-11-23") == first
+    assert [p.name for p in (tmp_path / "a").iterdir()] == [report_name(two_faces)]
+
+
+def test_shows_the_numbers_of_the_report(two_faces: Report) -> None:
+    page = page_of(two_faces)
+    assert "0.871" in page.text
+    assert "0.871000" in page.text
+    for face in two_faces.faces:
+        assert f"Face {face.number + 1}" in page.text
+        assert f"{face.prediction.probability:.2f}" in page.text
+        for probability in face.prediction.clip_probabilities.tolist():
+            assert f"{probability:.3f}" in page.text
+        for score in face.prediction.frame_scores.flatten().tolist():
+            assert f"Frame score {score:.3f}" in page.text
+        for index in face.prediction.indices.flatten().tolist():
+            assert f"frame {index}" in page.text
+    assert "The file ends early." in page.text
+    assert "Seen from the side." in page.text
+
+
+def test_records_what_is_needed_to_repeat_the_analysis(two_faces: Report) -> None:
+    text = page_of(two_faces).text
+    assert two_faces.sha256 in text
+    assert two_faces.model["weights_sha256"] in text
+    assert "versions: torch 2.13.0" in text
+    assert "sampling windows" in text
+    assert "codec h264" in text
+    assert "bit rate not known" in text
+
+
+def test_does_not_give_away_the_folder(two_faces: Report) -> None:
+    html = render_report(two_faces, date=DATE)
+    assert "interview.mp4" in html
+    assert "home/somebody" not in html
+
+
+def test_time_line_points_lead_to_their_clips(two_faces: Report) -> None:
+    page = page_of(two_faces)
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids)), "ids are unique"
+    links = [a for a in page.all("a") if a["href"] and a["href"].startswith("#")]
+    assert {(a["href"] or "")[1:] for a in links} <= set(ids)
+    points = [a for a in links if "aria-label" in a]
+    assert len(points) == sum(len(f.prediction.clip_probabilities) for f in two_faces.faces)
+    above = [a["aria-label"] or "" for a in points if a["class"] == "above"]
+    assert len(above) == 1
+    assert "score 0.930" in above[0]
+    assert above[0].startswith("Clip 2, 0:01.60 to 0:01.72")
+    described = [
+        a[k] for _, a in page.tags for k in ("aria-labelledby", "aria-describedby") if k in a
+    ]
+    assert set(described) <= set(ids)
+
+
+def test_points_stand_at_their_score(two_faces: Report) -> None:
+    dots = [c for c in page_of(two_faces).all("circle") if c.get("class") == "dot"]
+    scores = [p for face in two_faces.faces for p in face.prediction.clip_probabilities.tolist()]
+    heights = [float((c["cy"] or "").rstrip("%")) for c in dots]
+    assert heights == pytest.approx([100 * (1 - p) for p in scores], abs=0.01)
+
+
+def test_pictures_are_inlined_and_described(two_faces: Report) -> None:
+    page = page_of(two_faces)
+    images = page.all("img")
+    frames = sum(f.crops.shape[0] * f.crops.shape[1] for f in two_faces.faces)
+    clips = sum(f.crops.shape[0] for f in two_faces.faces)
+    faces = len(two_faces.faces)
+    # each frame, a heat map but for a clip's first, a picture of each face in overview and heading
+    assert len(images) == frames + (frames - clips) + 2 * faces
+    assert all((image.get("alt") or "").strip() for image in images)
+    shown = decode(next(i for i in images if i["alt"] == "Face 1 at 0:00.00, frame 0")["src"])
+    original = two_faces.faces[0].crops[0, 0].permute(1, 2, 0).numpy()
+    assert shown.shape == original.shape
+    assert np.abs(shown[..., ::-1].astype(float) - original).mean() < 8, "colours in RGB order"
+
+
+def decode(url: str | None) -> np.ndarray:
+    assert url is not None
+    kind, data = url.split(",", 1)
+    assert kind == "data:image/webp;base64"
+    return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_UNCHANGED)
+
+
+def test_heat_maps_are_see_through() -> None:
+    rgba = overlays.colour_table()[None].repeat(256, axis=0)
+    back = decode(pictures._url(rgba, quality=80))
+    assert back.shape == (256, 256, 4)
+    assert np.abs(back[..., 3].astype(int) - rgba[..., 3]).mean() < 2
+
+
+def test_hostile_input_stays_text(fake_face: FakeFace, fake_report: FakeReport) -> None:
+    report = fake_report(
+        (fake_face(warnings=(HOSTILE,)),),
+        path=f"/tmp/{HOSTILE.replace('/', '')}.mp4",
+        sha256=HOSTILE,
+        warnings=(HOSTILE,),
+        video={HOSTILE: HOSTILE, "width": HOSTILE, "duration_seconds": float("nan")},
+        model={"versions": {HOSTILE: [HOSTILE, {"a": HOSTILE}]}},
+        settings={"threshold": HOSTILE, "nested": {"more": {HOSTILE: None}}},
+    )
+    html = render_report(report, date=DATE)
+    page = Page(html)
+    clean = page_of(fake_report((fake_face(warnings=("x",)),), warnings=("x",)))
+    assert page.open == []
+    assert len(page.all("script")) == len(clean.all("script"))
+    assert len(page.all("img")) == len(clean.all("img"))
+    assert not any("onerror" in attributes for _, attributes in page.tags)
+    assert HOSTILE in page.text
+
+
+def test_names_that_cannot_be_shown_are_cleaned(fake_report: FakeReport, tmp_path: Path) -> None:
+    name = "a\u202egpj.exe\udcff\x00\n.mp4"
+    report = fake_report(path=name, video={"tag": "\ud800"})
+    page = Page(write_report(report, tmp_path, date=DATE).read_text(encoding="utf-8"))
+    assert "a�gpj.exe" in page.text
+    assert "\u202e" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "start"),
+    [
+        ("clip.mp4", "clip-"),
+        ("/a/b/two words.final.mov", "two_words.final-"),
+        ("<script>alert(1)</script>.mp4", "script-"),
+        ("../..mp4", "video-"),
+        ("a\\b:c*?.mp4", "a_b_c-"),
+        ("...", "video-"),
+        ("中文 видео.mp4", "中文_видео-"),
+        ("x" * 300 + ".mp4", "x" * 40 + "-"),
+    ],
+)
+def test_file_names_are_safe(fake_report: FakeReport, path: str, start: str) -> None:
+    name = report_name(fake_report((), path=path, sha256="0123456789abcdef" * 4))
+    assert name == start + "0123456789ab.html"
+    assert Path(name).name == name
+
+
+def test_same_name_of_other_videos_does_not_collide(fake_report: FakeReport) -> None:
+    one = fake_report((), path="a/clip.mp4", sha256="a" * 64)
+    other = fake_report((), path="b/clip.mp4", sha256="b" * 64)
+    assert report_name(one) != report_name(other)
+
+
+def test_without_faces(fake_report: FakeReport) -> None:
+    report = fake_report(
+        (),
+        verdict="inconclusive",
+        probability=None,
+        face_number=None,
+        warnings=("No face was found in any of 310 frames.",),
+    )
+    page = page_of(report)
+    assert page.open == []
+    assert "Inconclusive" in page.text
+    assert "No score" in page.text
+    assert "No face was found in any of 310 frames." in page.text
+    assert page.all("img") == []
+    assert "None" not in page.text
+
+
+def test_without_any_facts(fake_report: FakeReport) -> None:
+    report = fake_report(video={}, model={}, settings={})
+    page = page_of(report)
+    assert page.open == []
+    assert "threshold 0.50" in page.text
+
+
+def test_face_without_clips_and_no_score(fake_face: FakeFace, fake_report: FakeReport) -> None:
+    face = fake_face(scores=(), verdict="inconclusive")
+    page = page_of(fake_report((face,), verdict="inconclusive", probability=None, face_number=None))
+    assert page.open == []
+    assert "No clip of this face was scored." in page.text
+
+
+PLAIN = "This model is a plain classifier: it gives a score without explanation"
+
+
+def test_network_without_h_shows_no_heat_map(fake_face: FakeFace, fake_report: FakeReport) -> None:
+    page = page_of(fake_report((fake_face(branches=("g",)),)))
+    assert page.open == []
+    assert not any(image.get("class") == "layer" for image in page.all("img"))
+    assert "view" not in {i.get("name") for i in page.all("input")}
+    assert not re.search("heat map|standard deviation", page.text, flags=re.IGNORECASE)
+    assert "Frame score 0." in page.text
+    assert "This model does not say where in a frame the trace lies." in page.text
+    assert PLAIN not in page.text
+
+
+def test_network_without_g_shows_no_frame_scores(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    page = page_of(fake_report((fake_face(branches=("h",)),)))
+    assert page.open == []
+    assert not re.search("frame scores?\\b", page.text, flags=re.IGNORECASE)
+    assert not any("frame score" in (f.get("data-caption") or "") for f in page.all("figure"))
+    assert not any(e.get("class") == "bar" for e in page.all("span"))
+    assert sum(image.get("class") == "layer" for image in page.all("img")) == 3 * 3
+    assert "This model gives no scores of single frames." in page.text
+    assert PLAIN not in page.text
+
+
+def test_plain_classifier_is_called_so(fake_face: FakeFace, fake_report: FakeReport) -> None:
+    page = page_of(fake_report((fake_face(branches=()),)))
+    assert page.open == []
+    assert PLAIN in page.text
+    assert not re.search(
+        "heat map|standard deviation|frame scores?\\b|border|None", page.text, flags=re.IGNORECASE
+    )
+    assert len([i for i in page.all("img") if "at 0:" in (i["alt"] or "")]) == 3 * 4, "frames stay"
+    assert "0.930" in page.text
+
+
+def test_several_shots_show_the_last_and_the_mean(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    text = page_of(fake_report((fake_face(shots=(0.9, 0.75, 0.6)),))).text
+    assert "Face 1, shots 3: last 0.600000, mean 0.750000 (each: 0.900, 0.750, 0.600)" in text
+    assert "Frame scores and heat map are those of the first of 3 shots" in text
+    assert "shots" not in page_of(fake_report()).text
+
+
+@pytest.mark.parametrize("frames", [1, 8, 16])
+def test_other_clip_lengths_and_grids(
+    fake_face: FakeFace, fake_report: FakeReport, frames: int
+) -> None:
+    face = fake_face(scores=(0.3, 0.6), frames=frames, grid=4, size=32)
+    page = page_of(fake_report((face,)))
+    assert len([i for i in page.all("img") if i.get("class") == "layer"]) == 2 * (frames - 1)
+
+
+def test_never_says_real_or_authentic_as_a_verdict(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    face = fake_face(scores=(0.1, 0.2), verdict="no manipulation found")
+    text = page_of(fake_report((face,), verdict="no manipulation found", probability=0.15)).text
+    assert "No manipulation found" in text
+    assert "This does not show that the video is authentic." in text
+    assert not re.search(r"\breal\b", text, flags=re.IGNORECASE)
+
+
+def test_limits_are_stated(two_faces: Report) -> None:
+    text = page_of(two_faces).text
+    for words in ("generated as a whole", "Sound", "A low score is not proof of authenticity"):
+        assert words in text
+
+
+def test_threshold_and_band_come_from_the_settings(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    report = fake_report(
+        (fake_face(verdict="inconclusive"),),
+        verdict="inconclusive",
+        probability=0.42,
+        settings={"threshold": 0.4, "inconclusive": 0.05},
+    )
+    page = page_of(report)
+    assert "threshold 0.40 ± 0.05" in page.text
+    assert "too close to the threshold" in page.text
+    above = [a for a in page.all("a") if a.get("class") == "above"]
+    assert len(above) == 2, "0.93 and 0.41 reach 0.4, 0.12 does not"
+
+
+def test_page_stays_small(fake_face: FakeFace, fake_report: FakeReport, tmp_path: Path) -> None:
+    """Even noise, which compresses worst: quality falls first, then whole clips go."""
+    faces = tuple(
+        fake_face(n, scores=(0.2, 0.9, 0.4, 0.1), size=224, noise=True) for n in range(12)
+    )
+    path = write_report(fake_report(faces), tmp_path, date=DATE)
+    assert path.stat().st_size < 5_000_000
+
+
+def test_clips_left_out_are_the_lowest_and_keep_their_numbers(fake_face: FakeFace) -> None:
+    faces = (fake_face(scores=(0.2, 0.9, 0.4, 0.1)), fake_face(1, scores=(0.3, 0.1, 0.2, 0.7)))
+    everything = pictures.album(faces, budget=10**9)
+    assert set(everything) == {(f, c) for f in (0, 1) for c in range(4)}
+    smallest = pictures.album(faces, budget=0)
+    assert smallest == {}
+    side, quality = pictures.QUALITIES[-1]
+    small = dict(pictures._pictures(faces, side=side, quality=quality, clips=1))
+    least = sum(len(p.frame) + len(p.layer or "") for clip in small.values() for p in clip)
+    assert pictures.album(faces, budget=least) == small
+    assert set(small) == {(0, 1), (1, 3)}, "each face keeps its highest-scoring clip"
+
+
+def test_says_when_pictures_are_left_out(
+    fake_report: FakeReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "room_for_pictures", lambda _faces: 0)
+    page = page_of(fake_report())
+    assert "3 clips, to keep this page small; their numbers are complete." in page.text
+    assert "Frame score" in page.text
+    assert all(image["alt"] != "" for image in page.all("img"))
+
+
+def test_folder_that_cannot_be_made(fake_report: FakeReport, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    with pytest.raises(InputError, match="choose a folder"):
+        write_report(fake_report(()), tmp_path / "taken", date=DATE)
+
+
+def judged(report: Report, **changes: object) -> Report:
+    """The report, its deciding face changed."""
+    (face, *others) = report.faces
+    return replace(report, faces=(replace(face, **changes), *others))
+
+
+def test_reasons_and_interval_are_shown(fake_report: FakeReport) -> None:
+    reason = Reason(code="clips_disagree", text="Its clips disagree <b>much</b>.")
+    plain = fake_report(verdict="inconclusive", probability=0.6)
+    changes = {"verdict": "inconclusive", "reasons": (reason,), "interval": (0.123, 0.934)}
+    page = page_of(judged(plain, **changes))
+    assert "Why inconclusive Its clips disagree <b>much</b>." in page.text
+    assert "goes from 0.123 to 0.934" in page.text
+    assert not page.all("b") or "much" not in [attributes.get("b") for attributes in page.all("b")]
+    assert "0.123000 to 0.934000 (percentile bootstrap" in page.text
+    assert "Why inconclusive" not in page_of(plain).text
+    assert "goes from" not in page_of(plain).text
+
+
+def test_original_and_overlay_stand_side_by_side(fake_report: FakeReport) -> None:
+    plain = fake_report()
+    picture = torch.full((3, 360, 640), 90, dtype=torch.uint8)
+    page = page_of(replace(plain, scene=Scene(picture=picture, scale=0.5, clip=1, frame=2)))
+    images = {i["alt"]: i for i in page.all("img") if "picture" in str(i["alt"])}
+    original, drawn = images.values()
+    decoded = []
+    for image in (original, drawn):
+        assert (image["width"], image["height"]) == ("640", "360")
+        content = base64.b64decode(str(image["src"]).partition(",")[2])
+        decoded.append(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))
+    assert np.abs(decoded[0].astype(int) - 90).max() < 4
+    # The face's square, (200..460, 120..380), halved: its lines and its heat map lie there.
+    changed = np.abs(decoded[1].astype(int) - 90).max(axis=-1) > 40
+    rows, columns = np.nonzero(changed)
+    assert columns.min() == pytest.approx(100, abs=5)
+    assert rows.max() == pytest.approx(190, abs=30)  # with the scores written below
+    assert "Original and overlay" in page.text
+    assert "Original and overlay" not in page_of(plain).text
+
+
+def test_every_second_is_a_line_and_a_table(fake_report: FakeReport) -> None:
+    line = EverySecond(
+        seconds=torch.tensor([0.0, 1.0, 12.4], dtype=torch.float64),
+        probabilities=torch.tensor([0.0, 0.75, 1.0]),
+    )
+    page = page_of(judged(fake_report(), every_second=line))
+    (polyline,) = page.all("polyline")
+    assert polyline["points"] == "0.0,100.0 8.06,25.0 100.0,0.0"
+    assert (
+        "Every second of Face 1 From Score 0:00.00 0.000 0:01.00 0.750 0:12.40 1.000" in page.text
+    )
+    assert not page_of(fake_report()).all("polyline")
+
+
+def test_an_hour_of_seconds_fits(fake_face: FakeFace, fake_report: FakeReport) -> None:
+    line = EverySecond(
+        seconds=torch.arange(3600, dtype=torch.float64), probabilities=torch.rand(3600)
+    )
+    face = fake_face(scores=[0.5] * 8, noise=True, size=224)
+    report = judged(fake_report((face,)), every_second=line)
+    assert len(render_report(report, date=DATE)) < 5_000_000
+
+
+def test_credentials_are_told_or_said_to_be_unchecked(fake_report: FakeReport) -> None:
+    assert "the package c2pa-python is not installed" in page_of(fake_report()).text
+    found = {
+        "checked": True, "found": True, "state": "Valid", "issuer": "<i>Maker\u202e</i>",
+        "generator": None, "time": None, "problems": [],
+    }  # fmt: skip
+    page = page_of(fake_report(video={"content_credentials": found}))
+    assert page.text.count("Signed in the name of <i>Maker�</i>. The signature holds") == 2
+    assert "The file carries Content Credentials" in page.text
+    without = page_of(fake_report(video={"content_credentials": {"checked": True, "found": False}}))
+    assert "The file carries Content Credentials" not in without.text
+    assert "The file carries none." in without.text
+
+
+def test_says_which_part_of_the_video_was_looked_at(fake_report: FakeReport) -> None:
+    facts = {"frame_count": 12, "cuts": []}
+    assert "Only part of the video was looked at: 12 frames of 310." in page_of(fake_report()).text
+    whole = page_of(fake_report(video=facts)).text
+    assert "Only part of the video" not in whole
+    assert "cuts none" in whole
+    unknown = page_of(fake_report(video={})).text
+    assert "Only part of the video was looked at: 12 frames." in unknown

@@ -1,0 +1,215 @@
+"""Saliency: Grad-CAM by hand and by its formula, attention, and the sheets drawn from them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fakestormer.errors import InputError, SetupError
+from fakestormer.model.build import build
+from fakestormer.model.fakestormer import FakeSTormer, build_fakestormer
+from fakestormer.model.heads import TemporalHead, patch_volume
+from fakestormer.recipe.model import ModelConfig
+from fakestormer.report.saliency import Saliency, explainable, grad_cam, positive_change, saliency
+from fakestormer.report.saliency_sheet import saliency_sheet, write_saliency_sheets
+from fakestormer.types import FaceReport, Report
+
+FakeFace = Callable[..., FaceReport]
+FakeReport = Callable[..., Report]
+
+SMALL = ModelConfig(image_size=64, width=32, depth=2, heads=2)
+
+
+def network_of(**changes: object) -> FakeSTormer:
+    torch.manual_seed(0)
+    network = build_fakestormer(ModelConfig(**{**SMALL.model_dump(), **changes})).eval()
+    for block in network.backbone.blocks:
+        nn.init.normal_(block.temporal_linear.weight, std=0.5)
+    for layer in network.h.modules() if network.h is not None else ():
+        if isinstance(layer, nn.Conv3d):
+            layer.weight.data.mul_(6)
+    return network
+
+
+def clips_of(count: int, *, frames: int = 4) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(0, 256, (count, frames, 3, 64, 64), dtype=torch.uint8, generator=generator)
+
+
+def first_channel_head(width: int = 8) -> TemporalHead:
+    """h(F) = F of channel 0 where that is far above 0, and 0 where it is far below (GELU)."""
+    h = TemporalHead(width).eval()
+    for convolution in (h.conv1, h.conv2, h.conv3):
+        nn.init.zeros_(convolution.weight)
+        nn.init.zeros_(convolution.bias)
+        convolution.weight.data[0, 0, 1] = 1.0
+    for norm in (h.norm1, h.norm2):
+        norm.running_var.fill_(1.0 - norm.eps)
+    return h
+
+
+def test_grad_cam_by_hand() -> None:
+    first = torch.tensor([[[20.0, -20.0], [-20.0, -20.0]], [[-20.0, 30.0], [40.0, -20.0]]])
+    volume = torch.randn(1, 8, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    volume[0, 0] = first
+    # ds/dF is 1 at two of 8 places, both in frame 1 (frame 0 does not count): w = 2 / 8.
+    expected = torch.tensor([[[5.0, 0.0], [0.0, 0.0]], [[0.0, 7.5], [10.0, 0.0]]])
+    torch.testing.assert_close(grad_cam(first_channel_head(), volume)[0], expected)
+
+
+def test_a_head_that_looks_at_one_channel_and_sees_one_place_gives_a_map_there() -> None:
+    volume = torch.randn(1, 8, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+    volume[:, 0] = -20.0
+    volume[:, 0, 2, 1, 0] = 25.0
+    (map_tyx,) = grad_cam(first_channel_head(), volume)
+    assert map_tyx.nonzero().tolist() == [[2, 1, 0]]
+
+
+def test_no_change_above_the_average_gives_an_empty_map() -> None:
+    h = first_channel_head()
+    h.conv3.bias.data.fill_(-30.0)  # D~ = F - 30: what raises it is there, but not enough of it
+    volume = torch.full((1, 8, 4, 3, 3), 25.0)
+    volume[:, :, 0] = 90.0  # the first frame has no predecessor
+    assert grad_cam(h, volume).abs().max() == 0
+    volume[:, :, 1] = 90.0
+    assert grad_cam(h, volume).max() > 0
+
+
+def test_grad_cam_is_its_formula() -> None:
+    network = network_of()
+    with torch.no_grad():
+        patches = network.features(clips_of(3)).patches
+    volume = patch_volume(patches, SMALL.grid).requires_grad_()
+    s = positive_change(network.h(volume))
+    (gradient,) = torch.autograd.grad(s.sum(), volume)
+    weights = gradient.mean(dim=(2, 3, 4), keepdim=True)
+    expected = F.relu((weights * volume).sum(dim=1)).detach()
+    assert expected.max() > 0.01, "a test on zeros would mean nothing"
+    torch.testing.assert_close(saliency(network, clips_of(3)).temporal, expected)
+
+
+def test_attention_is_that_of_the_last_block_over_patches() -> None:
+    network = network_of()
+    attention = network.features(clips_of(2), with_attention=True).spatial_attention.detach()
+    spatial = saliency(network, clips_of(2)).spatial
+    mean = attention.mean(dim=2)
+    torch.testing.assert_close(spatial, mean / mean.sum(dim=(2, 3), keepdim=True))
+    torch.testing.assert_close(spatial.sum(dim=(2, 3)), torch.ones(2, 4))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"frames": 8}, {"tokens": "averaged"}, {"stem": "conv", "patch_size": 8}]
+)
+def test_maps_are_nonnegative_and_a_clip_has_its_own(changes: dict[str, object]) -> None:
+    network = network_of(**changes)
+    clips = clips_of(3, frames=network.config.frames)
+    together = saliency(network, clips)
+    side = network.config.grid
+    for maps in (together.temporal, together.spatial):
+        assert maps.shape == (3, network.config.frames, side, side)
+        assert maps.dtype == torch.float32
+        assert maps.min() >= 0
+    for i in range(3):
+        alone = saliency(network, clips[i : i + 1])
+        torch.testing.assert_close(alone.temporal[0], together.temporal[i], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(alone.spatial[0], together.spatial[i])
+
+
+def test_leaves_nothing_behind_and_needs_no_gradients_of_the_caller() -> None:
+    network = network_of().train()
+    with torch.inference_mode():
+        clips = clips_of(2) + 0  # as `predict_clips` hands them out
+    with torch.no_grad():
+        first = saliency(network, clips)
+    network.requires_grad_(False)
+    second = saliency(network, clips)
+    assert torch.equal(first.temporal, second.temporal)
+    assert not first.temporal.requires_grad
+    assert not network.training
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+
+
+def test_networks_without_maps_get_a_sentence() -> None:
+    with pytest.raises(InputError, match=r"^mine: .* no h and no g; use a model with both"):
+        explainable(network_of(branches=()), "mine")
+    with pytest.raises(InputError, match=r"has no g;"):
+        saliency(network_of(branches=("h",)), clips_of(1))
+    other = build(
+        SMALL.model_copy(update={"architecture": "timesformer", "branches": (), "depth": 1})
+    )
+    with pytest.raises(InputError, match=r"^mine: .* this one is 'timesformer'; use another"):
+        explainable(other, "mine")
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(SetupError, match=r"pip install 'fakestormer\[saliency\]'"):
+        explainable(network_of())
+
+
+def maps_of(face: FaceReport, *, temporal: Tensor | None = None) -> Saliency:
+    shape = face.prediction.derivative[:1].shape
+    return Saliency(
+        temporal=torch.zeros(shape) if temporal is None else temporal,
+        spatial=torch.full(shape, 1 / shape[-1] ** 2),
+    )
+
+
+def test_sheet_draws_the_maps_and_nothing_where_there_is_nothing(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    face = fake_face(size=224)
+    report = fake_report((face,), path="/x/日本語 " + "long " * 30 + ".mp4")
+    empty = saliency_sheet(report, face, 1, maps_of(face))
+    assert empty.dtype == np.uint8
+    temporal = torch.zeros(1, 4, 14, 14)
+    temporal[0, 0, 2, 3] = 7.0
+    drawn = saliency_sheet(report, face, 1, maps_of(face, temporal=temporal))
+    # The legend below has a line less where there is no Grad-CAM; labels are on the left.
+    rows, columns = np.nonzero((drawn[:-100, 196:] != empty[: len(drawn) - 100, 196:]).any(axis=-1))
+    # Only in the first column, around patch (2, 3) of 14 in a picture of 224 pixels.
+    assert columns.min() <= 4 * 16
+    assert columns.max() < 6 * 16
+    assert rows.max() - rows.min() < 3 * 16
+    # Even attention shows nothing: the last row of pictures is the first once more.
+    frames = face.crops[1].permute(0, 2, 3, 1).numpy()
+    places = [
+        r for r in range(len(empty) - 224) if (empty[r : r + 224, 196:420] == frames[0]).all()
+    ]
+    assert len(places) == 4, "the frame, no change before the first frame, no Grad-CAM, attention"
+
+
+@pytest.mark.parametrize("frames", [2, 16])
+def test_sheets_of_other_lengths(fake_face: FakeFace, fake_report: FakeReport, frames: int) -> None:
+    face = fake_face(frames=frames, grid=4, size=32)
+    sheet = saliency_sheet(fake_report((face,)), face, 0, maps_of(face))
+    assert sheet.shape[1] < 2600
+
+
+def test_sheets_are_written_for_the_highest_clips(
+    fake_face: FakeFace, fake_report: FakeReport, tmp_path: Path
+) -> None:
+    faces = (
+        fake_face(0, size=64, grid=4),
+        fake_face(1, scores=(0.2, 0.9, 0.4), size=64, grid=4),
+    )
+    report = fake_report(faces, face_number=1)
+    written = list(write_saliency_sheets(report, network_of(), tmp_path / "new", clips=2))
+    assert [(face.number, clip) for face, clip, _ in written] == [(1, 1), (1, 2)]
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [
+        "interview-3f5a3f5a3f5a-face-2-clip-2.png",
+        "interview-3f5a3f5a3f5a-face-2-clip-3.png",
+    ]
+    assert all(cv2.imread(str(path)) is not None for _, _, path in written)
+    assert len(list(write_saliency_sheets(report, network_of(), tmp_path, clips=9))) == 3
+    with pytest.raises(InputError, match="choose a folder"):
+        list(write_saliency_sheets(report, network_of(), written[0][2]))

@@ -1,0 +1,427 @@
+"""A model before it is given away: packed, calibrated, found without being named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fakestormer.cli import ExitCode, main
+from fakestormer.cli.console.detecting import print_report
+from fakestormer.data.manifest import read_manifest
+from fakestormer.data.prepare import prepare_folder
+from fakestormer.detection import detector as detector_room
+from fakestormer.detection.detector import SHIPPED, Detector, weights_file
+from fakestormer.detection.prediction import Calibration, PredictionConfig, predict_track, verdict
+from fakestormer.detection.results import result_of
+from fakestormer.detection.verdict import standing
+from fakestormer.errors import InputError, SetupError
+from fakestormer.evaluation.protocol import score_store
+from fakestormer.files import sha256_of
+from fakestormer.model.build import build
+from fakestormer.recipe.recipe import Recipe, tiny
+from fakestormer.report.page import write_report
+from fakestormer.tools import ship
+from fakestormer.tools.ship import calibrate, pack
+from fakestormer.training.checkpoint import load_model, save_model
+
+MakeVideo = Callable[..., Path]
+Run = Callable[..., tuple[int, str, str]]
+PLATT = {"method": "platt", "slope": 0.5, "offset": -1.0}
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """(exit code, standard output, standard error) of a command, in this process."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fakestormer", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capfd.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def with_entry(model: Path, folder: Path, **entries: Any) -> Path:
+    """A copy of a model with more in its JSON."""
+    shutil.copytree(model, folder, dirs_exist_ok=True)
+    described = folder / "model.json"
+    described.write_text(json.dumps(json.loads(described.read_text()) | entries))
+    return folder
+
+
+# pack
+
+
+def test_packed_is_half_the_size_and_single_precision_in_memory(
+    drawn_model: Path, tmp_path: Path
+) -> None:
+    model = with_entry(
+        drawn_model, tmp_path / "model", licence="ask", calibration=PLATT, metrics={"auc": 0.5}
+    )
+    packed = pack(model, tmp_path / "out" / "compact.safetensors", data="drawn faces")
+    assert packed.weights == tmp_path / "out" / "compact.safetensors"
+    assert packed.size == packed.weights.stat().st_size
+    assert packed.size < 0.6 * (model / "model.safetensors").stat().st_size
+    assert set(packed.differences) == {"logit", "frame_logits", "derivative"}
+    assert all(0 < difference < 0.01 for difference in packed.differences.values())
+
+    network, before = load_model(model)
+    on_disk = load_file(packed.weights)
+    for name, parameter in network.named_parameters():
+        assert on_disk[name].dtype == torch.float16
+        torch.testing.assert_close(on_disk[name].float(), parameter, rtol=1e-3, atol=1e-7)
+    again, document = load_model(packed.weights)
+    assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
+    assert document["weights_sha256"] == sha256_of(packed.weights)
+    assert document["packed"]["from_sha256"] == before["weights_sha256"]
+    assert document["data"] == "drawn faces"
+    kept = ("recipe", "metrics", "face_backend", "code", "licence", "calibration")
+    assert {name: document[name] for name in kept} == {name: before[name] for name in kept}
+    loaded = Detector.load(packed.weights)
+    assert (loaded.name, loaded.licence) == ("compact", "ask")
+    assert loaded.prediction.calibration == Calibration.model_validate(PLATT)
+
+
+def test_batch_norm_survives_what_half_precision_does_not(tmp_path: Path, recipe: Recipe) -> None:
+    """Variances of features that hardly vary, and of features that vary a lot."""
+    network = build(recipe.model)
+    buffers = {name: buffer for name, buffer in network.named_buffers() if "running" in name}
+    assert buffers, "h has BatchNorm"
+    for number, buffer in enumerate(buffers.values()):
+        buffer.fill_((1e-9, 1e6)[number % 2])
+    save_model(tmp_path / "model", network, recipe.model_dump(mode="json"), {})
+    packed = pack(tmp_path / "model", tmp_path / "packed")
+    again = dict(load_model(packed.weights)[0].named_buffers())
+    for name, buffer in buffers.items():
+        assert torch.equal(again[name], buffer)
+
+
+def test_what_cannot_be_packed(
+    tmp_path: Path, recipe: Recipe, drawn_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = build(recipe.model)
+    with torch.no_grad():
+        network.f.linear.bias.fill_(1e6)
+    save_model(tmp_path / "large", network, recipe.model_dump(mode="json"), {})
+    with pytest.raises(InputError, match=r"f\.linear\.bias holds numbers that half precision"):
+        pack(tmp_path / "large", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+    own = with_entry(drawn_model, tmp_path / "own")
+    with monkeypatch.context() as patch:
+        patch.setattr(ship, "TOLERANCE", 1e-9)
+        with pytest.raises(InputError, match=r"in half precision its \w+ differs by"):
+            pack(own, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+    with pytest.raises(InputError, match="is the model itself"):
+        pack(own, own / "model.safetensors")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="cannot be written"):
+        pack(own, tmp_path / "file" / "x.safetensors")
+
+
+# the model that came with the package
+
+
+def test_without_a_model_the_one_of_the_package_is_taken(
+    drawn_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "weights" / "fakestormer-compact.safetensors"
+    monkeypatch.setattr(detector_room, "SHIPPED", shipped)
+    with pytest.raises(SetupError, match=r"without trained weights: name a model.*train one with"):
+        Detector.load()
+    pack(drawn_model, shipped)
+    assert Detector.load().name == "fakestormer-compact"
+    assert Detector.load(None).weights_sha256 == sha256_of(shipped)
+    assert weights_file(None) == shipped
+    assert weights_file(tmp_path) == tmp_path / "model.safetensors"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("detect", "a.mp4"),
+        ("saliency", "a.mp4", "--out", "x"),
+        ("evaluate", "--data", "STORE", "--out", "x"),
+        ("shortcuts", "--data", "STORE", "--out", "x"),
+    ],
+)
+def test_commands_take_it_too(
+    command: tuple[str, ...],
+    drawn_model: Path,
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FAKESTORMER_MODEL", raising=False)
+    shipped = tmp_path / "fakestormer-compact.safetensors"
+    monkeypatch.setattr(detector_room, "SHIPPED", shipped)
+    code, _, err = run(*command)
+    assert code == ExitCode.USAGE
+    said = " ".join(err.replace("│", " ").split())
+    assert "comes without trained weights" in said
+    assert "fakestormer train VIDEOS" in said
+    asked: list[Path | None] = []
+
+    def stop(model: Path | None = None, **_: object) -> Detector:
+        asked.append(model)
+        raise InputError("far enough")
+
+    pack(drawn_model, shipped)
+    monkeypatch.setattr(Detector, "load", stop)
+    assert run(*command)[0] in (ExitCode.ALL_FAILED, ExitCode.SETUP_NEEDED)
+    assert asked in ([shipped], [])  # [] where no face models are set up
+
+
+@pytest.mark.skipif(not SHIPPED.is_file(), reason="this package comes without weights")
+def test_the_weights_of_the_package() -> None:
+    assert SHIPPED.stat().st_size < 25e6
+    network, document = load_model(SHIPPED)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    on_disk = load_file(SHIPPED)
+    assert all(on_disk[name].dtype == torch.float16 for name, _ in network.named_parameters())
+    assert document["data"], "where the training data come from, and on what terms"
+    assert Detector.load().prediction.calibration is not None
+
+
+# a calibrated model
+
+
+def test_without_calibration_nothing_is_said_of_it() -> None:
+    config = PredictionConfig()
+    assert "calibration" not in config.model_dump(mode="json")
+    assert "calibration" not in tiny().model_dump(mode="json")["prediction"]
+    calibrated = config.model_copy(update={"calibration": Calibration.model_validate(PLATT)})
+    dumped = json.loads(calibrated.model_dump_json())
+    assert dumped["calibration"]["slope"] == 0.5
+    assert PredictionConfig.model_validate(dumped) == calibrated
+    assert "margin" not in calibrated.model_dump(exclude={"margin"})
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+def test_a_calibrated_model_says_the_same_in_detection_and_evaluation(
+    untrained_model: Path,
+    astronaut_video: MakeVideo,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    video = astronaut_video(tmp_path / "videos" / "face.mp4", count=12)
+    before = Detector.load(untrained_model)
+    after = Detector.load(with_entry(untrained_model, tmp_path / "model", calibration=PLATT))
+    raw, report = before.detect(video), after.detect(video)
+    assert raw.probability is not None
+    (face,) = report.faces
+    expected = Calibration.model_validate(PLATT).probability(raw.probability)
+    assert report.probability == face.prediction.probability == expected
+    assert face.prediction.raw == face.prediction.score == raw.probability
+    assert raw.faces[0].prediction.raw is None
+    assert raw.faces[0].prediction.score == raw.probability
+    assert torch.equal(
+        face.prediction.clip_probabilities, raw.faces[0].prediction.clip_probabilities
+    )
+    if not report.reasons:
+        assert report.verdict == verdict(expected, PredictionConfig())
+
+    store, recipe = tmp_path / "store", after.recipe
+    prepare_folder(video.parent, store, crop=recipe.crop, tracking=recipe.tracking, max_frames=None)
+    (score,) = score_store(
+        after.network, after.prediction, recipe.crop, store, name="x",
+        split=read_manifest(store)[0].split,
+    )  # fmt: skip
+    assert (score.score, score.raw) == (report.probability, raw.probability)
+    assert np.mean(score.clips) == pytest.approx(raw.probability)
+
+    result = result_of(report)
+    assert result["raw"] == result["faces"][0]["raw"] == round(raw.probability, 6)
+    assert "raw" not in result_of(raw)
+    assert "raw" not in result_of(raw)["faces"][0]
+    # A clip is compared with the score that becomes 0.5: sigmoid(1 / 0.5).
+    assert report.settings["raw_threshold"] == pytest.approx(0.880797)
+    print_report(report)
+    print_report(raw)
+    out = capsys.readouterr().out
+    assert out.count(f"before calibration {raw.probability:.3f}") == 1
+    page = write_report(report, tmp_path).read_text()
+    assert f"is calibrated; before that it was {raw.probability:.3f}" in page
+    assert "threshold 0.88" in page
+    assert "not calibrated" in page
+    assert "calibrat" not in write_report(raw, tmp_path / "raw").read_text()
+    assert not any("calibrated" in warning for warning in report.warnings)
+    warning = after.predicting(sampling="spread").detect(video).warnings[0]
+    assert "calibrated for sampling windows, shots 1, and here it is spread, 1" in warning
+
+
+def test_the_face_that_decides_is_the_same() -> None:
+    """Isotonic calibration can give two faces one probability; the higher score still decides."""
+
+    class Face:
+        verdict = "inconclusive"
+
+        def __init__(self, score: float) -> None:
+            self.prediction = type("P", (), {"score": score, "probability": 0.5})
+
+    faces = [Face(0.2), Face(0.9), Face(0.4)]
+    best = max(faces, key=lambda face: standing(face, lasting=True))  # type: ignore[arg-type]
+    assert best is faces[1]
+
+
+@pytest.mark.parametrize("entry", [{"method": "magic"}, {"slope": 1}, 3, {**PLATT, "slope": -1}])
+def test_a_damaged_calibration_is_one_sentence(
+    entry: object, untrained_model: Path, tmp_path: Path
+) -> None:
+    model = with_entry(untrained_model, tmp_path, calibration=entry)
+    with pytest.raises(InputError, match=r"model\.json: its calibration cannot be used") as found:
+        Detector.load(model)
+    assert "\n" not in str(found.value)
+
+
+def test_calibrated_shots_and_clips_stay_raw(drawn_model: Path, recipe: Recipe) -> None:
+    network, _ = load_model(drawn_model)
+    clips = [_noise(recipe, seed) for seed in range(2)]
+    config = PredictionConfig(shots=2, shot_score="mean", frames=8)
+    calibrated = config.model_copy(update={"calibration": Calibration.model_validate(PLATT)})
+    raw, _ = predict_track(network, 8, lambda _: clips, config)
+    found, _ = predict_track(network, 8, lambda _: clips, calibrated)
+    assert found.raw == raw.probability != found.probability
+    for name in ("clip_probabilities", "shot_probabilities", "frame_scores"):
+        assert torch.equal(getattr(found, name), getattr(raw, name))
+
+
+def _noise(recipe: Recipe, seed: int) -> Any:
+    from fakestormer.types import Clip
+
+    side = recipe.crop.stored_size
+    generator = torch.Generator().manual_seed(seed)
+    return Clip(
+        frames=torch.randint(0, 256, (4, 3, side, side), generator=generator, dtype=torch.uint8),
+        landmarks=torch.zeros(4, 68, 2),
+        indices=torch.arange(4),
+        pts_seconds=torch.arange(4).double() / 25,
+        source="noise",
+    )
+
+
+# the commands
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory, make_store: Callable[..., Path]) -> Path:
+    folder = tmp_path_factory.mktemp("pairs") / "pairs"
+    return make_store(folder, frames=4, test=12, fakes={"test": {"swap": 12}})
+
+
+def tell_apart(out: Path) -> None:
+    """Untrained scores say nothing: give the fakes of an evaluation higher ones."""
+    path = out / "evaluation.json"
+    document = json.loads(path.read_text())
+    (by_sampling,) = document["scores"].values()
+    for number, entry in enumerate(by_sampling["windows"]):
+        entry["score"] = 0.3 + 0.01 * (number % 12) + (0.2 if entry["label"] == "fake" else 0)
+    path.write_text(json.dumps(document))
+
+
+def test_pack_evaluate_calibrate_evaluate(
+    run: Run, drawn_model: Path, pairs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data.txt").write_text("Drawn faces.\n")
+    compact = tmp_path / "compact.safetensors"
+    code, printed, err = run("pack", drawn_model, "-o", compact, "--data", tmp_path / "data.txt")
+    assert (code, err) == (ExitCode.DONE, "")
+    assert printed.startswith(f"{compact}: 0.")
+    assert "largest differences" in printed
+    out = tmp_path / "raw"
+    arguments = ("evaluate", "--model", compact, "--data", pairs, "--out")
+    assert run(*arguments, out)[0] == ExitCode.DONE
+    before = json.loads((out / "evaluation.json").read_text())
+    assert "calibration" not in before["settings"]
+
+    code, _, err = run("calibrate", drawn_model, "--scores", out)
+    assert code == ExitCode.ALL_FAILED
+    assert "evaluate this model first" in err
+    assert len(err.strip().splitlines()) == 1
+
+    tell_apart(out)
+    code, printed, err = run("calibrate", compact, "--scores", out, "--method", "temperature")
+    assert (code, err) == (ExitCode.DONE, "")
+    assert "temperature on 12 real videos and 12 fakes, sampling windows, slope" in printed
+    assert (tmp_path / "compact-reliability.png").is_file()
+    code, printed, _ = run(
+        "calibrate", compact, "--scores", out, "--plot", tmp_path / "plots" / "a.png"
+    )
+    assert code == ExitCode.DONE
+    assert (tmp_path / "plots" / "a.png").is_file()
+    entry = json.loads(compact.with_suffix(".json").read_text())["calibration"]
+    assert entry["method"] == "platt"
+    assert entry["fitted_on"]["evaluation_sha256"] == sha256_of(out / "evaluation.json")
+    assert entry["fitted_on"]["weights_sha256"] == sha256_of(compact)
+
+    # Of several samplings it takes the model's own, unless told.
+    document = json.loads((out / "evaluation.json").read_text())
+    document["settings"]["samplings"] = ["spread", "windows"]
+    for by_sampling in document["scores"].values():
+        by_sampling["spread"] = by_sampling["windows"]
+    (tmp_path / "two.json").write_text(json.dumps(document))
+    for sampling, taken in (("spread", "spread"), (None, "windows")):
+        fitted, _ = calibrate(compact, tmp_path / "two.json", sampling=sampling)
+        assert fitted.calibration.sampling == taken
+
+    # In the same folder: scores of before are not taken for calibrated ones.
+    calibration = Detector.load(compact).prediction.calibration
+    assert calibration is not None
+    code, printed, _ = run(*arguments, out)
+    assert code == ExitCode.DONE
+    assert "calibrated (platt; clips are not)" in printed
+    after = json.loads((out / "evaluation.json").read_text())
+    assert after["settings"]["calibration"]["slope"] == pytest.approx(entry["slope"])
+    old, new = (d["scores"]["pairs"]["windows"] for d in (before, after))
+    assert [s["raw"] for s in new] == pytest.approx([s["score"] for s in old])
+    assert [s["score"] for s in new] == pytest.approx(
+        [calibration.probability(s["score"]) for s in old]
+    )
+    assert [s["clips"] for s in new] == [s["clips"] for s in old]
+    aucs = [
+        d["data"]["pairs"]["results"]["windows"]["groups"][0]["metrics"]["auc"]
+        for d in (before, after)
+    ]
+    assert aucs[0] == aucs[1]
+    accuracy = after["data"]["pairs"]["results"]["windows"]["groups"][0]["metrics"]["accuracy"]
+    assert accuracy == np.mean([(s["score"] >= 0.5) == (s["label"] == "fake") for s in new])
+
+
+def test_shortcuts_command(run: Run, drawn_model: Path, pairs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, printed, err = run(
+        "shortcuts", "--model", drawn_model, "--data", pairs, "--out", out, "--at-most", 2
+    )
+    assert (code, err) == (ExitCode.DONE, "")
+    assert "2 real videos" in printed
+    assert "| H.264 crf 28 |" in printed
+    assert {path.name for path in out.iterdir()} == {
+        "shortcuts.json", "shortcuts.md", "shortcuts.png",
+    }  # fmt: skip
+
+
+def test_wrong_usage(run: Run, drawn_model: Path, tmp_path: Path) -> None:
+    code, _, err = run("calibrate", drawn_model, "--scores", tmp_path, "--method", "magic")
+    assert code == ExitCode.USAGE
+    assert "platt" in err
+    code, _, err = run("calibrate", drawn_model, "--scores", tmp_path)
+    assert code == ExitCode.ALL_FAILED
+    assert "evaluation.json: cannot be read" in err
+    missing = tmp_path / "none.txt"
+    code, _, err = run("pack", drawn_model, "-o", tmp_path / "x", "--data", missing)
+    assert code == ExitCode.ALL_FAILED
+    assert "none.txt: is not a readable text" in err
