@@ -24,7 +24,7 @@ from fakestormer.detection import detector as room
 from fakestormer.detection.detector import Detector
 from fakestormer.errors import NoFaceError
 from fakestormer.model.build import build
-from fakestormer.recipe.recipe import tiny
+from fakestormer.recipe.named import tiny
 from fakestormer.video.decode import probe, stream_frames
 
 STAGES = ("decoding", "faces", "clips read and cropped", "network", "the rest")

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from fakestormer.detection.detector import Detector
-from fakestormer.faces.protocol import open_backend
+from fakestormer.faces.open import open_backend
 from fakestormer.runtimes.exported import RuntimeName
 from fakestormer.types import Outputs
 

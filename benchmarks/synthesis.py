@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "synthesi
 
 import oracle
 
-from fakestormer.recipe.synthesis import SynthesisConfig
+from fakestormer.recipe.synthesis import BeyondConfig, SynthesisConfig
 from fakestormer.synthesis import render as room
 from fakestormer.synthesis.beyond.donor import lay_on
 from fakestormer.synthesis.pairs import pair_targets
@@ -106,7 +106,7 @@ def beyond(
     """What blending in the gradient domain costs, and laying another's face on the clip's."""
     donor, donor_landmarks = made_up_clip(frames.shape[-1], seed=1)
     rng = np.random.default_rng(0)
-    config = SynthesisConfig(gradient_domain_probability=1.0)
+    config = SynthesisConfig(beyond=BeyondConfig(gradient_domain_probability=1.0))
     poisson = [sample(rng, config, clip_length=T) for _ in draws]
 
     def lay(params: ClipParams, *, bent: bool) -> Tensor:

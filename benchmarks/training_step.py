@@ -37,7 +37,8 @@ from fakestormer.data.manifest import (
     write_manifest,
     write_settings,
 )
-from fakestormer.recipe.recipe import RECIPES, Recipe, override
+from fakestormer.recipe.named import RECIPES
+from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training import loop
 from fakestormer.training.loop import train
 

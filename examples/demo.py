@@ -23,7 +23,8 @@ from skimage.data import astronaut
 from fakestormer.data.prepare import prepare_folder
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.results import result_of, write_results
-from fakestormer.recipe.recipe import override, tiny
+from fakestormer.recipe.named import tiny
+from fakestormer.recipe.recipe import override
 from fakestormer.report.page import write_report
 from fakestormer.tools.synthesize import synthesize
 from fakestormer.training.loop import train

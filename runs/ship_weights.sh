@@ -32,22 +32,22 @@ RECIPE=${RECIPE:-tiny}
 SETS=${SETS-crop.stored_size=128 model.stem=deep model.width=128 model.heads=4 \
     training.precision=bf16-mixed training.loss.lambda_b=4}
 FRAMES=${FRAMES-model.frames=1 model.branches=[\"g\",\"b\"] training.batch_size=64}
-DAMAGE=${DAMAGE-synthesis.moved_real_probability=0.5 synthesis.shift=12 synthesis.margin=[4,40] \
+DAMAGE=${DAMAGE-synthesis.beyond.moved_real_probability=0.5 synthesis.beyond.shift=12 synthesis.margin=[4,40] \
     synthesis.jitter.rgb_probability=0.5 synthesis.jitter.contrast_probability=0.5 \
-    synthesis.sharpen_probability=0.25 synthesis.resolution_probability=0.5 \
-    synthesis.noise_probability=0.3 synthesis.jpeg_quality=[25,100] \
-    synthesis.h264_probability=0.3 training.ema_decay=0.998 training.weight_decay=0.05 \
+    synthesis.beyond.sharpen_probability=0.25 synthesis.beyond.resolution_probability=0.5 \
+    synthesis.beyond.noise_probability=0.3 synthesis.jpeg_quality=[25,100] \
+    synthesis.beyond.h264_probability=0.3 training.ema_decay=0.998 training.weight_decay=0.05 \
     model.drop_path=0.1}
-FIRST=${FIRST-synthesis.moved_real_probability=0.5 synthesis.shift=8 synthesis.cutout_probability=0 \
+FIRST=${FIRST-synthesis.beyond.moved_real_probability=0.5 synthesis.beyond.shift=8 synthesis.cutout_probability=0 \
     training.epochs=4}
 SECOND=${SECOND-synthesis.cutout_probability=0.3 training.epochs=5}
-DONORS=${DONORS-synthesis.donor_probability=0.4 \
-    synthesis.resamplings=[\"linear\",\"cubic\",\"cubic\"]}
-FACES=${FACES-synthesis.donor_probability=0.5 synthesis.donor_changed_probability=0.3 \
-    synthesis.resamplings=[\"linear\",\"cubic\",\"cubic\"]}
+DONORS=${DONORS-synthesis.beyond.donor_probability=0.4 \
+    synthesis.beyond.resamplings=[\"linear\",\"cubic\",\"cubic\"]}
+FACES=${FACES-synthesis.beyond.donor_probability=0.5 synthesis.beyond.donor_changed_probability=0.3 \
+    synthesis.beyond.resamplings=[\"linear\",\"cubic\",\"cubic\"]}
 THIRD=${THIRD-synthesis.cutout_probability=0.3 training.epochs=8}
 FOURTH=${FOURTH-synthesis.cutout_probability=0.3 training.epochs=4}
-GRADIENT=${GRADIENT-synthesis.gradient_domain_probability=0.4}
+GRADIENT=${GRADIENT-synthesis.beyond.gradient_domain_probability=0.4}
 FIFTH=${FIFTH-synthesis.cutout_probability=0.3 training.epochs=5}
 SIXTH=${SIXTH-model.branches=[\"h\",\"g\",\"b\"] training.epochs=8 training.learning_rate=5e-4}
 ACCELERATOR=${ACCELERATOR:-auto}

@@ -27,7 +27,7 @@ from fakestormer.errors import InputError
 from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
 from fakestormer.model.fakestormer import build_fakestormer
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.recipe.recipe import tiny
+from fakestormer.recipe.named import tiny
 from fakestormer.report.page import render_report
 from video_fixtures import RGB, write_video
 

@@ -12,9 +12,10 @@ from torch import nn
 from xdist.scheduler import LoadScopeScheduling
 
 from fakestormer.model.fakestormer import build_fakestormer
+from fakestormer.model.model_file import save_model
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.recipe.recipe import Recipe, tiny
-from fakestormer.training.checkpoint import save_model
+from fakestormer.recipe.named import tiny
+from fakestormer.recipe.recipe import Recipe
 
 # Before any test imports it: ONNX Runtime reports to its makers unless it is told not to.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

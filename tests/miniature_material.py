@@ -24,11 +24,12 @@ from fakestormer.cli import main
 from fakestormer.data.manifest import read_manifest, tracks_of
 from fakestormer.data.prepare import prepare_folder
 from fakestormer.data.pseudo_fakes import write_pairs
-from fakestormer.faces.crop import CropConfig
 from fakestormer.model.build import build
-from fakestormer.recipe.recipe import override, tiny
+from fakestormer.model.model_file import save_model
+from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.named import tiny
+from fakestormer.recipe.recipe import override
 from fakestormer.recipe.synthesis import SynthesisConfig
-from fakestormer.training.checkpoint import save_model
 from fakestormer.video.decode import stream_frames
 from video_fixtures import astronaut_frames, write_video
 

@@ -19,14 +19,13 @@ from torch import nn
 
 from fakestormer.data.manifest import Row, Split, StoreSettings, write_manifest, write_settings
 from fakestormer.data.store import encode_frame, write_track
-from fakestormer.faces.crop import CropConfig
-from fakestormer.faces.tracking import TrackingConfig
 from fakestormer.model.fakestormer import build_fakestormer
+from fakestormer.model.model_file import save_model
+from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.recipe.training import TrainingConfig
-from fakestormer.training.checkpoint import save_model
 from fakestormer.types import FaceTrack
 
 SIDE = 64

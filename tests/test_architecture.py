@@ -5,70 +5,108 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "fakestormer"
 
-# The floors of the house, from the bottom to the top. A room may import rooms of a lower floor,
-# and itself. docs/decisions.md says where they differ from the sketch, and why.
+# The rooms from the bottom of the house to the top. A room imports itself and rooms that stand
+# before it in this list. docs/decisions.md says where it differs from the design, and why.
 FLOORS = (
-    ("types", "errors"), ("files",), ("parallel",), ("recipe",), ("video",), ("faces",),
-    ("synthesis",), ("model",), ("runtimes",), ("drawing",), ("detection",), ("report",),
-    ("data",), ("evaluation",), ("training",), ("tools",), ("server",), ("cli",), ("__main__",),
+    "types", "errors", "files", "parallel", "recipe", "video", "faces", "synthesis", "model",
+    "runtimes", "drawing", "detection", "report", "data", "evaluation", "training", "tools",
+    "server", "cli", "__main__",
 )  # fmt: skip
-LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
-# Files that have moved and are not yet split where the rooms meet.
-NOT_YET = {
-    "recipe/training.py",
-    "recipe/recipe.py",
-    "faces/clips.py",
-    "runtimes/exported.py",
-    "detection/prediction.py",
-    "detection/detector.py",
-    "detection/batch.py",
+# "fakestormer.video.decode": its file; a package stands for its __init__.py.
+FILES = {
+    ".".join(("fakestormer", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): path
+    for path in sorted(SOURCE.rglob("*.py"))
 }
+# The package itself gives the public names, by functions, and stands on no floor.
+MODULES = sorted(FILES.keys() - {"fakestormer"})
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+def room_of(module: str) -> str:
+    return module.split(".")[1]
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """Rooms of ours that a file imports anywhere, also inside functions."""
-    rooms = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
+def imported_modules(source: str) -> Iterator[str]:
+    """Modules of ours that a source imports, in functions and for type checks too."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names if alias.name in FILES)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names = [node.module or ""]
-            if node.module == "fakestormer":
-                names = [f"fakestormer.{alias.name}" for alias in node.names]
-        rooms |= {name.split(".")[1] for name in names if name.startswith("fakestormer.")}
-    return rooms
+            assert node.level == 0, "a relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                if whole in FILES:
+                    yield whole
+                elif node.module in FILES:
+                    yield node.module
 
 
-@pytest.mark.parametrize(
-    "path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE))
-)
-def test_imports_point_downwards(path: Path) -> None:
-    room = room_of(path)
-    if room == "__init__" or str(path.relative_to(SOURCE)) in NOT_YET:
-        return
-    assert room in LEVEL, f"{room} is a new room: give it a level"
-    for imported in imported_rooms(path) - {room}:
-        assert LEVEL[imported] < LEVEL[room], f"{path.name}: {room} must not import {imported}"
+def imports_of(module: str) -> set[str]:
+    return set(imported_modules(FILES[module].read_text())) - {module}
+
+
+def circle(modules: Iterable[str]) -> list[str]:
+    """The modules of one circle of imports; [] where there is none."""
+    try:
+        TopologicalSorter({module: imports_of(module) for module in modules}).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_downwards(module: str) -> None:
+    room = room_of(module)
+    assert room in FLOORS, f"{room} is a new room: give it a floor"
+    below = FLOORS[: FLOORS.index(room) + 1]
+    for imported in imports_of(module):
+        assert imported != "fakestormer", f"{module} imports the public names; name their module"
+        assert room_of(imported) in below, f"{module} must not import {imported}"
+
+
+def test_no_file_imports_itself_in_a_circle() -> None:
+    assert circle(MODULES) == []
+
+
+def test_evaluation_reaches_a_network_only_through_detection() -> None:
+    """It names the type of what detection computes with, and no more."""
+    imported = {
+        name for module in MODULES if room_of(module) == "evaluation" for name in imports_of(module)
+    }
+    assert "fakestormer.detection.prediction" in imported
+    networks = {name for name in imported if room_of(name) in ("model", "runtimes")}
+    assert networks <= {"fakestormer.model.network"}
 
 
 def test_the_walk_sees_imports() -> None:
-    assert "types" in imported_rooms(SOURCE / "detection" / "prediction.py")
+    inside = (
+        "def f():\n    from fakestormer.video import decode, encode\n    import fakestormer.cli"
+    )
+    assert set(imported_modules(inside)) == {
+        "fakestormer.video.decode", "fakestormer.video.encode", "fakestormer.cli"
+    }  # fmt: skip
+    typed = "if TYPE_CHECKING:\n    from fakestormer.types import Clip\n"
+    assert list(imported_modules(typed)) == ["fakestormer.types"]
+    assert "fakestormer.recipe.prediction" in imports_of("fakestormer.detection.prediction")
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import sys, fakestormer, fakestormer.cli; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_recipes_are_read_without_torch() -> None:
+    code = "import sys, fakestormer.recipe.named; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -29,8 +29,9 @@ import bad_inputs
 from bad_inputs import CASES, SMALL, Judge, face_frames, make_small
 from fakestormer.cli import ExitCode, main
 from fakestormer.errors import InputError
-from fakestormer.faces.tracking import TrackingConfig, find_tracks
+from fakestormer.faces.tracking import find_tracks
 from fakestormer.parallel.pool import map_videos
+from fakestormer.recipe.faces import TrackingConfig
 from fakestormer.video.decode import probe, stream_frames
 from video_fixtures import write_video
 

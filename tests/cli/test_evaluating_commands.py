@@ -18,9 +18,9 @@ from fakestormer.cli.evaluating import stores_of
 from fakestormer.data.manifest import read_manifest, write_manifest
 from fakestormer.evaluation import protocol
 from fakestormer.model.build import build
+from fakestormer.model.model_file import save_model
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.tools.ablation import run as ablation_run
-from fakestormer.training.checkpoint import save_model
 
 Run = Callable[..., tuple[int, str, str]]
 #: What makes the tiny recipe small enough, and take the crops of drawn stores.

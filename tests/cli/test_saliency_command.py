@@ -13,8 +13,8 @@ import torch
 
 from fakestormer.cli import ExitCode, main
 from fakestormer.model.build import build
+from fakestormer.model.model_file import save_model
 from fakestormer.recipe.recipe import Recipe
-from fakestormer.training.checkpoint import save_model
 
 MakeVideo = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]

@@ -16,12 +16,14 @@ from fakestormer.data.manifest import Row, read_manifest, tracks_of
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
 from fakestormer.recipe.recipe import Recipe
-from fakestormer.recipe.synthesis import SynthesisConfig
+from fakestormer.recipe.synthesis import BeyondConfig, SynthesisConfig
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.training.validation import ValidationSet, build_validation_set
 from fakestormer.types import Clip
 
-ALWAYS = SynthesisConfig(donor_probability=1.0, resamplings=("linear", "cubic"))
+ALWAYS = SynthesisConfig(
+    beyond=BeyondConfig(donor_probability=1.0, resamplings=("linear", "cubic"))
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,9 @@ def test_nobody_of_the_same_group_gives(faces: Path) -> None:
     clip = _clip(faces, rows[0])
     donors = Donors(faces, family, candidates=20)
     assert set(_videos(donors, family[0], clip, 5)) == {rows[4].video}
-    with pytest.raises(InputError, match=r"nobody else .* set synthesis\.donor_probability to 0"):
+    with pytest.raises(
+        InputError, match=r"nobody else .* set synthesis\.beyond\.donor_probability to 0"
+    ):
         Donors(faces, family[:4], candidates=20).give(_asking(0), family[0], clip)
 
 
@@ -119,7 +123,8 @@ def _batches(store: Path, config: SynthesisConfig, **how: object) -> list[PairBa
 
 
 def test_batches_have_donors_and_names_of_both(faces: Path) -> None:
-    config = ALWAYS.model_copy(update={"donor_probability": 0.5})
+    beyond = ALWAYS.beyond.model_copy(update={"donor_probability": 0.5})
+    config = ALWAYS.model_copy(update={"beyond": beyond})
     one_by_one = _batches(faces, config)
     whole = _batches(faces, config, synthesis_on="device")
     for a, b in zip(one_by_one, whole, strict=True):
@@ -129,7 +134,7 @@ def test_batches_have_donors_and_names_of_both(faces: Path) -> None:
     names = [source for batch in one_by_one for source in batch.sources]
     assert 0 < sum(" and " in name for name in names) < len(names)
     # The donor is all that is different.
-    own = _batches(faces, config.model_copy(update={"donor_probability": 0.0}))
+    own = _batches(faces, config.without_donors())
     for a, b in zip(one_by_one, own, strict=True):
         real_a, fake_a = a.frames.chunk(2)
         real_b, fake_b = b.frames.chunk(2)
@@ -161,6 +166,5 @@ def test_a_validation_video_has_one_donor(
         assert donor.partition("#")[0] != own.partition("#")[0]
     # One group held out: its videos are there, with their own faces.
     alone = build(rows[:1])
-    own_face = ALWAYS.model_copy(update={"donor_probability": 0.0})
-    assert alone.fingerprint == build(rows[:1], own_face).fingerprint
+    assert alone.fingerprint == build(rows[:1], ALWAYS.without_donors()).fingerprint
     assert alone.examples[0].source.count("#") == 1

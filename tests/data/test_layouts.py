@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from fakestormer.data.layouts import LAYOUTS, Options, check_report, list_dataset
-from fakestormer.data.layouts.folders import find_videos, list_folder
-from fakestormer.data.layouts.reading import by_stem, files_below, is_video, read_json, stem_of
+from fakestormer.data.layouts.folders import list_folder
+from fakestormer.data.layouts.reading import by_stem, read_json, stem_of
 from fakestormer.data.listing import Count, Entry, Listing
 from fakestormer.errors import InputError
+from fakestormer.video.folder import files_below, find_videos, is_video
 from layout_trees import touch
 
 

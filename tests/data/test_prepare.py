@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 
-from fakestormer.data.layouts.folders import find_videos
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Labelling, read_manifest, read_settings
@@ -28,11 +27,13 @@ from fakestormer.data.prepare import prepare_folder, prepare_listing
 from fakestormer.data.prepare_one import prepare_entry
 from fakestormer.data.store import encode_frame, read_clip
 from fakestormer.errors import InputError
-from fakestormer.faces.crop import CropConfig, crop, crop_squares
+from fakestormer.faces.crop import crop, crop_squares
 from fakestormer.faces.face_models import models_present
-from fakestormer.faces.tracking import TrackingConfig, find_tracks
+from fakestormer.faces.tracking import find_tracks
 from fakestormer.parallel.pool import map_videos
+from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.video.decode import stream_frames
+from fakestormer.video.folder import find_videos
 
 
 def test_every_video_has_a_row_and_every_rejection_a_reason(store: Path) -> None:

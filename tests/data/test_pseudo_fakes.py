@@ -20,8 +20,8 @@ from fakestormer.data.prepare import prepare_folder
 from fakestormer.data.pseudo_fakes import draw, write_pairs
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
-from fakestormer.faces.crop import CropConfig
-from fakestormer.recipe.synthesis import SynthesisConfig
+from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.synthesis import BeyondConfig, SynthesisConfig
 from fakestormer.synthesis.render import render
 from fakestormer.video.decode import probe, stream_frames
 
@@ -149,8 +149,9 @@ def test_a_draw_belongs_to_the_seed_and_the_track_alone() -> None:
     ]
     assert len({params.model_dump_json() for params in (drawn, *others)}) == 4
     # As in a fake that someone made, nothing is cut out or off; and the real clip is real.
-    off = {"cutout_probability": 1.0, "moved_real_probability": 1.0, "shift": 9}
-    params = draw(row, PLAIN.model_copy(update=off), seed=1)
+    beyond = BeyondConfig(moved_real_probability=1.0, shift=9)
+    cut_out = PLAIN.model_copy(update={"cutout_probability": 1.0, "beyond": beyond})
+    params = draw(row, cut_out, seed=1)
     assert (params.cutout, params.margin, params.shift) == (None, 0, (0, 0))
     assert not params.moved_real
     # One draw for the whole video.
@@ -201,7 +202,7 @@ def test_another_draw_into_the_same_folder_is_refused(faces: Path, tmp_path: Pat
     assert json.loads((out / "pairs.json").read_text())["seed"] == 3
     # One written before a field was there says the same without it; a damaged one nothing.
     content = json.loads((out / "pairs.json").read_text())
-    del content["synthesis"]["donor_probability"]
+    del content["synthesis"]["beyond"]["donor_probability"]
     (out / "pairs.json").write_text(json.dumps(content))
     write_pairs(faces, read_manifest(faces)[:1], out, synthesis=PLAIN, seed=3)
     for damaged in ("{", "[]", '{"seed": 3}'):

@@ -15,9 +15,9 @@ from fakestormer.data.manifest import read_manifest
 from fakestormer.data.prepare import prepare_folder
 from fakestormer.data.store import read_clip
 from fakestormer.detection.detector import Detector
-from fakestormer.detection.prediction import PredictionConfig, pool, predict_track, verdict
+from fakestormer.detection.prediction import pool, predict_track, verdict
 from fakestormer.errors import InputError, NoFaceError
-from fakestormer.faces.clips import Sampling
+from fakestormer.recipe.prediction import PredictionConfig, Sampling
 from video_fixtures import astronaut_frames
 
 pytestmark = pytest.mark.usefixtures("face_backend_ready")

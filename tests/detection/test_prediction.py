@@ -6,15 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakestormer.detection.prediction import (
-    PredictionConfig,
-    judge_in_shots,
-    patches_to_hide,
-    pool,
-    predict_clips,
-)
+from fakestormer.detection.prediction import judge_in_shots, patches_to_hide, pool, predict_clips
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
+from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.types import Clip, Outputs
 
 CONFIG = ModelConfig(image_size=32, patch_size=8, width=16, depth=1, heads=1)

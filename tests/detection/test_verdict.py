@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from fakestormer.detection.prediction import Calibration, PredictionConfig, pool
+from fakestormer.detection.prediction import pool
 from fakestormer.detection.verdict import Seen, interval, judge
+from fakestormer.recipe.prediction import Calibration, PredictionConfig
 from fakestormer.types import FaceReport, Prediction, Reason
 
 CONFIG = PredictionConfig()

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fakestormer.detection.prediction import Calibration
 from fakestormer.errors import InputError
 from fakestormer.evaluation.calibration import (
     METHODS,
@@ -24,6 +23,7 @@ from fakestormer.evaluation.calibration import (
 from fakestormer.evaluation.metrics import auc
 from fakestormer.evaluation.protocol import VideoScore
 from fakestormer.evaluation.reliability_plot import reliability_plot
+from fakestormer.recipe.prediction import Calibration
 
 
 def drawn(real: int = 60, fake: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

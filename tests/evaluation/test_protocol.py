@@ -10,7 +10,7 @@ import torch
 
 from fakestormer.data.manifest import Row, read_manifest
 from fakestormer.data.store import read_clip
-from fakestormer.detection.prediction import PredictionConfig, predict_track
+from fakestormer.detection.prediction import predict_track
 from fakestormer.errors import InputError
 from fakestormer.evaluation.protocol import (
     VideoScore,
@@ -19,10 +19,11 @@ from fakestormer.evaluation.protocol import (
     separation,
     separations,
 )
-from fakestormer.faces.crop import CropConfig
+from fakestormer.model.model_file import load_model
 from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.recipe.recipe import Recipe
-from fakestormer.training.checkpoint import load_model
 from fakestormer.types import Prediction
 
 DrawStore = Callable[[Path, Iterable[Row]], Path]

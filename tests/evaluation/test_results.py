@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation.protocol import VideoScore
 from fakestormer.evaluation.results import (
@@ -27,6 +26,7 @@ from fakestormer.evaluation.results import (
 )
 from fakestormer.evaluation.run import Plan, Scores
 from fakestormer.evaluation.scoring import CLEAN, Condition
+from fakestormer.recipe.prediction import PredictionConfig
 from store_fixtures import CROP
 
 CDF2 = [

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation import run as run_module
 from fakestormer.evaluation.run import Plan, Scores, label, opened
 from fakestormer.evaluation.run import evaluate as evaluate_opened
 from fakestormer.evaluation.scoring import CLEAN, Condition, Scored, ScoreOne, Task
+from fakestormer.model.model_file import load_model
 from fakestormer.model.network import VideoNetwork
-from fakestormer.training.checkpoint import load_model
+from fakestormer.recipe.prediction import PredictionConfig
 from store_fixtures import CROP
 
 JPEG = Condition(corruption="jpeg", level=2)

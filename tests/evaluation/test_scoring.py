@@ -20,7 +20,6 @@ from fakestormer.data.manifest import read_manifest, read_settings, write_manife
 from fakestormer.data.origin import entries_of
 from fakestormer.data.prepare import prepare_folder, prepare_listing
 from fakestormer.data.units import units_of
-from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation.corruptions import corrupt_frame, frame_rng
 from fakestormer.evaluation.protocol import VideoScore, store_reader, videos_of
@@ -34,8 +33,9 @@ from fakestormer.evaluation.scoring import (
     corrupted_unit,
     task_names,
 )
+from fakestormer.model.model_file import load_model
 from fakestormer.model.network import VideoNetwork
-from fakestormer.training.checkpoint import load_model
+from fakestormer.recipe.prediction import PredictionConfig
 from store_fixtures import CROP
 
 BLOCKS = Condition(corruption="block_wise", level=5)  # does nothing on frames of 96 px

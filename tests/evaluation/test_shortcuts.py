@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation.metrics import auc, auc_interval
 from fakestormer.evaluation.protocol import score_store
@@ -26,6 +25,7 @@ from fakestormer.evaluation.shortcuts import (
 )
 from fakestormer.evaluation.treatments import TREATMENTS, Treatment, _moved
 from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.types import Outputs
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fakestormer.faces.dlib import forehead_in_order
-from fakestormer.faces.protocol import FaceRegion, face_box, open_backend
+from fakestormer.faces.open import open_backend
+from fakestormer.faces.protocol import FaceRegion, face_box
 
 
 @pytest.fixture(scope="module")

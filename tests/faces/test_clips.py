@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from fakestormer.errors import InputError
 from fakestormer.faces.clips import cut_clips, read_clips, sample_clips
-from fakestormer.faces.crop import CropConfig, crop, crop_squares
+from fakestormer.faces.crop import crop, crop_squares
+from fakestormer.recipe.faces import CropConfig
 from fakestormer.types import FaceTrack
 from fakestormer.video.decode import stream_frames_at
 

@@ -8,14 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakestormer.faces.crop import (
-    CropConfig,
-    assemble_clip,
-    crop,
-    crop_squares,
-    map_landmarks,
-    smooth_path,
-)
+from fakestormer.faces.crop import assemble_clip, crop, crop_squares, map_landmarks, smooth_path
+from fakestormer.recipe.faces import CropConfig
 from fakestormer.types import FaceTrack
 
 

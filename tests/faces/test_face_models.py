@@ -10,7 +10,7 @@ import pytest
 from fakestormer.errors import InputError, SetupError
 from fakestormer.faces import face_models
 from fakestormer.faces.face_models import DETECTOR, LICENCE_IN_WHEEL, MESH
-from fakestormer.faces.protocol import open_backend
+from fakestormer.faces.open import open_backend
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion, open_backend
-from fakestormer.faces.tracking import TrackingConfig, find_tracks
+from fakestormer.faces.open import open_backend
+from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
+from fakestormer.faces.tracking import find_tracks
+from fakestormer.recipe.faces import TrackingConfig
 from fakestormer.video.decode import stream_frames
 
 SIDE = 60.0

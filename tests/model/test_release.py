@@ -14,7 +14,8 @@ from fakestormer.model.build import build
 from fakestormer.model.release import ReleaseBlock, ReleaseNetwork, build_release, true_order
 from fakestormer.model.release_trace import trace
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.training.losses import LossConfig, fakestormer_loss
+from fakestormer.recipe.training import LossConfig
+from fakestormer.training.losses import fakestormer_loss
 from fakestormer.types import Outputs, Targets
 from release_reference import Sizes, batch_numbers, numbers, random_state
 

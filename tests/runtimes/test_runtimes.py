@@ -16,16 +16,17 @@ import torch
 from command_line import run
 from fakestormer.cli import ExitCode
 from fakestormer.detection.detector import Detector
-from fakestormer.detection.prediction import PredictionConfig, judge_in_shots
+from fakestormer.detection.prediction import judge_in_shots
 from fakestormer.errors import InputError, SetupError
 from fakestormer.files import sha256_of
 from fakestormer.model.build import build
+from fakestormer.model.model_file import save_model
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.recipe.recipe import tiny
+from fakestormer.recipe.named import tiny
+from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.runtimes import exported
 from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName
 from fakestormer.tools.export import export
-from fakestormer.training.checkpoint import save_model
 from fakestormer.types import Report
 
 RUNTIMES = [

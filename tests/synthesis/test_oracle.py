@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakestormer.recipe.synthesis import HullType, JitterConfig, Mode, SynthesisConfig
+from fakestormer.recipe.synthesis import BeyondConfig, HullType, JitterConfig, Mode, SynthesisConfig
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.synthesis.render import render, soft_mask
 from fakestormer.types import SelfBlended
@@ -30,11 +30,11 @@ LENGTH = 4
 
 # HSV shifts large enough to do something; the default rounds to none.
 STRONG = SynthesisConfig(
-    shift=8,
     jpeg_probability=0,
     change=JitterConfig(
         rgb_probability=0.5, hsv_probability=0.5, hsv_limit=15, contrast_probability=1
     ),
+    beyond=BeyondConfig(shift=8),
 )
 
 

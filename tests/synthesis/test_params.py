@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fakestormer.recipe.synthesis import JitterConfig, SynthesisConfig
+from fakestormer.recipe.synthesis import BeyondConfig, JitterConfig, SynthesisConfig
 from fakestormer.synthesis.colour import change_detail
 from fakestormer.synthesis.params import ClipParams, Colour, Downscale, SBVParams, Sharpen, sample
 from fakestormer.synthesis.warp import pixel_grid, undo_affine
@@ -122,7 +122,7 @@ def test_config_round_trip() -> None:
 
 
 def test_the_window_shift_stays_within_the_margin() -> None:
-    config = SynthesisConfig(margin=(2, 24), shift=10)
+    config = SynthesisConfig(margin=(2, 24), beyond=BeyondConfig(shift=10))
     drawn = [sample(np.random.default_rng(seed), config, clip_length=4) for seed in range(300)]
     assert all(max(map(abs, params.shift)) <= min(10, params.margin) for params in drawn)
     assert {params.shift[0] for params in drawn} == set(range(-10, 11))
@@ -135,14 +135,16 @@ def test_the_window_shift_stays_within_the_margin() -> None:
 def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
     names = {"sharpen", "resolution", "moved_real", "noise", "h264_crf", "donor", "donor_bent"}
     both = SynthesisConfig(
-        sharpen_probability=1.0,
-        resolution_probability=1.0,
-        moved_real_probability=1.0,
-        noise_probability=1.0,
-        h264_probability=1.0,
-        donor_probability=1.0,
-        donor_bent_probability=1.0,
-        margin=(24, 24),  # a moved copy fills its window
+        margin=(24, 24),
+        beyond=BeyondConfig(
+            sharpen_probability=1.0,
+            resolution_probability=1.0,
+            moved_real_probability=1.0,
+            noise_probability=1.0,
+            h264_probability=1.0,
+            donor_probability=1.0,
+            donor_bent_probability=1.0,
+        ),
     )
     without = sample(np.random.default_rng(3), SynthesisConfig(margin=(24, 24)), clip_length=4)
     having = sample(np.random.default_rng(3), both, clip_length=4)
@@ -170,19 +172,21 @@ def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
 
 
 def test_only_a_donors_face_is_bent() -> None:
-    half = SynthesisConfig(donor_probability=0.5, donor_bent_probability=0.5)
+    half = SynthesisConfig(beyond=BeyondConfig(donor_probability=0.5, donor_bent_probability=0.5))
     drawn = [sample(np.random.default_rng(seed), half, clip_length=4) for seed in range(400)]
     assert not any(params.donor_bent for params in drawn if params.donor is None)
     assert 75 < sum(params.donor_bent for params in drawn) < 125
     # All else is as without: a seed goes on giving what it gave.
-    plain = half.model_copy(update={"donor_bent_probability": 0.0})
+    plain = SynthesisConfig(beyond=BeyondConfig(donor_probability=0.5))
     for seed, params in enumerate(drawn):
         before = sample(np.random.default_rng(seed), plain, clip_length=4)
         assert params.model_copy(update={"donor_bent": False}) == before
 
 
 def test_a_donors_face_can_stay_as_it_is() -> None:
-    half = SynthesisConfig(donor_probability=0.5, donor_changed_probability=0.5)
+    half = SynthesisConfig(
+        beyond=BeyondConfig(donor_probability=0.5, donor_changed_probability=0.5)
+    )
     drawn = [sample(np.random.default_rng(seed), half, clip_length=4) for seed in range(400)]
     as_it_is = [
         params.frames[0].colour == Colour()
@@ -199,7 +203,9 @@ def test_a_donors_face_can_stay_as_it_is() -> None:
 
 def test_a_real_clip_is_moved_only_where_it_still_fills_its_window() -> None:
     """Against the positions that `render` samples at, of the window that it keeps."""
-    config = SynthesisConfig(moved_real_probability=1.0, margin=(2, 24), shift=10)
+    config = SynthesisConfig(
+        margin=(2, 24), beyond=BeyondConfig(moved_real_probability=1.0, shift=10)
+    )
     drawn = [sample(np.random.default_rng(seed), config, clip_length=4) for seed in range(400)]
     filled = []
     for params in drawn:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fakestormer.faces.resample import cut_margin
-from fakestormer.recipe.synthesis import HullType, SynthesisConfig
+from fakestormer.recipe.synthesis import BeyondConfig, HullType, SynthesisConfig
 from fakestormer.synthesis import blur, colour, warp
 from fakestormer.synthesis import render as render_room
 from fakestormer.synthesis.colour import change_detail
@@ -252,7 +252,7 @@ def _assert_agrees(a: SelfBlended, b: SelfBlended) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"mode": "frame-wise"}, {"gradient_domain_probability": 1.0}],
+    [{}, {"mode": "frame-wise"}, {"beyond": {"gradient_domain_probability": 1.0}}],
     ids=["csp", "frame-wise", "gradient domain"],
 )
 def test_what_runs_on_a_gpu_agrees_with_opencv(
@@ -294,7 +294,7 @@ def test_the_window_moves_alike_for_both_clips_and_the_mask(
 def test_both_twins_lose_resolution_and_are_sharpened_alike(moving_clip: MakeClip) -> None:
     """Nothing is blended (r = 0): the twins stay equal, whatever is done to both."""
     frames, landmarks = moving_clip(1, 3, 2)
-    (params,) = _sample(4, jpeg_probability=0.0, sharpen_probability=1.0)
+    (params,) = _sample(4, jpeg_probability=0.0, beyond={"sharpen_probability": 1.0})
     blending = params.frames[0].model_copy(update={"ratio": 0.0, "changed_side": "copy"})
     params = params.model_copy(update={"frames": (blending,)})
     sharp = render(frames, landmarks, [params], size=112)
@@ -317,7 +317,9 @@ def test_both_twins_lose_resolution_and_are_sharpened_alike(moving_clip: MakeCli
 def test_both_twins_get_the_same_noise_and_h264(moving_clip: MakeClip) -> None:
     """r = 0 again; and one frame's noise is not the next one's."""
     frames, landmarks = moving_clip(1, 3, 2)
-    (params,) = _sample(4, jpeg_probability=0.0, noise_probability=1.0, h264_probability=1.0)
+    (params,) = _sample(
+        4, jpeg_probability=0.0, beyond={"noise_probability": 1.0, "h264_probability": 1.0}
+    )
     blending = params.frames[0].model_copy(update={"ratio": 0.0, "changed_side": "copy"})
     params = params.model_copy(update={"frames": (blending,)})
     damaged = render(frames, landmarks, [params], size=112)
@@ -365,4 +367,4 @@ def test_a_moved_real_clip_is_the_whole_copy(moving_clip: MakeClip) -> None:
 
 def test_a_moved_real_clip_is_refused_where_it_would_flicker() -> None:
     with pytest.raises(ValueError, match="would flicker"):
-        SynthesisConfig(mode="frame-wise", moved_real_probability=0.1)
+        SynthesisConfig(mode="frame-wise", beyond=BeyondConfig(moved_real_probability=0.1))

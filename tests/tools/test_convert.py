@@ -16,9 +16,9 @@ from fakestormer.cli import ExitCode
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.prediction import predict_clips
 from fakestormer.errors import InputError
+from fakestormer.model.model_file import load_model
 from fakestormer.model.release import ReleaseNetwork
 from fakestormer.tools.convert import LICENCE_NOTE, convert, read_state
-from fakestormer.training.checkpoint import load_model
 from fakestormer.types import Clip
 from release_reference import Sizes, numbers, random_state
 

@@ -23,14 +23,14 @@ from fakestormer.cli import ExitCode
 from fakestormer.errors import InputError, SetupError
 from fakestormer.files import sha256_of
 from fakestormer.model.build import build
+from fakestormer.model.model_file import load_model, save_model
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.recipe.recipe import tiny
+from fakestormer.recipe.named import tiny
 from fakestormer.runtimes import program as program_room
 from fakestormer.runtimes.program import relative_error
 from fakestormer.tools import export as export_room
 from fakestormer.tools.export import PT2_METADATA, TOLERANCE, Exported, export
-from fakestormer.training.checkpoint import load_model, save_model
 
 SMALLEST: dict[str, object] = {
     "image_size": 16, "patch_size": 8, "frames": 3, "width": 16, "depth": 1, "heads": 2,

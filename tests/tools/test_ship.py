@@ -18,20 +18,22 @@ from fakestormer.cli import ExitCode, main
 from fakestormer.cli.console.detecting import print_report
 from fakestormer.data.manifest import read_manifest
 from fakestormer.data.prepare import prepare_folder
-from fakestormer.detection import detector as detector_room
-from fakestormer.detection.detector import SHIPPED, Detector, weights_file
-from fakestormer.detection.prediction import Calibration, PredictionConfig, predict_track, verdict
+from fakestormer.detection.detector import Detector
+from fakestormer.detection.prediction import predict_track, verdict
 from fakestormer.detection.results import result_of
 from fakestormer.detection.verdict import standing
 from fakestormer.errors import InputError, SetupError
 from fakestormer.evaluation.protocol import score_store
 from fakestormer.files import sha256_of
+from fakestormer.model import model_file
 from fakestormer.model.build import build
-from fakestormer.recipe.recipe import Recipe, tiny
+from fakestormer.model.model_file import SHIPPED, load_model, save_model, weights_file
+from fakestormer.recipe.named import tiny
+from fakestormer.recipe.prediction import Calibration, PredictionConfig
+from fakestormer.recipe.recipe import Recipe
 from fakestormer.report.page import write_report
 from fakestormer.tools import ship
 from fakestormer.tools.ship import calibrate, pack
-from fakestormer.training.checkpoint import load_model, save_model
 
 MakeVideo = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
@@ -139,7 +141,7 @@ def test_without_a_model_the_one_of_the_package_is_taken(
     drawn_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = tmp_path / "weights" / "fakestormer-compact.safetensors"
-    monkeypatch.setattr(detector_room, "SHIPPED", shipped)
+    monkeypatch.setattr(model_file, "SHIPPED", shipped)
     with pytest.raises(SetupError, match=r"without trained weights: name a model.*train one with"):
         Detector.load()
     pack(drawn_model, shipped)
@@ -168,7 +170,7 @@ def test_commands_take_it_too(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FAKESTORMER_MODEL", raising=False)
     shipped = tmp_path / "fakestormer-compact.safetensors"
-    monkeypatch.setattr(detector_room, "SHIPPED", shipped)
+    monkeypatch.setattr(model_file, "SHIPPED", shipped)
     code, _, err = run(*command)
     assert code == ExitCode.USAGE
     said = " ".join(err.replace("│", " ").split())

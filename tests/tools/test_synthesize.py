@@ -23,8 +23,8 @@ from fakestormer.drawing.contact_sheet import (
     side_by_side,
 )
 from fakestormer.errors import InputError, NoFaceError
-from fakestormer.faces.crop import CropConfig
 from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
+from fakestormer.recipe.faces import CropConfig
 from fakestormer.tools.synthesize import SynthesisRecord, synthesize
 
 FILES = {"side_by_side.mp4", "real.mp4", "fake.mp4", "contact_sheet.png", "params.json"}

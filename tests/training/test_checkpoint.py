@@ -1,8 +1,7 @@
-"""Models and checkpoints on disk."""
+"""Checkpoints on disk."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,14 +16,7 @@ from fakestormer.model.weights import save_weights
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.recipe.training import TrainingConfig
 from fakestormer.training import checkpoint
-from fakestormer.training.checkpoint import (
-    RunState,
-    load_model,
-    read_state,
-    restore,
-    save_checkpoint,
-    save_model,
-)
+from fakestormer.training.checkpoint import RunState, read_state, restore, save_checkpoint
 
 
 def _state(step: int) -> RunState:
@@ -34,47 +26,6 @@ def _state(step: int) -> RunState:
 def _network(recipe: Recipe, seed: int) -> VideoNetwork:
     torch.manual_seed(seed)
     return build(recipe.model)
-
-
-def test_model_round_trip(recipe: Recipe, tmp_path: Path) -> None:
-    network = _network(recipe, 0)
-    weights = save_model(tmp_path / "m", network, recipe.model_dump(mode="json"), {"auc": 0.5})
-    assert weights == tmp_path / "m" / "model.safetensors"
-    for path in (tmp_path / "m", weights):
-        loaded, document = load_model(path)
-        assert not loaded.training
-        assert Recipe.model_validate(document["recipe"]) == recipe
-        assert document["metrics"] == {"auc": 0.5}
-        assert document["face_backend"] is None
-        for name, tensor in network.state_dict().items():
-            assert torch.equal(loaded.state_dict()[name], tensor)
-
-
-def test_a_model_under_a_name_of_its_own(recipe: Recipe, tmp_path: Path) -> None:
-    save_model(tmp_path / "x.safetensors", _network(recipe, 0), recipe.model_dump(mode="json"), {})
-    assert {path.name for path in tmp_path.iterdir()} == {"x.safetensors", "x.json"}
-    load_model(tmp_path / "x.safetensors")
-
-
-def test_files_that_do_not_belong_together_are_refused(recipe: Recipe, tmp_path: Path) -> None:
-    dumped = recipe.model_dump(mode="json")
-    for number in (0, 1):
-        save_model(tmp_path / str(number), _network(recipe, number), dumped, {})
-    (tmp_path / "0/model.json").write_text((tmp_path / "1/model.json").read_text())
-    with pytest.raises(InputError, match="belong to different models"):
-        load_model(tmp_path / "0")
-    document = json.loads((tmp_path / "1/model.json").read_text())
-    (tmp_path / "1/model.json").write_text(json.dumps({**document, "format": 9}))
-    with pytest.raises(InputError, match="format 9"):
-        load_model(tmp_path / "1")
-    (tmp_path / "1/model.json").write_text(json.dumps({**document, "recipe": {}}))
-    with pytest.raises(InputError, match="no usable network configuration"):
-        load_model(tmp_path / "1")
-    (tmp_path / "1/model.json").write_text("{")
-    with pytest.raises(InputError, match="not readable as JSON"):
-        load_model(tmp_path / "1")
-    with pytest.raises(InputError, match="no such file"):
-        load_model(tmp_path / "2")
 
 
 def test_checkpoints_keep_last_and_best_and_restore_the_optimizer(
@@ -155,16 +106,6 @@ def test_a_damaged_checkpoint_is_one_sentence(content: str, recipe: Recipe, tmp_
     (tmp_path / "optimizer.safetensors").write_text(content)
     with pytest.raises(InputError, match=r"optimizer\.safetensors: is missing or damaged"):
         restore(tmp_path, network, torch.optim.Adam(network.parameters()))
-
-
-def test_loading_a_model_needs_nothing_that_training_needs() -> None:
-    code = (
-        "import sys, fakestormer.training.checkpoint\n"
-        "wanted = {'lightning_fabric', 'pyarrow', 'scipy', 'sklearn', 'tensorboard'}\n"
-        "sys.exit(', '.join(wanted & sys.modules.keys()) or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_without_what_training_needs_it_says_so(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from fakestormer.cli import app
 from fakestormer.errors import InputError
-from fakestormer.recipe.recipe import Recipe, difference, override, paper, read_recipe, release
+from fakestormer.recipe.named import paper, release
+from fakestormer.recipe.recipe import Recipe, difference, override, read_recipe
 
 
 def test_recipe_prints_what_another_has_otherwise(recipe: Recipe, tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fakestormer.data.manifest import read_manifest, write_manifest
 from fakestormer.errors import InputError, TrainingError
 from fakestormer.model.build import build
+from fakestormer.model.model_file import load_model
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.training import loop
-from fakestormer.training.checkpoint import load_model
 from fakestormer.training.history import HistoryFile, read_history
 from fakestormer.training.loop import TrainingResult, train
 from fakestormer.training.step import NonFiniteLossError

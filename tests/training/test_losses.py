@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakestormer.training.losses import LossConfig, fakestormer_loss
+from fakestormer.recipe.training import LossConfig
+from fakestormer.training.losses import fakestormer_loss
 from fakestormer.types import Outputs, Targets
 
 

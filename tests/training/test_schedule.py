@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from fakestormer.recipe.training import ScheduleName
 from fakestormer.training.schedule import (
     SCHEDULES,
-    ScheduleName,
     freeze,
     frozen_names,
     learning_rate,

@@ -26,7 +26,7 @@ from fakestormer.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from fakestormer.faces.clips import Sampling
+    from fakestormer.recipe.prediction import Sampling
 
 SplitName = Annotated[str, typer.Option(help="train, validation, test or all")]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fakestormer.errors import InputError
 
 if TYPE_CHECKING:
-    from fakestormer.data.layouts.reading import Unusable
+    from fakestormer.video.folder import Unusable
 
 #: The argument that stands for a list on standard input; a file of that name is "./-".
 LISTED = "-"

@@ -164,7 +164,7 @@ def draw_saliency(
     from fakestormer.detection.detector import Detector
     from fakestormer.detection.printable import face_name, shown
     from fakestormer.errors import InputError
-    from fakestormer.faces.protocol import open_backend
+    from fakestormer.faces.open import open_backend
     from fakestormer.report.saliency import explainable
     from fakestormer.report.saliency_sheet import write_saliency_sheets
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from fakestormer.faces.protocol import BackendName
+    from fakestormer.faces.open import BackendName
     from fakestormer.recipe.recipe import Recipe
 
 app = typer.Typer(
@@ -60,7 +60,8 @@ class _Said(logging.Handler):
 
 
 def recipe_of(name: str, assignments: list[str]) -> Recipe:
-    from fakestormer.recipe.recipe import RECIPES, override
+    from fakestormer.recipe.named import RECIPES
+    from fakestormer.recipe.recipe import override
 
     if name not in RECIPES:
         raise typer.BadParameter(f"no recipe named '{name}'; there are {', '.join(RECIPES)}")
@@ -104,7 +105,7 @@ def backend_of(name: str) -> BackendName:
 
 def model_of(model: Path | None) -> Path:
     """The model named, or the one that came with the package; wrong usage where there is none."""
-    from fakestormer.detection.detector import NOTHING_SHIPPED, SHIPPED
+    from fakestormer.model.model_file import NOTHING_SHIPPED, SHIPPED
 
     if model is None and not SHIPPED.is_file():
         raise typer.BadParameter(NOTHING_SHIPPED)

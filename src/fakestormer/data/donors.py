@@ -64,7 +64,7 @@ class Donors:
         if not others:
             raise InputError(
                 f"{row.video}: nobody else is there whose face could be blended into it; set "
-                "synthesis.donor_probability to 0, or prepare videos of more people"
+                "synthesis.beyond.donor_probability to 0, or prepare videos of more people"
             )
         ranks = _mixed(self._names[others], params.donor)
         drawn = [others[n] for n in np.argsort(ranks)[: self.candidates]]

@@ -215,7 +215,7 @@ class TrainingClips(Dataset[ClipBatch]):
     ) -> None:
         self.store, self.rows, self.plan, self.config = store, tuple(rows), plan, config
         self.fakes = tuple(fakes)
-        self.donors = Donors(store, self.rows, candidates=config.donor_candidates)
+        self.donors = Donors(store, self.rows, candidates=config.beyond.donor_candidates)
         self._epoch: tuple[int, np.ndarray] | None = None  # the last epoch's clips, to not redraw
 
     def __getitem__(self, key: Key) -> ClipBatch:

@@ -28,9 +28,8 @@ from typing import Any, Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fakestormer.errors import InputError, SetupError
-from fakestormer.faces.crop import CropConfig
-from fakestormer.faces.tracking import TrackingConfig
 from fakestormer.files import write_atomically
+from fakestormer.recipe.faces import CropConfig, TrackingConfig
 
 Split = Literal["train", "validation", "test"]
 Label = Literal["real", "fake"]

@@ -30,11 +30,11 @@ from fakestormer.data.manifest import (
 from fakestormer.data.origin import Origin, write_origin
 from fakestormer.data.prepare_one import PrepareOne
 from fakestormer.errors import InputError
-from fakestormer.faces.crop import CropConfig
-from fakestormer.faces.protocol import BackendName, FaceBackend, OpenBackend
-from fakestormer.faces.tracking import TrackingConfig
+from fakestormer.faces.open import BackendName, OpenBackend
+from fakestormer.faces.protocol import FaceBackend
 from fakestormer.files import sha256_of
 from fakestormer.parallel.pool import map_videos
+from fakestormer.recipe.faces import CropConfig, TrackingConfig
 
 #: Bytes of a file name; the store's own files add a few, and file systems end at 255.
 LONGEST_NAME = 230

@@ -115,8 +115,9 @@ def draw(row: Row, synthesis: SynthesisConfig, *, seed: int) -> ClipParams:
     name = hashlib.sha256(f"{row.video}#{row.track}".encode()).digest()[:8]
     key = (4, int.from_bytes(name, "big"))
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-    off = {"cutout_probability": 0.0, "moved_real_probability": 0.0, "donor_probability": 0.0}
-    config = synthesis.model_copy(update=off)
+    off = {"moved_real_probability": 0.0, "donor_probability": 0.0}
+    beyond = synthesis.beyond.model_copy(update=off)
+    config = synthesis.model_copy(update={"cutout_probability": 0.0, "beyond": beyond})
     params = sample(rng, config, clip_length=row.frames)
     return params.model_copy(update={"margin": 0, "shift": (0, 0)})
 

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fakestormer.data.layouts.folders import find_videos
-from fakestormer.data.layouts.reading import Unusable
 from fakestormer.detection.detector import Detector
 from fakestormer.errors import InputError, OutputError
-from fakestormer.faces.clips import Sampling
-from fakestormer.faces.protocol import BackendName, open_backend
+from fakestormer.faces.open import BackendName, open_backend
 from fakestormer.parallel.pool import map_videos
+from fakestormer.recipe.prediction import Sampling
 from fakestormer.runtimes.exported import RuntimeName
 from fakestormer.types import Report
+from fakestormer.video.folder import Unusable, find_videos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

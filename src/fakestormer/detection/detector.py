@@ -20,41 +20,30 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
 from fakestormer.detection import quality, warnings
 from fakestormer.detection.every_second import score_every_second
 from fakestormer.detection.film import scene_of, write_overlay
-from fakestormer.detection.prediction import (
-    REFERENCE_SIDE,
-    Calibration,
-    PredictionConfig,
-    predict_track,
-)
+from fakestormer.detection.prediction import predict_track
 from fakestormer.detection.provenance import content_credentials
 from fakestormer.detection.scored_faces import PICTURE_BYTES, ScoredFaces, kept_warnings
 from fakestormer.detection.verdict import Seen, judge, standing
-from fakestormer.errors import InputError, NoFaceError, SetupError
-from fakestormer.faces.clips import Sampling, read_clips
+from fakestormer.errors import InputError, NoFaceError
+from fakestormer.faces.clips import read_clips
 from fakestormer.faces.crop import crop_squares
-from fakestormer.faces.protocol import FaceBackend, open_backend
+from fakestormer.faces.open import open_backend
+from fakestormer.faces.protocol import FaceBackend
 from fakestormer.faces.tracking import find_tracks
 from fakestormer.files import sha256_of
+from fakestormer.model.model_file import calibration_of, load_model, recipe_of, weights_file
 from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig, Sampling
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName, open_runtime
-from fakestormer.training.checkpoint import load_model
 from fakestormer.types import Clip, FaceReport, FaceTrack, Report
 from fakestormer.video.cuts import CutDetector
 from fakestormer.video.decode import FrameReader, probe, stream_frames
-
-#: The model that is taken where none is named; absent in a package without weights.
-SHIPPED = Path(__file__).parents[1] / "weights" / "fakestormer-compact.safetensors"
-NOTHING_SHIPPED = (
-    "this package comes without trained weights: name a model with --model (or FAKESTORMER_MODEL, "
-    "or Detector.load(PATH)), or train one with `fakestormer train VIDEOS --out RUN`"
-)
 
 #: (stage, frames done so far, frames in all as far as the container says)
 Progress = Callable[[str, int, int | None], None]
@@ -114,17 +103,9 @@ class Detector:
             )
         path = weights_file(model)
         network, document = load_model(path)
-        try:
-            recipe = Recipe.model_validate(document["recipe"])
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise InputError(
-                f"{path.with_suffix('.json')}: its recipe does not fit this version of the program "
-                f"({field}: {first['msg']}); use the version that trained the model"
-            ) from error
+        recipe = recipe_of(document, path)
         way = prediction or recipe.prediction
-        calibration = _calibration(document, path.with_suffix(".json"))
+        calibration = calibration_of(document, path)
         if calibration is not None:
             way = way.model_copy(update={"calibration": calibration})
         try:
@@ -353,32 +334,3 @@ class Detector:
         cx, cy, side = squares_t3[indices_ct - track.indices[0]].unbind(-1)
         half = side / 2 * (1 - 2 * self.prediction.margin / REFERENCE_SIDE)
         return torch.stack([cx - half, cy - half, cx + half, cy + half], dim=-1).float()
-
-
-def weights_file(model: str | Path | None) -> Path:
-    """The `.safetensors` file that is meant by a model's name: itself, or in a folder of that name.
-
-    Raises SetupError when None is named and none came with the package.
-    """
-    if model is None:
-        if not SHIPPED.is_file():
-            raise SetupError(NOTHING_SHIPPED)
-        return SHIPPED
-    path = Path(model)
-    return path / "model.safetensors" if path.is_dir() else path
-
-
-def _calibration(document: dict[str, Any], described: Path) -> Calibration | None:
-    """What `fakestormer calibrate` wrote into a model's JSON, if it did."""
-    content = document.get("calibration")
-    if content is None:
-        return None
-    try:
-        known = {name: content[name] for name in Calibration.model_fields if name in content}
-        return Calibration.model_validate(known)
-    except (TypeError, ValidationError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise InputError(
-            f"{described}: its calibration cannot be used ({reason}); run `fakestormer calibrate` "
-            "again, or take the entry out"
-        ) from error

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fakestormer.detection.prediction import PredictionConfig, predict_clips
-from fakestormer.faces.crop import CropConfig, assemble_clip, crop, crop_squares
+from fakestormer.detection.prediction import predict_clips
+from fakestormer.faces.crop import assemble_clip, crop, crop_squares
 from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.types import Clip, EverySecond, FaceTrack
 from fakestormer.video.decode import stream_frames_at
 

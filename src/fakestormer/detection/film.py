@@ -18,14 +18,16 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from fakestormer.detection.prediction import REFERENCE_SIDE, PredictionConfig, network_input
+from fakestormer.detection.prediction import network_input
 from fakestormer.detection.printable import face_name, page_name
 from fakestormer.drawing.drawing import RGB, draw_face, heat_scale, made_smaller, write_text
 from fakestormer.drawing.timeline import time_code
 from fakestormer.errors import OutputError
-from fakestormer.faces.crop import CropConfig, crop
+from fakestormer.faces.crop import crop
 from fakestormer.files import PARTIAL
 from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig
 from fakestormer.types import FaceReport, Report, Scene
 from fakestormer.video.decode import Frame, stream_frames, stream_frames_at
 from fakestormer.video.encode import write_frames

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fakestormer.detection.prediction import PredictionConfig, verdict
+from fakestormer.detection.prediction import verdict
+from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.types import FaceReport, Prediction, Reason, Verdict
 
 #: Below this face width (source pixels) blending traces are mostly gone.

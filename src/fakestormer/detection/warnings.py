@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.detection.printable import face_name
 from fakestormer.detection.verdict import SMALL_FACE_PX
+from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.types import FaceReport
 from fakestormer.video.decode import VideoInfo
 

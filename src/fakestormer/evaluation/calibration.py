@@ -18,11 +18,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from fakestormer.detection.prediction import Calibration
 from fakestormer.errors import InputError
 from fakestormer.evaluation.metrics import Numbers
 from fakestormer.evaluation.protocol import VideoScore
 from fakestormer.evaluation.results import scores_of
+from fakestormer.recipe.prediction import Calibration
 
 Method = Literal["temperature", "platt", "isotonic"]
 METHODS: tuple[Method, ...] = get_args(Method)

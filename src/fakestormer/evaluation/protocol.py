@@ -19,7 +19,7 @@ import numpy as np
 
 from fakestormer.data.manifest import Row, read_manifest, read_settings
 from fakestormer.data.store import read_clip
-from fakestormer.detection.prediction import PredictionConfig, predict_track
+from fakestormer.detection.prediction import predict_track
 from fakestormer.errors import InputError
 from fakestormer.evaluation.metrics import (
     Metrics,
@@ -28,8 +28,9 @@ from fakestormer.evaluation.metrics import (
     balanced_accuracy,
     metrics_of,
 )
-from fakestormer.faces.crop import CropConfig
 from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.types import Clip
 
 #: Above so many sources their rows are left out: names of files rather than of collections.

@@ -22,7 +22,6 @@ from typing import Any
 from fakestormer.data.journal import hold
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import read_settings
-from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation.protocol import FaceChoice, SplitChoice, VideoScore, videos_of
 from fakestormer.evaluation.scoring import (
@@ -37,12 +36,12 @@ from fakestormer.evaluation.scoring import (
     task_names,
     task_videos,
 )
-from fakestormer.faces.clips import Sampling
-from fakestormer.faces.crop import CropConfig
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.files import PARTIAL, sha256_of, write_atomically
 from fakestormer.model.network import VideoNetwork
 from fakestormer.parallel.pool import map_videos
+from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.prediction import PredictionConfig, Sampling
 
 #: By data set, condition and sampling: a score per video, by name.
 Scores = Mapping[tuple[str, Condition, Sampling], Sequence[VideoScore]]

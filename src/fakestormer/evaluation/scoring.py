@@ -26,7 +26,6 @@ from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Row, StoreSettings, read_settings
 from fakestormer.data.prepare_one import Followed, followed
 from fakestormer.data.units import Unit, units_of
-from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation.corruptions import (
     CorruptionName,
@@ -45,6 +44,7 @@ from fakestormer.evaluation.protocol import (
 from fakestormer.faces.crop import assemble_clip, crop
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.types import Clip
 from fakestormer.video.decode import Frame, stream_frames
 from fakestormer.video.pictures import NOMINAL_RATE

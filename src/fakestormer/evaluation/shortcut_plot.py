@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fakestormer.evaluation.plots import short, write_figure
-from fakestormer.evaluation.shortcuts import Shortcut
+from fakestormer.evaluation.treatments import Shortcut
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

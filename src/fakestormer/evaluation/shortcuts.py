@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ import numpy as np
 import torch
 
 from fakestormer.data.manifest import Row
-from fakestormer.detection.prediction import PredictionConfig
 from fakestormer.errors import InputError
 from fakestormer.evaluation.calibration import wilson
 from fakestormer.evaluation.protocol import (
@@ -30,45 +29,18 @@ from fakestormer.evaluation.protocol import (
     store_reader,
     videos_of,
 )
-from fakestormer.evaluation.treatments import TREATMENTS, Treatment
-from fakestormer.faces.crop import CropConfig
+from fakestormer.evaluation.treatments import TREATMENTS, Shortcut, Treatment
 from fakestormer.files import write_atomically
 from fakestormer.model.network import VideoNetwork
 from fakestormer.parallel.pool import map_videos
+from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.types import Clip
 
 #: Layout of shortcuts.json.
 FORMAT = 1
 _RESAMPLES = 2000
 _UNTOUCHED = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shortcut:
-    """What one treatment does to the scores of real videos, all in 0..1.
-
-    auc: of treated against untouched, near 0.5 where the treatment is not taken for a trace of
-    manipulation. interval: 95 %, bootstrap over videos, both of whose scores are drawn together.
-    wins: share of videos that score higher treated (equal ones count half), wins_interval its 95 %
-    (Wilson): it shows shifts too small for the AUC. change: mean change of the probability.
-    called_fake: treated videos at or above the threshold; called_fake_untouched: untouched ones.
-    """
-
-    treatment: str
-    group: str
-    videos: int
-    auc: float
-    interval: tuple[float, float]
-    wins: float
-    wins_interval: tuple[float, float]
-    change: float
-    called_fake: float
-    called_fake_untouched: float
-
-    @property
-    def suspicious(self) -> bool:
-        """Whether chance does not explain the AUC."""
-        return not self.interval[0] <= 0.5 <= self.interval[1]
 
 
 class ScoreTreated:

@@ -17,8 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fakestormer.detection.prediction import REFERENCE_SIDE
 from fakestormer.evaluation.corruptions import corrupt_frame
+from fakestormer.recipe.prediction import REFERENCE_SIDE
 from fakestormer.video.colour import RGB
 from fakestormer.video.decode import stream_frames
 from fakestormer.video.encode import write_frames
@@ -164,3 +164,31 @@ def _treatments() -> tuple[Treatment, ...]:
 
 #: By group, from weak to strong.
 TREATMENTS = _treatments()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortcut:
+    """What one treatment does to the scores of real videos, all in 0..1.
+
+    auc: of treated against untouched, near 0.5 where the treatment is not taken for a trace of
+    manipulation. interval: 95 %, bootstrap over videos, both of whose scores are drawn together.
+    wins: share of videos that score higher treated (equal ones count half), wins_interval its 95 %
+    (Wilson): it shows shifts too small for the AUC. change: mean change of the probability.
+    called_fake: treated videos at or above the threshold; called_fake_untouched: untouched ones.
+    """
+
+    treatment: str
+    group: str
+    videos: int
+    auc: float
+    interval: tuple[float, float]
+    wins: float
+    wins_interval: tuple[float, float]
+    change: float
+    called_fake: float
+    called_fake_untouched: float
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether chance does not explain the AUC."""
+        return not self.interval[0] <= 0.5 <= self.interval[1]

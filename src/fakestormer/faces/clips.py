@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fakestormer.faces.crop import CropConfig, assemble_clip, crop, crop_squares
+from fakestormer.faces.crop import assemble_clip, crop, crop_squares
+from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.prediction import Sampling
 from fakestormer.types import Clip, FaceTrack
 from fakestormer.video.decode import FrameReader, stream_frames_at
-
-Sampling = Literal["consecutive", "spread", "windows"]
 
 
 def sample_clips(

@@ -19,26 +19,10 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from fakestormer.recipe.faces import CropConfig
 from fakestormer.types import Clip, FaceTrack
-
-
-class CropConfig(BaseModel):
-    """How faces are cut out; stored with prepared data and with weights.
-
-    enlarge: the square's side over the face box's longer side. stored_size: S, pixels.
-    smooth_frames: sigma in frames of the Gaussian that smooths the squares along a track; 0 takes
-    each frame's own box, as in the paper. At 2 the trembling (second difference) falls to about a
-    sixth (median of 12 videos); the square stays within 1 % of its side of each frame's own.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    enlarge: float = Field(1.25, ge=1.0, le=4.0)
-    stored_size: int = Field(256, ge=16, le=2048)
-    smooth_frames: float = Field(2.0, ge=0.0, le=100.0)
 
 
 def crop_squares(track: FaceTrack, config: CropConfig) -> Tensor:

@@ -6,18 +6,11 @@ roughly known (`landmarks`, fast). Following a face from frame to frame is track
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from fakestormer.errors import SetupError
-from fakestormer.faces import face_models
-
-BackendName = Literal["auto", "blazeface", "dlib"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,41 +84,3 @@ class FaceBackend(Protocol):
     def landmarks(self, rgb_hwc: NDArray[np.uint8], region: FaceRegion) -> FaceLandmarks | None:
         """Landmarks of the face in `region`, or None when no landmarks can be given there."""
         ...
-
-
-def open_backend(name: BackendName = "auto") -> FaceBackend:
-    """The backend of that name; "auto" is blazeface, or dlib (with a warning) without its models.
-
-    Raises SetupError saying what to run when it is not installed or set up.
-    """
-    if name not in ("auto", "blazeface", "dlib"):
-        raise ValueError(f"unknown face backend {name!r}: choose auto, blazeface or dlib")
-    if name == "auto" and not face_models.models_present():
-        if importlib.util.find_spec("dlib") is None:
-            raise SetupError(
-                f"the face models are not in {face_models.cache_folder()}: run `fakestormer setup` "
-                "once"
-            )
-        warnings.warn(
-            "the default face models are not set up: using dlib, whose results differ; run "
-            "`fakestormer setup` to use the default",
-            stacklevel=2,
-        )
-        name = "dlib"
-    if name == "dlib":
-        from fakestormer.faces.dlib import DlibFaces
-
-        return DlibFaces()
-    from fakestormer.faces.blazeface import BlazeFace
-
-    return BlazeFace()
-
-
-@dataclass(frozen=True, slots=True)
-class OpenBackend:
-    """`open_backend` of a name, for processes that each open their own."""
-
-    name: BackendName
-
-    def __call__(self) -> FaceBackend:
-        return open_backend(self.name)

@@ -6,9 +6,12 @@ rendering scales them by S / 256.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fakestormer.recipe.old_files import synthesis_fields
 
 REFERENCE_SIZE = 256
 """Side in pixels of the face crop that all pixel numbers refer to."""
@@ -42,8 +45,72 @@ class JitterConfig(BaseModel):
     contrast_limit: float = Field(default=0.3, ge=0.0, lt=1.0)
 
 
+class BeyondConfig(BaseModel):
+    """What goes beyond the method; each default leaves the method as the paper has it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # How the copy is resampled; one of them is drawn. Linear alone is the method: at the size of
+    # the network's input it softens the copy, and softness is then what a network goes by.
+    resamplings: tuple[Resampling, ...] = Field(default=("linear",), min_length=1)
+
+    # 0 is the method. Above it another person's face is sometimes blended in, that of so many
+    # candidates whose shape is nearest; how often colour and detail of one side are changed even
+    # then, as they always are where a face is blended with itself; how often the other face is bent
+    # into the shape of the clip's, landmark by landmark.
+    donor_probability: Probability = 0.0
+    donor_candidates: int = Field(default=20, ge=1)
+    donor_changed_probability: Probability = 1.0
+    donor_bent_probability: Probability = 0.0
+
+    # 0 is the method. Above it a copy is sometimes blended in the gradient domain, up to where M is
+    # half of its maximum, as many tools that swap faces do it.
+    gradient_domain_probability: Probability = 0.0
+
+    # 0 is the method. Above it the kept window moves by up to so many pixels (and the margin), the
+    # same for both clips: a pseudo-fake's face stands up to `translate_x` off the middle of its
+    # crop, a real one in the middle, and that must not give it away (docs/experiments.md).
+    shift: int = Field(default=0, ge=0)
+
+    # 0 is the method, in which a pseudo-fake is softer and moved beside its real twin. Above
+    # it the real clip shown is sometimes the moved, resampled copy, whole: whatever moves, softens
+    # or recolours a picture everywhere is then as frequent in real clips as in pseudo-fakes.
+    moved_real_probability: Probability = 0.0
+
+    # 0 is the method. Above it clips are damaged, both twins alike, so that no such damage is what
+    # tells them apart. resolution: sides, as shares of the network's input. noise: standard
+    # deviations in 8-bit steps.
+    resolution_probability: Probability = 0.0
+    resolution: Range = (0.35, 1.0)
+    sharpen_probability: Probability = 0.0
+    noise_probability: Probability = 0.0
+    noise: Range = (1.0, 12.0)
+    h264_probability: Probability = 0.0
+    h264_crf: tuple[int, int] = (18, 40)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for name in ("resolution", "noise", "h264_crf"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high:
+                raise ValueError(
+                    f"synthesis.beyond.{name}: expected 0 <= lowest <= highest, got {low, high}"
+                )
+        if self.h264_crf[1] > 51:
+            raise ValueError(f"synthesis.beyond.h264_crf: 0..51, got {self.h264_crf}")
+        if self.noise[0] == 0:
+            raise ValueError(f"synthesis.beyond.noise: above 0, got {self.noise}")
+        if self.resolution[0] == 0 or self.resolution[1] > 1:
+            raise ValueError(
+                f"synthesis.beyond.resolution: above 0, at most 1, got {self.resolution}"
+            )
+        return self
+
+
 class SynthesisConfig(BaseModel):
-    """How pseudo-fake clips and their targets are made; the defaults are the recipe's.
+    """How pseudo-fake clips and their targets are made; the defaults are the paper's.
+
+    beyond: what the paper does not have, apart from the rest.
 
     mode: "csp" draws the blending parameters once per clip (consistent synthesised parameters),
     "frame-wise" once per frame (Table 6); "shuffled" once per clip, the blended-in copy's frames in
@@ -74,18 +141,6 @@ class SynthesisConfig(BaseModel):
     feather_kernel: OddRange = (5, 25)
     feather_sigma: Range = (5.0, 45.0)
 
-    # How the copy is resampled; one of them is drawn. Linear alone is the method: at the size of
-    # the network's input it softens the copy, and softness is then what a network goes by.
-    resamplings: tuple[Resampling, ...] = Field(default=("linear",), min_length=1)
-    # 0 is the method. Above it another person's face is sometimes blended in, that of so many
-    # candidates whose shape is nearest; how often colour and detail of one side are changed even
-    # then, as they always are where a face is blended with itself; how often the other face is bent
-    # into the shape of the clip's, landmark by landmark.
-    donor_probability: Probability = 0.0
-    donor_candidates: int = Field(default=20, ge=1)
-    donor_changed_probability: Probability = 1.0
-    donor_bent_probability: Probability = 0.0
-
     # Colour and detail of one side
     copy_changed_probability: Probability = 0.5
     change: JitterConfig = JitterConfig(
@@ -100,32 +155,11 @@ class SynthesisConfig(BaseModel):
     blend_ratios: tuple[Probability, ...] = Field(
         default=(0.25, 0.5, 0.75, 1.0, 1.0, 1.0), min_length=1
     )
-    # 0 is the method. Above it a copy is sometimes blended in the gradient domain, up to where M is
-    # half of its maximum, as many tools that swap faces do it.
-    gradient_domain_probability: Probability = 0.0
 
     # Video level: the same for the real clip and its pseudo-fake, and for all frames
     flip_probability: Probability = 0.5
     margin: tuple[int, int] = (5, 24)
-    # 0 is the method. Above it the kept window moves by up to so many pixels (and the margin), the
-    # same for both clips: a pseudo-fake's face stands up to `translate_x` off the middle of its
-    # crop, a real one in the middle, and that must not give it away (docs/experiments.md).
-    shift: int = Field(default=0, ge=0)
     jitter: JitterConfig = JitterConfig()
-    # 0 is the method, in which a pseudo-fake is softer and moved beside its real twin. Above
-    # it the real clip shown is sometimes the moved, resampled copy, whole: whatever moves, softens
-    # or recolours a picture everywhere is then as frequent in real clips as in pseudo-fakes.
-    moved_real_probability: Probability = 0.0
-    # 0 is the method. Above it clips are damaged, both twins alike, so that no such damage is what
-    # tells them apart. resolution: sides, as shares of the network's input. noise: standard
-    # deviations in 8-bit steps.
-    resolution_probability: Probability = 0.0
-    resolution: Range = (0.35, 1.0)
-    sharpen_probability: Probability = 0.0
-    noise_probability: Probability = 0.0
-    noise: Range = (1.0, 12.0)
-    h264_probability: Probability = 0.0
-    h264_crf: tuple[int, int] = (18, 40)
     jpeg_probability: Probability = 0.5
     jpeg_quality: tuple[int, int] = (40, 100)
 
@@ -141,12 +175,19 @@ class SynthesisConfig(BaseModel):
     normalisation: Normalisation = "standard"
     gaussian_sigma: float = Field(default=1.0, gt=0.0)
 
+    beyond: BeyondConfig = BeyondConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_version(cls, fields: Any) -> Any:
+        # Here, so that no reader of a file can forget it.
+        return synthesis_fields(fields) if isinstance(fields, Mapping) else fields
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         for name in (
             "mask_stretch", "erosion_kernel", "feather_kernel", "feather_sigma", "sharpen_alpha",
-            "sharpen_lightness", "margin", "resolution", "noise", "h264_crf", "jpeg_quality",
-            "cutout_threshold",
+            "sharpen_lightness", "margin", "jpeg_quality", "cutout_threshold",
         ):  # fmt: skip
             low, high = getattr(self, name)
             if not 0 <= low <= high:
@@ -161,22 +202,16 @@ class SynthesisConfig(BaseModel):
             raise ValueError("synthesis.mask_stretch and feather_sigma must be above 0")
         if self.jpeg_quality[0] < 1 or self.jpeg_quality[1] > 100:
             raise ValueError(f"synthesis.jpeg_quality: 1..100, got {self.jpeg_quality}")
-        if self.h264_crf[1] > 51:
-            raise ValueError(f"synthesis.h264_crf: 0..51, got {self.h264_crf}")
-        if self.noise[0] == 0:
-            raise ValueError(f"synthesis.noise: above 0, got {self.noise}")
-        if self.moved_real_probability and self.mode != "csp":
+        if self.beyond.moved_real_probability and self.mode != "csp":
             raise ValueError(
-                f"synthesis.moved_real_probability: in the mode '{self.mode}' a moved real clip "
-                "would flicker; set it to 0, or the mode to csp"
+                f"synthesis.beyond.moved_real_probability: in the mode '{self.mode}' a moved real "
+                "clip would flicker; set it to 0, or the mode to csp"
             )
-        if self.donor_probability and self.mode == "shuffled":
+        if self.beyond.donor_probability and self.mode == "shuffled":
             raise ValueError(
-                "synthesis.donor_probability: in the mode 'shuffled' the copy is the clip's own; "
-                "set it to 0, or the mode to csp"
+                "synthesis.beyond.donor_probability: in the mode 'shuffled' the copy is the clip's "
+                "own; set it to 0, or the mode to csp"
             )
-        if self.resolution[0] == 0 or self.resolution[1] > 1:
-            raise ValueError(f"synthesis.resolution: above 0, at most 1, got {self.resolution}")
         if 2 * self.margin[1] >= REFERENCE_SIZE:
             raise ValueError(
                 f"synthesis.margin: {self.margin[1]} px a side leave nothing of 256 px"
@@ -184,3 +219,8 @@ class SynthesisConfig(BaseModel):
         if self.cutout_threshold[1] > 1.0:
             raise ValueError("synthesis.cutout_threshold: the boundary never exceeds 1")
         return self
+
+    def without_donors(self) -> SynthesisConfig:
+        """The same, but each face is blended with itself alone."""
+        beyond = self.beyond.model_copy(update={"donor_probability": 0.0})
+        return self.model_copy(update={"beyond": beyond})

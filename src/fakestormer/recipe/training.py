@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fakestormer.detection.prediction import PredictionConfig
-from fakestormer.faces.crop import CropConfig
-from fakestormer.faces.tracking import TrackingConfig
-from fakestormer.recipe.model import ModelConfig
-from fakestormer.recipe.synthesis import SynthesisConfig
-from fakestormer.training.losses import LossConfig
-from fakestormer.training.schedule import ScheduleName
+ScheduleName = Literal["paper", "release"]
+
+
+class LossConfig(BaseModel):
+    """Weights of eq. 13 and what the release does differently.
+
+    lambda_b: of b's loss, which is no part of the method; it counts where the network has b.
+    mse_factor: in front of the mean squared error of eq. 8: 1 is the paper, 0.5 the release.
+    temperature: f's logit is divided by it in the loss, nowhere else: 1 the paper, 2 the release.
+    ignore_cut_patches: patches that cutout removed count in neither prediction nor target of
+    eq. 8 (the release). They add nothing to the sum but stay in the denominator, T * N.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lambda_c: float = Field(default=0.8, ge=0)
+    lambda_h: float = Field(default=100.0, ge=0)
+    lambda_g: float = Field(default=0.2, ge=0)
+    lambda_b: float = Field(default=1.0, ge=0)
+    mse_factor: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
+    ignore_cut_patches: bool = True
 
 
 class TrainingConfig(BaseModel):
@@ -76,39 +91,3 @@ class TrainingConfig(BaseModel):
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas: expected numbers from 0 to below 1, got {self.betas}")
         return self
-
-
-class RecipeLike(Protocol):
-    """What training takes from a recipe (recipe.py builds on this module, not under it)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def tracking(self) -> TrackingConfig: ...
-    @property
-    def crop(self) -> CropConfig: ...
-    @property
-    def synthesis(self) -> SynthesisConfig: ...
-    @property
-    def model(self) -> ModelConfig: ...
-    @property
-    def training(self) -> TrainingConfig: ...
-    @property
-    def prediction(self) -> PredictionConfig: ...
-    def model_dump(self, *, mode: Literal["json", "python"] | str = ...) -> dict[str, Any]: ...
-    @classmethod
-    def model_validate(cls, obj: Any) -> Self: ...
-
-
-def differences(before: Any, now: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
-    """{"training.epochs": (100, 200)}: the fields in which two JSON documents differ, by name.
-
-    A field that one of the two lacks counts as None there.
-    """
-    if isinstance(before, dict) and isinstance(now, dict):
-        found: dict[str, tuple[Any, Any]] = {}
-        for name in sorted(before.keys() | now.keys()):
-            field = f"{path}.{name}" if path else name
-            found |= differences(before.get(name), now.get(name), field)
-        return found
-    return {} if before == now else {path: (before, now)}

@@ -25,6 +25,7 @@ from torch import Tensor
 from fakestormer.errors import InputError, SetupError
 from fakestormer.faces.face_models import cache_folder
 from fakestormer.files import place, sha256_of, staging, writing
+from fakestormer.model.model_file import code_version
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.runtimes.program import (
@@ -42,7 +43,6 @@ from fakestormer.runtimes.program import (
     run_torch,
     write_onnx,
 )
-from fakestormer.training.checkpoint import code_version
 from fakestormer.types import Outputs
 
 log = logging.getLogger(__name__)

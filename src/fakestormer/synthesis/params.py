@@ -163,7 +163,7 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
     count = clip_length if config.mode == "frame-wise" else 1
     flip = _happens(rng, config.flip_probability)
     margin = int(rng.integers(config.margin[0], config.margin[1] + 1))
-    reach = min(config.shift, margin)
+    reach = min(config.beyond.shift, margin)
     shift = (_whole_within(rng, reach), _whole_within(rng, reach)) if reach else (0, 0)
     interpolation = None
     if config.interpolate_landmarks:
@@ -186,30 +186,32 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
         # Last, and nothing is drawn at 0: a seed gives what it gave before these were there.
         sharpen=(
             _sharpening(rng, config)
-            if config.sharpen_probability and _happens(rng, config.sharpen_probability)
+            if config.beyond.sharpen_probability
+            and _happens(rng, config.beyond.sharpen_probability)
             else None
         ),
         resolution=(
-            _uniform(rng, config.resolution)
-            if config.resolution_probability and _happens(rng, config.resolution_probability)
+            _uniform(rng, config.beyond.resolution)
+            if config.beyond.resolution_probability
+            and _happens(rng, config.beyond.resolution_probability)
             else None
         ),
-        moved_real=bool(config.moved_real_probability)
-        and _happens(rng, config.moved_real_probability)
+        moved_real=bool(config.beyond.moved_real_probability)
+        and _happens(rng, config.beyond.moved_real_probability)
         and all(_fills(sbv, margin=margin, shift=shift) for sbv in frames),
         noise=(
-            Noise(sigma=_uniform(rng, config.noise), seed=int(rng.integers(2**53)))
-            if config.noise_probability and _happens(rng, config.noise_probability)
+            Noise(sigma=_uniform(rng, config.beyond.noise), seed=int(rng.integers(2**53)))
+            if config.beyond.noise_probability and _happens(rng, config.beyond.noise_probability)
             else None
         ),
         h264_crf=(
-            int(rng.integers(config.h264_crf[0], config.h264_crf[1] + 1))
-            if config.h264_probability and _happens(rng, config.h264_probability)
+            int(rng.integers(config.beyond.h264_crf[0], config.beyond.h264_crf[1] + 1))
+            if config.beyond.h264_probability and _happens(rng, config.beyond.h264_probability)
             else None
         ),
         donor=(
             int(rng.integers(2**53))
-            if config.donor_probability and _happens(rng, config.donor_probability)
+            if config.beyond.donor_probability and _happens(rng, config.beyond.donor_probability)
             else None
         ),
     )
@@ -217,13 +219,15 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
         return params
     # Two faces seen through each other are no swap, and far easier to see than a boundary.
     update: dict[str, object] = {"ratio": 1.0}
-    if config.donor_changed_probability < 1.0 and not _happens(
-        rng, config.donor_changed_probability
+    if config.beyond.donor_changed_probability < 1.0 and not _happens(
+        rng, config.beyond.donor_changed_probability
     ):
         # alpha = 0 sharpens nothing
         update |= {"colour": Colour(), "detail": Sharpen(alpha=0.0, lightness=0.0)}
     whole = tuple(sbv.model_copy(update=update) for sbv in frames)
-    bent = bool(config.donor_bent_probability) and _happens(rng, config.donor_bent_probability)
+    bent = bool(config.beyond.donor_bent_probability) and _happens(
+        rng, config.beyond.donor_bent_probability
+    )
     return params.model_copy(update={"frames": whole, "donor_bent": bent})
 
 
@@ -266,11 +270,13 @@ def _sample_blending(rng: np.random.Generator, config: SynthesisConfig) -> SBVPa
         feather_sigma=_uniform(rng, config.feather_sigma),
         ratio=config.blend_ratios[_index(rng, config.blend_ratios)],
         # Nothing is drawn where there is no choice: a seed gives what it gave before there was one.
-        resampling=config.resamplings[
-            _index(rng, config.resamplings) if len(config.resamplings) > 1 else 0
+        resampling=config.beyond.resamplings[
+            _index(rng, config.beyond.resamplings) if len(config.beyond.resamplings) > 1 else 0
         ],
     )
-    if config.gradient_domain_probability and _happens(rng, config.gradient_domain_probability):
+    if config.beyond.gradient_domain_probability and _happens(
+        rng, config.beyond.gradient_domain_probability
+    ):
         # What took its level from around it is hardly there where the rest shines through, too.
         drawn = drawn.model_copy(update={"gradient_domain": True, "ratio": 1.0})
     return drawn

@@ -18,11 +18,11 @@ import torch
 from safetensors import SafetensorError
 
 from fakestormer.errors import InputError
+from fakestormer.model.model_file import save_model
 from fakestormer.model.release import ReleaseNetwork
 from fakestormer.model.release_state import fitting, release_config
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.recipe.recipe import release
-from fakestormer.training.checkpoint import save_model
+from fakestormer.recipe.named import release
 
 LICENCE_NOTE = (
     "These weights are the work of the authors of FakeSTormer, who published them for academic use "

@@ -26,6 +26,7 @@ from torch.export import ExportedProgram
 from fakestormer.detection.detector import Detector
 from fakestormer.errors import InputError
 from fakestormer.files import place, sha256_of, staging, writing
+from fakestormer.model.model_file import code_version
 from fakestormer.runtimes.program import (
     BATCH,
     INPUT,
@@ -41,7 +42,6 @@ from fakestormer.runtimes.program import (
     run_torch,
     write_onnx,
 )
-from fakestormer.training.checkpoint import code_version
 
 log = logging.getLogger(__name__)
 

@@ -17,15 +17,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from fakestormer.detection.detector import weights_file
 from fakestormer.errors import InputError
 from fakestormer.evaluation.calibration import Fitted, Method, fit_evaluation
 from fakestormer.evaluation.reliability_plot import reliability_plot
 from fakestormer.evaluation.results import read_evaluation
 from fakestormer.files import sha256_of, write_atomically
+from fakestormer.model.model_file import load_model, weights_file
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import save_weights
-from fakestormer.training.checkpoint import load_model
 
 #: Scores of the packed model may differ by so much (probabilities, on random frames).
 TOLERANCE = 0.01

@@ -28,10 +28,11 @@ from fakestormer.drawing.contact_sheet import (
 )
 from fakestormer.errors import InputError, NoFaceError
 from fakestormer.faces.clips import read_clips
-from fakestormer.faces.crop import CropConfig
-from fakestormer.faces.protocol import BackendName, FaceBackend, open_backend
-from fakestormer.faces.tracking import TrackingConfig, find_tracks
+from fakestormer.faces.open import BackendName, open_backend
+from fakestormer.faces.protocol import FaceBackend
+from fakestormer.faces.tracking import find_tracks
 from fakestormer.files import sha256_of
+from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.pairs import pair_targets
 from fakestormer.synthesis.params import ClipParams, sample
@@ -121,8 +122,8 @@ def synthesize(
         track, start = _largest(tracks, frames), 0
         count = min(frames, len(track))
         # One video is there, so nobody else's face can be blended in.
-        update = {"cutout_probability": 1.0, "donor_probability": 0.0}
-        drawn_from = (synthesis or SynthesisConfig()).model_copy(update=update)
+        own_face = (synthesis or SynthesisConfig()).without_donors()
+        drawn_from = own_face.model_copy(update={"cutout_probability": 1.0})
         record = SynthesisRecord(
             video=video.name,
             sha256=sha256,

@@ -27,7 +27,8 @@ from fakestormer.model.release import ReleaseNetwork
 from fakestormer.model.release_state import HEAD_WIDTH, fitting, release_config
 from fakestormer.model.release_trace import trace
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.training.losses import LossConfig, fakestormer_loss
+from fakestormer.recipe.training import LossConfig
+from fakestormer.training.losses import fakestormer_loss
 from fakestormer.types import Outputs, Targets
 
 #: Largest error allowed, as a share of the array's largest value or of 1, whichever is more.

@@ -26,12 +26,13 @@ from fakestormer.data.loaders import PairBatch, TrainingClips
 from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
 from fakestormer.model.build import build
+from fakestormer.model.model_file import code_version
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_weights, save_weights
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.recipe.training import RecipeLike, TrainingConfig
+from fakestormer.recipe.recipe import Recipe
+from fakestormer.recipe.training import TrainingConfig
 from fakestormer.synthesis.params import ClipParams
-from fakestormer.training.checkpoint import code_version
 from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import freeze
 from fakestormer.training.step import AsTensors, NonFiniteLossError, PartLosses, training_step
@@ -91,7 +92,7 @@ def write_failure(
     error: NonFiniteLossError,
     *,
     fabric: Fabric,
-    recipe: RecipeLike,
+    recipe: Recipe,
     clips: TrainingClips,
     batch: PairBatch,
     network: VideoNetwork,

@@ -29,15 +29,10 @@ from fakestormer.data.loaders import (
 from fakestormer.data.manifest import Row
 from fakestormer.errors import InputError, SetupError
 from fakestormer.model.build import build
+from fakestormer.model.model_file import save_model
 from fakestormer.model.network import VideoNetwork
-from fakestormer.recipe.training import RecipeLike
-from fakestormer.training.checkpoint import (
-    RunState,
-    restore,
-    restore_average,
-    save_checkpoint,
-    save_model,
-)
+from fakestormer.recipe.recipe import Recipe
+from fakestormer.training.checkpoint import RunState, restore, restore_average, save_checkpoint
 from fakestormer.training.ema import Average
 from fakestormer.training.engine import device_name, launch, leaves_idle, threads
 from fakestormer.training.examples import example_sheets
@@ -88,7 +83,7 @@ class TrainingResult(BaseModel):
 class _Job:
     """What every process of a run is told."""
 
-    recipe: RecipeLike
+    recipe: Recipe
     store: Path
     tracks: Tracks
     out: Path
@@ -101,7 +96,7 @@ class _Job:
 
 
 def train(
-    recipe: RecipeLike,
+    recipe: Recipe,
     store: Path,
     out: Path,
     *,
@@ -159,7 +154,7 @@ def train(
     return result
 
 
-def _plan(recipe: RecipeLike, rows: tuple[Row, ...]) -> ClipPlan:
+def _plan(recipe: Recipe, rows: tuple[Row, ...]) -> ClipPlan:
     config = recipe.training
     return ClipPlan(
         [row.frames for row in rows],
@@ -333,7 +328,7 @@ def _validation_set(job: _Job) -> ValidationSet:
 
 
 def _validate(
-    fabric: Fabric, network: VideoNetwork, validation: ValidationSet | None, recipe: RecipeLike
+    fabric: Fabric, network: VideoNetwork, validation: ValidationSet | None, recipe: Recipe
 ) -> dict[str, float]:
     """One process scores, all know: the plain network, because DDP's would wait for the others."""
     metrics: dict[str, float] = {}

@@ -4,30 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 
+from fakestormer.recipe.training import LossConfig
 from fakestormer.types import Losses, Outputs, Targets
-
-
-class LossConfig(BaseModel):
-    """Weights of eq. 13 and what the release does differently.
-
-    lambda_b: of b's loss, which is no part of the method; it counts where the network has b.
-    mse_factor: in front of the mean squared error of eq. 8: 1 is the paper, 0.5 the release.
-    temperature: f's logit is divided by it in the loss, nowhere else: 1 the paper, 2 the release.
-    ignore_cut_patches: patches that cutout removed count in neither prediction nor target of
-    eq. 8 (the release). They add nothing to the sum but stay in the denominator, T * N.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    lambda_c: float = Field(default=0.8, ge=0)
-    lambda_h: float = Field(default=100.0, ge=0)
-    lambda_g: float = Field(default=0.2, ge=0)
-    lambda_b: float = Field(default=1.0, ge=0)
-    mse_factor: float = Field(default=1.0, gt=0)
-    temperature: float = Field(default=1.0, gt=0)
-    ignore_cut_patches: bool = True
 
 
 def fakestormer_loss(outputs: Outputs, targets: Targets, config: LossConfig) -> Losses:

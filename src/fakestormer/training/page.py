@@ -22,9 +22,10 @@ from fakestormer.data.manifest import Row
 from fakestormer.detection.printable import shown
 from fakestormer.drawing.contact_sheet import RGB
 from fakestormer.files import write_atomically
-from fakestormer.recipe.training import RecipeLike
+from fakestormer.model.model_file import code_version
+from fakestormer.recipe.recipe import Recipe
 from fakestormer.training import curves
-from fakestormer.training.checkpoint import RunState, code_version
+from fakestormer.training.checkpoint import RunState
 from fakestormer.training.curves import Chart, chart
 from fakestormer.training.history import History, read_history
 from fakestormer.training.tracks import Tracks
@@ -37,7 +38,7 @@ _SOURCES = 12
 
 def write_page(
     out: Path,
-    recipe: RecipeLike,
+    recipe: Recipe,
     tracks: Tracks,
     state: RunState,
     *,
@@ -58,7 +59,7 @@ def write_page(
 
 
 def render_page(
-    recipe: RecipeLike,
+    recipe: Recipe,
     tracks: Tracks,
     state: RunState,
     history: History,
@@ -112,7 +113,7 @@ def render_page(
     )  # fmt: skip
 
 
-def _charts(recipe: RecipeLike, history: History, state: RunState) -> list[Chart]:
+def _charts(recipe: Recipe, history: History, state: RunState) -> list[Chart]:
     loss = recipe.training.loss
     steps = [record.step + 1 for record in history.steps]
 

@@ -11,10 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from fakestormer.errors import InputError
+from fakestormer.model.model_file import is_model, load_model
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_pretrained, start_from
-from fakestormer.recipe.training import RecipeLike, differences
-from fakestormer.training.checkpoint import RunState, is_model, load_model, read_state
+from fakestormer.recipe.recipe import Recipe, differences
+from fakestormer.training.checkpoint import RunState, read_state
 from fakestormer.training.tracks import Tracks
 
 #: Fields that may change when a run goes on: another number of processes may want other parts.
@@ -66,7 +67,7 @@ def _take_over(network: VideoNetwork, path: Path) -> None:
 
 
 def resumed_state(
-    last: Path, recipe: RecipeLike, store: Path, tracks: Tracks, fingerprint: str
+    last: Path, recipe: Recipe, store: Path, tracks: Tracks, fingerprint: str
 ) -> RunState:
     """The state of the checkpoint `last`, checked: the run must be the same one.
 
@@ -91,10 +92,10 @@ def resumed_state(
     return state
 
 
-def _changed(last: Path, before: Mapping[str, Any], recipe: RecipeLike) -> list[str]:
+def _changed(last: Path, before: Mapping[str, Any], recipe: Recipe) -> list[str]:
     """Names of the fields that differ and must not."""
     try:
-        filled = type(recipe).model_validate(before).model_dump(mode="json")
+        filled = Recipe.model_validate(before).model_dump(mode="json")
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise InputError(

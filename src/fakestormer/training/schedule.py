@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Literal
 
 from torch import nn
 
-ScheduleName = Literal["paper", "release"]
+from fakestormer.recipe.training import ScheduleName
 
 _RELEASE_FIRST_RATE = 1e-7
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fakestormer.data.manifest import Row, Split, read_manifest, read_settings, tracks_of
 from fakestormer.errors import InputError
-from fakestormer.recipe.training import RecipeLike
+from fakestormer.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Tracks:
     face_backend: str
 
 
-def choose_tracks(recipe: RecipeLike, store: Path) -> Tracks:
+def choose_tracks(recipe: Recipe, store: Path) -> Tracks:
     """The tracks of at least T frames; never any of a test split.
 
     Raises InputError for a store made with another crop or tracking, without training tracks,
@@ -57,7 +57,7 @@ def choose_tracks(recipe: RecipeLike, store: Path) -> Tracks:
     )
 
 
-def _fakes(store: Path, rows: tuple[Row, ...], split: Split, recipe: RecipeLike) -> tuple[Row, ...]:
+def _fakes(store: Path, rows: tuple[Row, ...], split: Split, recipe: Recipe) -> tuple[Row, ...]:
     """The fake tracks of a split that the recipe wants."""
     methods = recipe.training.fake_methods
     fakes = tracks_of(rows, split, "fake")

@@ -79,11 +79,10 @@ def build_validation_set(
     Raises InputError without rows, or when one of them is not of the validation split.
     """
     _check_held_out(store, rows)
-    off = {"cutout_probability": 0.0}
+    config = synthesis.model_copy(update={"cutout_probability": 0.0})
     if len({row.group for row in rows}) == 1:
-        off["donor_probability"] = 0.0  # nobody is there to give
-    config = synthesis.model_copy(update=off)
-    donors = Donors(store, rows, candidates=config.donor_candidates)
+        config = config.without_donors()  # nobody is there to give
+    donors = Donors(store, rows, candidates=config.beyond.donor_candidates)
     frames: list[Tensor] = []
     video, label = [], []
     examples: list[Example] = []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakestormer.recipe.synthesis import SynthesisConfig
+from fakestormer.recipe.synthesis import BeyondConfig, SynthesisConfig
 from fakestormer.synthesis.beyond.donor import FOUND, lay_on, similarity, thin_plate, unlikeness
 from fakestormer.synthesis.params import ClipParams, Colour, Interpolation, Sharpen, sample
 from fakestormer.synthesis.render import render
@@ -173,7 +173,7 @@ def test_refusals(moving_clip: MakeClip) -> None:
     with pytest.raises(ValueError, match=r"donors shaped like the frames, \(1, 3, 3, 256, 256\)"):
         render(frames, landmarks, [_plain()], size=256, donors_btchw=frames[:, :2])
     with pytest.raises(ValueError, match="donor_probability"):
-        SynthesisConfig(mode="shuffled", donor_probability=0.1)
+        SynthesisConfig(mode="shuffled", beyond=BeyondConfig(donor_probability=0.1))
 
 
 def test_landmarks_found_are_those_that_faces_are_laid_by(moving_clip: MakeClip) -> None:

@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve  # type: ignore[import-untyped]
 from torch import Tensor
 
-from fakestormer.recipe.synthesis import SynthesisConfig
+from fakestormer.recipe.synthesis import BeyondConfig, SynthesisConfig
 from fakestormer.synthesis.beyond.membrane import membrane
 from fakestormer.synthesis.params import ClipParams, Colour, Sharpen, sample
 from fakestormer.synthesis.render import render
@@ -137,7 +137,7 @@ def _step(frames_btchw: Tensor, inside_bthw: Tensor) -> float:
 
 
 def test_how_often_is_drawn() -> None:
-    config = SynthesisConfig(gradient_domain_probability=0.3)
+    config = SynthesisConfig(beyond=BeyondConfig(gradient_domain_probability=0.3))
     drawn = [sample(np.random.default_rng(s), config, clip_length=4).frames[0] for s in range(400)]
     assert 90 < sum(sbv.gradient_domain for sbv in drawn) < 150
     method = sample(np.random.default_rng(3), SynthesisConfig(), clip_length=4).frames[0]

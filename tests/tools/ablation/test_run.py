@@ -18,13 +18,13 @@ from safetensors.torch import load_file
 from fakestormer.cli.console.evaluating import ablate_and_print
 from fakestormer.data.manifest import read_manifest, write_manifest
 from fakestormer.errors import InputError
+from fakestormer.model.model_file import load_model
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.tools.ablation import run
 from fakestormer.tools.ablation.report import write_table
 from fakestormer.tools.ablation.run import Bench, RowResult, row_recipes, run_row
 from fakestormer.tools.ablation.tables import TABLES, TableRow
 from fakestormer.training import loop
-from fakestormer.training.checkpoint import load_model
 
 Stores = dict[str, Path]
 ROWS = {(name, row.name): row for name, table in TABLES.items() for row in table.rows}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fakestormer.recipe.recipe import RECIPES, Recipe, override
+from fakestormer.recipe.named import RECIPES
+from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.tools.ablation.tables import TABLES, TableRow
 
 #: Their names in paper_tables.json.

@@ -13,7 +13,7 @@ from fakestormer.cli.console.bars import bar
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.printable import shown
 from fakestormer.errors import InputError
-from fakestormer.faces.protocol import BackendName, OpenBackend
+from fakestormer.faces.open import BackendName, OpenBackend
 from fakestormer.files import write_atomically, writing
 from fakestormer.recipe.recipe import Recipe
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from fakestormer.evaluation.corruptions import CorruptionName
     from fakestormer.evaluation.protocol import FaceChoice, SplitChoice
     from fakestormer.evaluation.scoring import AppliedTo
-    from fakestormer.faces.clips import Sampling
     from fakestormer.model.network import VideoNetwork
+    from fakestormer.recipe.prediction import Sampling
 
 
 def evaluate_with_bar(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fakestormer.cli.console.bars import LISTED, bar
 from fakestormer.detection.printable import face_name, shown
 from fakestormer.errors import InputError
-from fakestormer.faces.protocol import BackendName
+from fakestormer.faces.open import BackendName
 from fakestormer.files import writing
 from fakestormer.recipe.recipe import Recipe
 

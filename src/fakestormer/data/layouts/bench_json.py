@@ -23,10 +23,11 @@ from fakestormer.data.layouts.bench_paths import Frames, Places, clean
 from fakestormer.data.layouts.celeb_df import celeb_identity
 from fakestormer.data.layouts.ffpp import ffpp_identity
 from fakestormer.data.layouts.options import Compression, Options
-from fakestormer.data.layouts.reading import nothing_here, read_json, scan, some, split_called
+from fakestormer.data.layouts.reading import nothing_here, read_json, some, split_called
 from fakestormer.data.listing import Count, Entry, Listing
 from fakestormer.data.manifest import Label, Split
 from fakestormer.errors import InputError
+from fakestormer.video.folder import scan
 from fakestormer.video.pictures import naturally
 
 #: Where DeepfakeBench and DF40 keep their JSON files.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from fakestormer.data.layouts.reading import scan
 from fakestormer.errors import InputError
+from fakestormer.video.folder import scan
 
 #: A path may begin anew at, or behind, a folder of these names, or of the root's own.
 MARKS = frozenset(

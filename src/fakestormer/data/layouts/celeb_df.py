@@ -12,18 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fakestormer.data.layouts.options import Options
-from fakestormer.data.layouts.reading import (
-    by_stem,
-    folders_in,
-    nothing_here,
-    read_text,
-    some,
-    stem_of,
-    videos_in,
-)
+from fakestormer.data.layouts.reading import by_stem, nothing_here, read_text, some, stem_of
 from fakestormer.data.listing import Count, Entry, Listing
 from fakestormer.data.manifest import Label
 from fakestormer.errors import InputError
+from fakestormer.video.folder import folders_in, videos_in
 
 LIST = "List_of_testing_videos.txt"
 FOLDERS: Mapping[str, tuple[Label, str]] = {

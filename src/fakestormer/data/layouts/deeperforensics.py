@@ -14,19 +14,11 @@ from pathlib import Path
 
 from fakestormer.data.layouts.ffpp import real_videos
 from fakestormer.data.layouts.options import Options
-from fakestormer.data.layouts.reading import (
-    by_stem,
-    folders_in,
-    is_video,
-    nothing_here,
-    read_text,
-    some,
-    stem_of,
-    videos_in,
-)
+from fakestormer.data.layouts.reading import by_stem, nothing_here, read_text, some, stem_of
 from fakestormer.data.listing import Count, Entry, Listing
 from fakestormer.data.manifest import Split
 from fakestormer.errors import InputError
+from fakestormer.video.folder import folders_in, is_video, videos_in
 
 SPLIT_FILES: Mapping[str, Split] = {
     "train.txt": "train",

@@ -16,20 +16,17 @@ from typing import Any
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.layouts.reading import (
     by_stem,
-    files_below,
-    folders_in,
-    is_video,
     nothing_here,
     read_rows,
     read_table_of_videos,
     some,
     split_called,
     stem_of,
-    videos_in,
 )
 from fakestormer.data.listing import Count, Entry, Listing
 from fakestormer.data.manifest import Label, Split
 from fakestormer.errors import InputError
+from fakestormer.video.folder import files_below, folders_in, is_video, videos_in
 
 LABEL: Mapping[str, Label] = {
     "real": "real",

@@ -16,17 +16,11 @@ from pathlib import Path
 from typing import get_args
 
 from fakestormer.data.layouts.options import Compression, Options
-from fakestormer.data.layouts.reading import (
-    by_stem,
-    folders_in,
-    nothing_here,
-    read_json,
-    some,
-    videos_in,
-)
+from fakestormer.data.layouts.reading import by_stem, nothing_here, read_json, some
 from fakestormer.data.listing import Count, Entry, Listing
 from fakestormer.data.manifest import Split
 from fakestormer.errors import InputError
+from fakestormer.video.folder import folders_in, videos_in
 
 REAL = "original_sequences/youtube"
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")

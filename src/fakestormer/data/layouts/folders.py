@@ -3,52 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fakestormer.data.layouts.options import Options
-from fakestormer.data.layouts.reading import Unusable, files_below
 from fakestormer.data.listing import Entry, Listing
 from fakestormer.data.manifest import Labelling, source_of
-from fakestormer.errors import InputError
-
-#: Files that lie beside videos; everything else is tried.
-NOT_VIDEO = frozenset(
-    {
-        ".csv", ".gif", ".gz", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".log", ".md", ".npy",
-        ".npz", ".parquet", ".pdf", ".png", ".py", ".sh", ".srt", ".tar", ".txt", ".wav", ".webp",
-        ".xml", ".yaml", ".yml", ".zip",
-    }
-)  # fmt: skip
-
-
-def find_videos(
-    videos: Path, store: Path | None = None, *, unusable: Unusable | None = None
-) -> list[str]:
-    """Relative paths ("/"-separated, sorted) of the files below `videos` that may be videos.
-
-    Hidden files, files that are clearly something else, and the store itself are left out.
-    Raises InputError when nothing is left, and for a folder that cannot be read. unusable: told of
-    the latter instead, and then nothing may be left.
-    """
-    if not videos.is_dir():
-        raise InputError(f"{videos}: no such folder; give the folder that holds the videos")
-    refused = []
-
-    def told(folder: Path, error: InputError) -> None:
-        if unusable is None:
-            raise error
-        refused.append(folder)
-        unusable(folder, error)
-
-    names = files_below(
-        videos,
-        lambda name: PurePosixPath(name).suffix.lower() not in NOT_VIDEO,
-        leave_out=store,
-        unusable=told,
-    )
-    if not names and not refused:
-        raise InputError(f"{videos}: no videos in this folder or below it")
-    return names
+from fakestormer.video.folder import find_videos
 
 
 def list_folder(videos: Path, store: Path | None = None) -> Listing:

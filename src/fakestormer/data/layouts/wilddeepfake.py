@@ -12,9 +12,10 @@ import re
 from pathlib import Path
 
 from fakestormer.data.layouts.options import Options
-from fakestormer.data.layouts.reading import nothing_here, scan, some
+from fakestormer.data.layouts.reading import nothing_here, some
 from fakestormer.data.listing import Count, Entry, Listing
 from fakestormer.data.manifest import Label, Split
+from fakestormer.video.folder import scan
 
 FOLDER = "deepfake_in_the_wild"
 PARTS: tuple[tuple[Label, Split], ...] = (

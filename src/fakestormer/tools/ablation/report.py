@@ -11,9 +11,9 @@ from fakestormer.data.manifest import read_settings
 from fakestormer.evaluation.protocol import Separation
 from fakestormer.evaluation.results import conventions, per_cent
 from fakestormer.files import sha256_of, write_atomically
+from fakestormer.model.model_file import code_version
 from fakestormer.tools.ablation.run import Bench, RowResult, training_data
 from fakestormer.tools.ablation.tables import Table
-from fakestormer.training.checkpoint import code_version
 
 #: Layout of the JSON.
 FORMAT = 1

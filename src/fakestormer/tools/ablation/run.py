@@ -31,9 +31,9 @@ from fakestormer.evaluation.protocol import (
     videos_of,
 )
 from fakestormer.files import sha256_of, write_atomically
+from fakestormer.model.model_file import load_model
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.tools.ablation.tables import Table, TableRow
-from fakestormer.training.checkpoint import load_model
 from fakestormer.training.loop import train
 
 _UNSEEN = "an ablation is tested on videos that nothing was trained on or chosen by"

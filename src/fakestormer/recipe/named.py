@@ -1,0 +1,90 @@
+"""The recipes that come with the program, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fakestormer.recipe import model as model_config
+from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.prediction import PredictionConfig
+from fakestormer.recipe.recipe import Recipe
+from fakestormer.recipe.synthesis import SynthesisConfig
+from fakestormer.recipe.training import LossConfig, TrainingConfig
+
+
+def paper() -> Recipe:
+    """The paper's text: ViT-B/16, 100 epochs, batch 32, SAM, per-frame boxes, first 32 frames."""
+    return Recipe(
+        name="paper",
+        crop=CropConfig(smooth_frames=0),
+        model=model_config.base(),
+        training=TrainingConfig(),
+        prediction=PredictionConfig(sampling="consecutive"),
+    )
+
+
+def release() -> Recipe:
+    """The authors' released training set-up, as far as it is known (method.md).
+
+    200 epochs, batch 64, warm-up to 5e-5, averaged tokens, patch vulnerability by linear resizing,
+    spread frames, mean of logits, the halved MSE and the temperature of 2. Its network for the
+    authors' own weights is another matter and not part of this recipe.
+    """
+    return Recipe(
+        name="release",
+        crop=CropConfig(smooth_frames=0, enlarge=1.5),
+        synthesis=SynthesisConfig(pooling="linear", cutout_weaker_patch=True),
+        model=model_config.base().model_copy(update={"tokens": "averaged"}),
+        training=TrainingConfig(
+            epochs=200,
+            batch_size=64,
+            learning_rate=5e-5,
+            betas=(0.9, 0.995),
+            schedule="release",
+            loss=LossConfig(mse_factor=0.5, temperature=2.0),
+        ),
+        prediction=PredictionConfig(sampling="spread", pooling="logit"),
+    )
+
+
+def small() -> Recipe:
+    """ViT-S from scratch or from your own weights, for one GPU."""
+    return Recipe(
+        name="small",
+        model=model_config.small(),
+        training=TrainingConfig(learning_rate=1e-4, schedule="release", freeze_epochs=0),
+    )
+
+
+def tiny() -> Recipe:
+    """Trains from scratch on two CPU cores in minutes; what `make demo` uses.
+
+    Besides size, three things differ from the method (docs/decisions.md 15): a convolutional stem,
+    no SAM, whose second pass would halve the steps that a few minutes allow, and lambda_h = 1
+    instead of 100, so that f's gradient is not a hundredth of h's.
+    """
+    return Recipe(
+        name="tiny",
+        model=model_config.tiny(),
+        training=TrainingConfig(
+            epochs=5,
+            batch_size=16,
+            learning_rate=1e-3,
+            freeze_epochs=0,
+            sam_rho=0.0,
+            optimizer="adamw",
+            betas=(0.9, 0.99),
+            weight_decay=0.01,
+            loss=LossConfig(lambda_h=1.0),
+            validation_clips=2,
+        ),
+    )
+
+
+#: Every recipe by the name the command line knows it under.
+RECIPES: Mapping[str, Callable[[], Recipe]] = {
+    "paper": paper,
+    "release": release,
+    "small": small,
+    "tiny": tiny,
+}

@@ -1,0 +1,145 @@
+"""How a video becomes one number, as typed values (method section 5)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+Sampling = Literal["consecutive", "spread", "windows"]
+#: The stored crop side that `PredictionConfig.margin` is given for.
+REFERENCE_SIDE = 256
+#: Scores are kept this far from 0 and 1 where their logit is taken.
+_LEAST = 1e-15
+
+
+class Calibration(BaseModel):
+    """Score of a track -> how often videos with such a score are fake, where half of them are.
+
+    "temperature" and "platt" give sigmoid(slope * logit(score) + offset) and keep every ranking;
+    "isotonic" joins its knots (score, probability) by straight lines and can make scores equal.
+    Fitted on tracks' scores (`evaluation.calibration`), so it says nothing about single clips.
+    sampling, shots, shot_score: how those scores were made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    method: Literal["temperature", "platt", "isotonic"]
+    slope: float = Field(default=1.0, gt=0, description="1 / temperature")
+    offset: float = 0.0
+    knots: tuple[tuple[float, float], ...] = ()
+    sampling: Sampling = "windows"
+    shots: int = Field(default=1, ge=1)
+    shot_score: Literal["last", "mean"] = "last"
+
+    @model_validator(mode="after")
+    def _is_monotone(self) -> Self:
+        if (self.method == "isotonic") != bool(self.knots):
+            raise ValueError("knots belong to isotonic calibration, and it needs some")
+        if self.method == "temperature" and self.offset != 0:
+            raise ValueError("a temperature alone has no offset")
+        scores, probabilities = [k[0] for k in self.knots], [k[1] for k in self.knots]
+        if scores != sorted(set(scores)) or probabilities != sorted(probabilities):
+            raise ValueError("knots must rise")
+        if any(not 0 <= value <= 1 for value in scores + probabilities):
+            raise ValueError("knots lie between 0 and 1")
+        return self
+
+    def probability(self, score: float) -> float:
+        """The calibrated probability of a track's score; both in [0, 1].
+
+        # platt, slope 0.5, offset -1: score 0.9 -> sigmoid(0.5 * 2.197 - 1) = 0.525
+        """
+        if self.method == "isotonic":
+            return float(np.interp(score, [k[0] for k in self.knots], [k[1] for k in self.knots]))
+        return _sigmoid(self.slope * _logit(score) + self.offset)
+
+    def score_at(self, probability: float) -> float:
+        """The lowest score that is given at least this probability; 1 where none is."""
+        if self.method != "isotonic":
+            return _sigmoid((_logit(probability) - self.offset) / self.slope)
+        scores, probabilities = (np.array(values) for values in zip(*self.knots, strict=True))
+        if probability <= probabilities[0]:
+            return 0.0
+        if probability > probabilities[-1]:
+            return 1.0
+        after = int(np.searchsorted(probabilities, probability, "left"))
+        rise = probabilities[after] - probabilities[after - 1]
+        share = (probability - probabilities[after - 1]) / rise
+        return float(scores[after - 1] + share * (scores[after] - scores[after - 1]))
+
+    def fits(self, config: PredictionConfig) -> bool:
+        """Whether scores are made as those that it was fitted on."""
+        return (self.sampling, self.shots) == (config.sampling, config.shots) and (
+            config.shots == 1 or self.shot_score == config.shot_score
+        )
+
+
+class PredictionConfig(BaseModel):
+    """How a video becomes one number (method section 5)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sampling: Sampling = "windows"
+    frames: int = Field(default=32, ge=1, description="frames of a track that are looked at")
+    pooling: Literal["probability", "logit"] = Field(
+        default="probability", description="mean over clips of probabilities, or of logits"
+    )
+    margin: float = Field(
+        default=15, ge=0, lt=128, description="cut off each side, px of a 256 px crop"
+    )
+    threshold: float = Field(default=0.5, ge=0, le=1, description="from here on: likely fake")
+    inconclusive: float = Field(
+        default=0.05, ge=0, le=0.5, description="half-width of the band around the threshold"
+    )
+    shots: int = Field(default=1, ge=1, le=20, description="judged so often, h's patches hidden")
+    shot_threshold: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="hides patches whose |D~(1)|, scaled to 0..1 over the clip, is above; None "
+        "hides the largest patch alone (the release; it lost least, docs/experiments.md)",
+    )
+    shot_score: Literal["last", "mean"] = Field(
+        default="last", description="what counts: the last shot (the release), or the mean of all"
+    )
+    largest_share: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="faces seen in fewer frames than this share of the longest track's do not "
+        "decide the video's verdict",
+    )
+    calibration: Calibration | None = Field(
+        default=None,
+        description="of the weights, not of the recipe: `Detector.load` takes it from their JSON",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_calibration(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """Recipes and settings that know of no calibration read as they always did."""
+        content = handler(self)
+        if content.get("calibration", 0) is None:
+            del content["calibration"]
+        return content
+
+
+def _logit(probability: float) -> float:
+    inner = min(max(probability, _LEAST), 1 - _LEAST)
+    return math.log(inner) - math.log1p(-inner)
+
+
+def _sigmoid(logit: float) -> float:
+    # Of the two forms the one whose exponential cannot overflow.
+    if logit < 0:
+        return math.exp(logit) / (1 + math.exp(logit))
+    return 1 / (1 + math.exp(-logit))

@@ -1,0 +1,53 @@
+"""Shapes and dtypes of values: checked when they are built, and printed instead of pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_fields(value: object, **specs: tuple[str, torch.dtype]) -> None:
+    """Refuse a value whose fields do not have the shape and dtype in `specs`.
+
+    A spec is ("T 3 H W", torch.uint8). Letters bind to the first size they meet; digits are
+    literal. A field that is None is not looked at where the spec begins with "?". Raises ValueError
+    naming the field, the shape expected and the shape found.
+    """
+    sizes: dict[str, int] = {}
+    for field, (spec, dtype) in specs.items():
+        tensor = getattr(value, field)
+        if spec.startswith("?"):
+            if tensor is None:
+                continue
+            spec = spec.removeprefix("?")
+        where = f"{type(value).__name__}.{field}"
+        axes = spec.split()
+        bound = ", ".join(f"{a}={sizes[a]}" if a in sizes else a for a in axes)
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{where}: expected a tensor ({bound}), got {type(tensor).__name__}")
+        found = tuple(tensor.shape)
+        fits = len(found) == len(axes)
+        if fits:
+            for axis, size in zip(axes, found, strict=True):
+                wanted = int(axis) if axis.isdigit() else sizes.setdefault(axis, size)
+                fits = fits and wanted == size
+        if not fits:
+            raise ValueError(f"{where}: expected shape ({bound}), got {found}")
+        if tensor.dtype != dtype:
+            raise ValueError(f"{where}: expected dtype {dtype}, got {tensor.dtype}")
+
+
+def described(value: Any) -> str:
+    """`Clip(frames=uint8[4, 3, 256, 256], ...)`: shapes, never pixels."""
+    parts = []
+    for field in dataclasses.fields(value):
+        content = getattr(value, field.name)
+        if isinstance(content, Tensor):
+            dtype = str(content.dtype).removeprefix("torch.")
+            parts.append(f"{field.name}={dtype}{list(content.shape)}")
+        else:
+            parts.append(f"{field.name}={content!r}")
+    return f"{type(value).__name__}({', '.join(parts)})"

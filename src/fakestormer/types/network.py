@@ -1,0 +1,99 @@
+"""What the network should say, what it says, and how far the two are apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fakestormer.types.checked import check_fields, described
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Targets:
+    """What the three heads should say (eqs. 3, 5, 9, 14), for a batch of real and fake clips.
+
+    boundary: float32 (B, T, G, G), patch vulnerability after cutout, B~; zero for real clips.
+    derivative: float32 (B, T, G, G), normalised change of B~ over time, D^.
+    soft_labels: float32 (B, T), p(t), the largest value of B~(t). label: float32 (B,), 1 = fake.
+    kept: bool (B, G, G), the patches that cutout left visible.
+    """
+
+    boundary: Tensor
+    derivative: Tensor
+    soft_labels: Tensor
+    label: Tensor
+    kept: Tensor
+
+    __repr__ = described
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            boundary=("B T G G", torch.float32),
+            derivative=("B T G G", torch.float32),
+            soft_labels=("B T", torch.float32),
+            label=("B", torch.float32),
+            kept=("B G G", torch.bool),
+        )
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same targets on another device."""
+        return Targets(
+            **{f.name: getattr(self, f.name).to(device) for f in dataclasses.fields(self)}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outputs:
+    """What the network says about a batch of clips (eqs. 7, 10, 12).
+
+    logit: (B,), f, positive = fake. derivative: (B, T, G, G), h, the regressed D~ (not squashed);
+    None for a network without h. frame_logits: (B, T), g, one logit per frame; None without g.
+    boundary_logits: (B, T, G, G), b, one logit per patch of the boundary itself; None without b.
+    Any floating dtype, all the same.
+    """
+
+    logit: Tensor
+    derivative: Tensor | None
+    frame_logits: Tensor | None
+    boundary_logits: Tensor | None = None
+
+    __repr__ = described
+
+    def __post_init__(self) -> None:
+        dtype = self.logit.dtype
+        check_fields(
+            self,
+            logit=("B", dtype),
+            frame_logits=("?B T", dtype),
+            derivative=("?B T G G", dtype),
+            boundary_logits=("?B T G G", dtype),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Losses:
+    """Scalars: total = lambda_c classification + lambda_h temporal + lambda_g spatial (eq. 13),
+    and lambda_b boundary where the network has b, which the paper does not know.
+
+    The parts are stored unweighted; that of a head which the network lacks is 0.
+    """
+
+    total: Tensor
+    classification: Tensor
+    temporal: Tensor
+    spatial: Tensor
+    boundary: Tensor
+
+    __repr__ = described
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            tensor = getattr(self, field.name)
+            if tensor.ndim:
+                raise ValueError(
+                    f"Losses.{field.name}: expected a scalar, got {tuple(tensor.shape)}"
+                )

@@ -1,0 +1,194 @@
+"""What is said about a video: predictions for its faces, and the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fakestormer.types.checked import check_fields, described
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prediction:
+    """The network's answer for one face track: C clips of T frames.
+
+    probability: of "fake", the track's score, calibrated where the model is. raw: the score before
+    that; None where it is not. clip_probabilities: float32 (C,), never calibrated.
+    shot_probabilities: float32 (S,), the track's score by each of S shots alone (paper 6.6), 1 as a
+    rule; never calibrated.
+    frame_scores: float32 (C, T), sigmoid of g, None for a network without g. derivative: float32
+    (C, T, G, G), D~, None without h.
+    indices: int64 (C, T) and pts_seconds: float64 (C, T), of every frame used.
+    """
+
+    probability: float
+    clip_probabilities: Tensor
+    shot_probabilities: Tensor
+    frame_scores: Tensor | None
+    derivative: Tensor | None
+    indices: Tensor
+    pts_seconds: Tensor
+    raw: float | None = None
+
+    __repr__ = described
+
+    @property
+    def score(self) -> float:
+        """What the network said: `raw`, or `probability` where nothing was calibrated."""
+        return self.probability if self.raw is None else self.raw
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            clip_probabilities=("C", torch.float32),
+            shot_probabilities=("S", torch.float32),
+            frame_scores=("?C T", torch.float32),
+            derivative=("?C T G G", torch.float32),
+            indices=("C T", torch.int64),
+            pts_seconds=("C T", torch.float64),
+        )
+        for name, value in (("probability", self.probability), ("raw", self.score)):
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"Prediction.{name}: expected [0, 1], got {value}")
+
+
+Verdict = Literal["likely fake", "no manipulation found", "inconclusive"]
+
+ReasonCode = Literal[
+    "near_threshold",
+    "clips_disagree",
+    "shots_disagree",
+    "face_too_small",
+    "too_few_frames",
+    "strong_compression",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a verdict is "inconclusive": for machines, and as a full sentence."""
+
+    code: ReasonCode
+    text: str
+
+
+def _check_interval(name: str, interval: tuple[float, float] | None) -> None:
+    if interval is not None and not 0.0 <= interval[0] <= interval[1] <= 1.0:
+        raise ValueError(f"{name}.interval: expected 0 <= low <= high <= 1, got {interval}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EverySecond:
+    """One clip in each second that shows a face: where it begins, and its score.
+
+    seconds: float64 (M,), rising. probabilities: float32 (M,), never calibrated.
+    """
+
+    seconds: Tensor
+    probabilities: Tensor
+
+    __repr__ = described
+
+    def __post_init__(self) -> None:
+        check_fields(self, seconds=("M", torch.float64), probabilities=("M", torch.float32))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scene:
+    """A whole frame of the video, made smaller, for people to look at.
+
+    picture: uint8 (3, H, W). scale: its pixels per source pixel. clip, frame: which frame it is of
+    the face that the verdict rests on.
+    """
+
+    picture: Tensor
+    scale: float
+    clip: int
+    frame: int
+
+    __repr__ = described
+
+    def __post_init__(self) -> None:
+        check_fields(self, picture=("3 H W", torch.uint8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FaceReport:
+    """What is said about one face of a video.
+
+    crops: uint8 (C, T, 3, H, W), exactly what the network saw; None where a video has so many
+    faces that not all of their pictures are kept (`detection.scored_faces`). boxes: float32
+    (C, T, 4), the
+    square that each crop shows, source pixels. warnings: full sentences. interval: of the
+    probability over the clips, (low, high); None where there is one clip. reasons: why the verdict
+    is "inconclusive", else empty. first_frame: where in the video the face is followed from, and
+    squares: float32 (N, 3), (cx, cy, side) of its crop in each frame from there on, source pixels.
+    every_second: where it was asked for.
+    """
+
+    number: int
+    verdict: Verdict
+    prediction: Prediction
+    crops: Tensor | None
+    boxes: Tensor
+    warnings: tuple[str, ...] = ()
+    interval: tuple[float, float] | None = None
+    reasons: tuple[Reason, ...] = ()
+    first_frame: int = 0
+    squares: Tensor | None = None
+    every_second: EverySecond | None = None
+
+    __repr__ = described
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            crops=("?C T 3 H W", torch.uint8),
+            boxes=("C T 4", torch.float32),
+            squares=("?N 3", torch.float32),
+        )
+        _check_interval("FaceReport", self.interval)
+        if self.reasons and self.verdict != "inconclusive":
+            raise ValueError(f"FaceReport.reasons: {self.verdict!r} needs none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Report:
+    """The answer for one video file.
+
+    probability: of the face the verdict rests on (`face_number`); None when nothing could be
+    scored, in which case verdict is "inconclusive". sha256: of the input file. video: facts
+    about the file (container, codec, size, rate), model: name, weights hash, recipe, versions;
+    settings: how clips were sampled. The three are JSON-able and printed as they are. interval and
+    reasons: of the face that the verdict rests on. scene: of it, too.
+    """
+
+    path: str
+    sha256: str
+    probability: float | None
+    verdict: Verdict
+    face_number: int | None
+    faces: tuple[FaceReport, ...]
+    warnings: tuple[str, ...]
+    video: dict[str, Any]
+    model: dict[str, Any]
+    settings: dict[str, Any]
+    scene: Scene | None = None
+
+    __repr__ = described
+
+    @property
+    def decisive(self) -> FaceReport | None:
+        """The face that the verdict rests on."""
+        return next((face for face in self.faces if face.number == self.face_number), None)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        return None if self.decisive is None else self.decisive.interval
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        return () if self.decisive is None else self.decisive.reasons

@@ -1,0 +1,132 @@
+"""Which videos lie in a folder, by their names; no file is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from fakestormer.errors import InputError
+
+#: Told of a folder that cannot be used, and why.
+Unusable = Callable[[Path, InputError], None]
+VIDEO = frozenset(
+    {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
+)
+#: Files that lie beside videos; everything else is tried.
+NOT_VIDEO = frozenset(
+    {
+        ".csv", ".gif", ".gz", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".log", ".md", ".npy",
+        ".npz", ".parquet", ".pdf", ".png", ".py", ".sh", ".srt", ".tar", ".txt", ".wav", ".webp",
+        ".xml", ".yaml", ".yml", ".zip",
+    }
+)  # fmt: skip
+
+
+def is_video(name: str) -> bool:
+    """By its suffix. Hidden files are none, nor the "._x.mp4" that macOS leaves behind."""
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in VIDEO
+
+
+def scan(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies directly in a folder and is not hidden, by name; [] where there is no such folder.
+
+    Raises InputError when the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be read ({error.strerror}); check its rights"
+        ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link round in a circle, or to where one may not look
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # as above
+        return False
+
+
+def folders_in(folder: Path) -> list[str]:
+    return [entry.name for entry in scan(folder) if _is_folder(entry)]
+
+
+def videos_in(folder: Path) -> list[str]:
+    """Names of the videos directly in a folder."""
+    return [entry.name for entry in scan(folder) if is_video(entry.name) and _is_file(entry)]
+
+
+def files_below(
+    root: Path,
+    wanted: Callable[[str], bool],
+    *,
+    leave_out: Path | None = None,
+    unusable: Unusable | None = None,
+) -> list[str]:
+    """Paths below the root ("/"-separated, sorted) of the files whose names are wanted.
+
+    Goes into linked folders too, but never round in a circle. leave_out: a folder to stay out of.
+    unusable: told of each folder that cannot be read, and the rest is looked through; without it
+    the first one raises InputError.
+    """
+    own = leave_out.resolve() if leave_out is not None else None
+
+    def walk(folder: Path, above: str, around: frozenset[str]) -> Iterator[str]:
+        real = os.path.realpath(folder)
+        if real in around or (own is not None and Path(real).is_relative_to(own)):
+            return
+        try:
+            entries = scan(folder)
+        except InputError as error:
+            if unusable is None:
+                raise
+            unusable(folder, error)
+            return
+        for entry in entries:
+            if _is_folder(entry):
+                yield from walk(Path(entry.path), f"{above}{entry.name}/", around | {real})
+            elif wanted(entry.name) and _is_file(entry):
+                yield above + entry.name
+
+    return sorted(walk(root, "", frozenset()))
+
+
+def find_videos(
+    videos: Path, store: Path | None = None, *, unusable: Unusable | None = None
+) -> list[str]:
+    """Relative paths ("/"-separated, sorted) of the files below `videos` that may be videos.
+
+    Hidden files, files that are clearly something else, and the store itself are left out.
+    Raises InputError when nothing is left, and for a folder that cannot be read. unusable: told of
+    the latter instead, and then nothing may be left.
+    """
+    if not videos.is_dir():
+        raise InputError(f"{videos}: no such folder; give the folder that holds the videos")
+    refused = []
+
+    def told(folder: Path, error: InputError) -> None:
+        if unusable is None:
+            raise error
+        refused.append(folder)
+        unusable(folder, error)
+
+    names = files_below(
+        videos,
+        lambda name: PurePosixPath(name).suffix.lower() not in NOT_VIDEO,
+        leave_out=store,
+        unusable=told,
+    )
+    if not names and not refused:
+        raise InputError(f"{videos}: no videos in this folder or below it")
+    return names
