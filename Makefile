@@ -1,13 +1,13 @@
-# Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
-# Both set up .venv first (Python 3.11 or newer); nothing else is needed on the machine.
+# `make demo` runs the main job and `make test` passes the tests. `make check` checks style and types,
+# `make docs` builds the documentation site. Each sets up .venv first; nothing else is needed.
 
-# The first of these that is at least Python 3.11; override with `make PYTHON=/path/to/python`.
-PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+# The first of these that is Python 3.11, 3.12 or 3.13; override with `make PYTHON=/path/to/python`.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check docs reference setup clean
 
 demo: setup
 	$(BIN)/python examples/demo.py --out demo
@@ -18,20 +18,29 @@ PYTEST := $(BIN)/python -m pytest -n 2
 test: setup
 	$(PYTEST)
 
+# Style and types, without the tests: .ci/run runs `make check test`.
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST)
+
+# The site, in site/; needs no network. Every warning, such as a broken link, is an error.
+docs: setup
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
+	@echo "The documentation is in site/index.html"
+
+# docs/reference/commands.md, from the commands themselves; a test fails when it is out of date.
+reference: setup
+	$(BIN)/python docs/command_reference.py
 
 setup: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; install one, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; install one, or run make PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/fakestormer setup
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site

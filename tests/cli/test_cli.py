@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -332,3 +333,14 @@ def test_ctrl_c_stays_one_where_a_library_says_something_else(tmp_path: Path) ->
     assert ended.returncode == ExitCode.INTERRUPTED, ended.stderr
     assert "Interrupted; what was finished is kept." in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_version_is_printed_alone() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "fakestormer", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == f"fakestormer {version('fakestormer')}\n"
+    assert result.stderr == ""

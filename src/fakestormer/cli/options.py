@@ -27,6 +27,26 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"fakestormer {version('fakestormer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="print the version and exit"
+        ),
+    ] = False,
+) -> None:
+    """The options of `fakestormer` itself; its help text is that of `app`."""
+
+
 class ExitCode(IntEnum):
     """What the shell is told; documented in --help and docs/quickstart.md."""
 
