@@ -14,7 +14,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "fakestormer"
 
 # The rooms from the bottom of the house to the top. A room imports itself and rooms that stand
-# before it in this list. docs/decisions.md says where it differs from the design, and why.
+# before it in this list. docs/decisions.md 53 says why some rooms stand where they do.
 FLOORS = (
     "types", "errors", "files", "parallel", "recipe", "video", "faces", "synthesis", "model",
     "runtimes", "drawing", "detection", "report", "data", "evaluation", "training", "tools",

@@ -187,7 +187,7 @@ def test_copied_temporal_attention_equals_the_spatial_one() -> None:
 
 
 def test_f_learns_with_the_image_model_frozen() -> None:
-    """Trap 9: the temporal layers start at zero, yet f must come to tell two clips apart."""
+    """The temporal layers start at zero, yet f must come to tell two clips apart."""
     torch.manual_seed(0)
     network = build(config()).eval()
     trained = [

@@ -103,7 +103,7 @@ def clips(frames: int = 1) -> Tensor:
 
 
 def temporal_layers_start_as_they_should(network: FakeSTormer | PlainTimeSformer) -> None:
-    """Zero time embedding, zero linear layer after temporal attention (method.md, section 3)."""
+    """Zero time embedding, zero linear layer after temporal attention (docs/how-it-works.md)."""
     assert not network.backbone.embedding.time.any()
     for block in network.backbone.blocks:
         assert isinstance(block, DividedLayers)

@@ -368,7 +368,7 @@ def plain(recipe: Recipe) -> Recipe:
 def test_f_learns_behind_a_frozen_backbone_and_a_zero_projection(
     plain: Recipe, make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trap 9: all of the first epoch is frozen, the temporal layers start at zero."""
+    """All of the first epoch is frozen, the temporal layers start at zero."""
     frozen = override(
         plain,
         ["training.epochs=1", "training.freeze_epochs=1", "training.batch_size=16",

@@ -30,7 +30,7 @@ _NMS_OVERLAP = 0.3
 # The mesh network was trained on the face with a quarter of its size around it on each side.
 _MESH_MARGIN = 1.5
 
-# Mesh vertices in the order of the 81 points (design: checked against dlib's 68 points).
+# Mesh vertices in the order of the 81 points (checked against dlib's 68 points).
 _JAW = (127, 234, 132, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 361, 454, 356)
 _BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
 _NOSE = (168, 197, 5, 4, 75, 97, 2, 326, 305)

@@ -4,7 +4,7 @@ A square around the face box's centre, 1.25 times its longer side (paper), aspec
 once. Parts outside the frame repeat its border pixels. Landmarks take the same path.
 
 Detectors' boxes tremble, and a trembling crop looks like change over time; so the squares are
-smoothed along the whole track, at every use of the track (method.md section 5).
+smoothed along the whole track, at every use of the track (docs/decisions.md 7).
 
 A square is (cx, cy, side) in source pixels, pixel centres at whole numbers: it covers
 cx - side/2 ... cx + side/2, and pixel u of a crop with S pixels shows

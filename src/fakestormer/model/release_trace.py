@@ -1,6 +1,6 @@
 """The released network at work: every intermediate value, under the name reference files give it.
 
-The names are those of shared/data/reference: `block0_in`, `block0_s_cls`, `feat_cls`, `out_hm`, ...
+The names are, for example, `block0_in`, `block0_s_cls`, `feat_cls`, `out_hm`, ...
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a video becomes one number, as typed values (method section 5)."""
+"""How a video becomes one number, as typed values (docs/how-it-works.md)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Calibration(BaseModel):
 
 
 class PredictionConfig(BaseModel):
-    """How a video becomes one number (method section 5)."""
+    """How a video becomes one number (docs/how-it-works.md)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

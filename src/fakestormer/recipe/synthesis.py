@@ -1,4 +1,4 @@
-"""Every number of the self-blended videos, named (paper 3.1; sections 1 and 2 of our method notes).
+"""Every number of the self-blended videos, named (paper 3.1; docs/how-it-works.md).
 
 Pixel numbers are those of a face crop stored at 256 px, whatever size it is really stored at:
 rendering scales them by S / 256.

@@ -1,4 +1,4 @@
-"""How a network is trained, as one typed value (paper 4.1; method: training)."""
+"""How a network is trained, as one typed value (paper 4.1; docs/how-it-works.md)."""
 
 from __future__ import annotations
 

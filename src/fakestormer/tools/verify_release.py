@@ -1,7 +1,7 @@
 """Does our copy of the released network give the released numbers? Put to any file of them.
 
-A file is an `.npz` of the form of shared/data/reference/release_tiny.npz: a state (`sd/...`), one
-clip (`x`), several (`b2/x`), and what the released network made of them. A prefix says how it ran:
+A file is an `.npz` of arrays: a state (`sd/...`), one clip (`x`), several (`b2/x`), and what the
+released network made of them. A prefix says how it ran:
 `fixtemp` with the learned temporal token, `fixembed` with the volume in true order, `fixboth` with
 both, `f64` in double precision, `b2` on several clips; `f64_fixboth` and the like combine. Whatever
 a file holds is compared, and what it lacks is said.

@@ -1,4 +1,4 @@
-"""Learning rates over a run, and what trains while the backbone is frozen (method: training)."""
+"""Learning rates over a run, and what trains while the backbone is frozen (paper 4.1)."""
 
 from __future__ import annotations
 
