@@ -19,6 +19,8 @@ exclude_patterns = ["_build"]
 
 # In docstrings, `name` is code, as in Markdown.
 default_role = "code"
+# Blocks of code without a language are commands.
+highlight_language = "none"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"
 autodoc_typehints = "signature"
@@ -26,7 +28,7 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
 add_module_names = False
-nitpicky = False
+toc_object_entries = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "FakeSTormer"
@@ -65,7 +67,9 @@ def _directive(name: str) -> str:
         kind = "autodata"
     lines = [f".. {kind}:: fakestormer.{name}"]
     if kind == "autoclass":
-        lines += ["   :members:", "   :exclude-members: __init__, __new__"]
+        lines.append("   :members:")
+    if kind in ("autoclass", "autoexception"):
+        lines.append("   :exclude-members: __init__, __new__")
     directive = "\n".join(lines)
     return f"## {name}\n\n```{{eval-rst}}\n{directive}\n```"
 

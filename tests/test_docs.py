@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+import fakestormer
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -75,3 +79,16 @@ def test_nothing_refers_to_pages_that_readers_do_not_have() -> None:
 
 def test_the_readme_fits_two_screens() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
+
+
+def test_the_site_is_built_and_has_every_public_name(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="the extra `docs` is not installed (make setup does it)")
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-d", str(tmp_path / "cache")]
+    done = subprocess.run([*command, str(ROOT / "docs"), str(site)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert (site / page.relative_to(ROOT / "docs").with_suffix(".html")).is_file(), page
+    api = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    missing = [n for n in fakestormer.__all__ if f'id="fakestormer.{n}"' not in api]
+    assert [name for name in missing if not name.startswith("_")] == []
