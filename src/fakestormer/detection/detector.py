@@ -44,6 +44,7 @@ from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName, open_run
 from fakestormer.types import Clip, FaceReport, FaceTrack, Report
 from fakestormer.video.cuts import CutDetector
 from fakestormer.video.decode import FrameReader, probe, stream_frames
+from fakestormer.video.packets import PacketLog
 
 #: (stage, frames done so far, frames in all as far as the container says)
 Progress = Callable[[str, int, int | None], None]
@@ -207,6 +208,7 @@ class Detector:
         file = Path(path)
         info = probe(file)
         tracking = self.recipe.tracking
+        log = PacketLog()
         watched = quality.Watched(
             CutDetector(correlation=tracking.cut_correlation, colours=tracking.cut_colours)
         )
@@ -220,17 +222,21 @@ class Detector:
 
         # The whole video, whatever the sampling: the box's path is smoothed along whole tracks,
         # and a face may appear after the first frames.
-        tracks = find_tracks(counted(stream_frames(file)), self.backend, tracking)
+        tracks = find_tracks(counted(stream_frames(file, log=log)), self.backend, tracking)
         if not tracks:
             raise NoFaceError(warnings.no_face(file, len(watched.times)))
-        bits = quality.bits_per_pixel(info)
-        compressed = bits is not None and bits < quality.TOO_FEW_BITS
+        face_bits = {
+            track.number: quality.bits_of_face(track, log, watched.activity, info)
+            for track in tracks
+        }
         scored = ScoredFaces(picture_bytes)
         enough = self.prediction.largest_share * max(len(track) for track in tracks)
         # One reader for all faces, which goes on where it stands: of a film with a cut every second
         # each face would otherwise be sought anew.
         with FrameReader(file) as reader:
             for done, track in enumerate(tracks, start=1):
+                bits = face_bits[track.number]
+                compressed = bits is not None and bits < quality.TOO_FEW_BITS
                 face = self._score(file, track, reader, compressed=compressed)
                 scored.add(face, standing(face, lasting=len(track) >= enough))
                 if progress is not None:
@@ -245,6 +251,9 @@ class Detector:
             decisive = next(face for face in faces if face.number == decisive.number)
         probability = decisive.prediction.probability
         tags = quality.container_tags(file)
+        all_bits = quality.bits_per_pixel(
+            log.bits_per_frame(0, len(watched.times) - 1), log.pixels, info.codec
+        )
         return Report(
             path=str(path),
             sha256=sha256_of(file),
@@ -253,18 +262,19 @@ class Detector:
             face_number=decisive.number,
             faces=faces,
             warnings=(
-                *warnings.truncation_warnings(info, len(watched.times), watched.times[-1]),
+                *warnings.truncation_warnings(log, watched.times[-1]),
                 *warnings.backend_warnings(self.trained_with, self.backend.name),
                 *warnings.calibration_warnings(self.prediction),
                 *warnings.unjudged_warnings(decisive, faces),
                 *kept_warnings(faces),
                 *watched.warnings(),
-                *quality.compression_warnings(bits, info.codec),
+                *quality.compression_warnings(face_bits[decisive.number], info.codec),
                 *quality.editing_warnings(tags),
             ),
             video=info.as_json()
             | {"frames_decoded": len(watched.times)}
-            | {"bits_per_pixel": None if bits is None else round(bits, 4)}
+            | {"bits_per_pixel": _rounded(all_bits)}
+            | {"face_bits_per_pixel": _rounded(face_bits[decisive.number])}
             | watched.facts()
             | {"written_by": quality.written_by(tags), "tags": tags}
             | {"content_credentials": content_credentials(file, info.container)},
@@ -334,3 +344,7 @@ class Detector:
         cx, cy, side = squares_t3[indices_ct - track.indices[0]].unbind(-1)
         half = side / 2 * (1 - 2 * self.prediction.margin / REFERENCE_SIDE)
         return torch.stack([cx - half, cy - half, cx + half, cy + half], dim=-1).float()
+
+
+def _rounded(bits: float | None) -> float | None:
+    return None if bits is None else round(bits, 4)

@@ -16,14 +16,17 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fakestormer.detection.activity import Activity
 from fakestormer.drawing.timeline import time_code
+from fakestormer.types import FaceTrack
 from fakestormer.video.container import open_video
 from fakestormer.video.cuts import CutDetector
 from fakestormer.video.decode import VideoInfo
+from fakestormer.video.packets import PacketLog
 
-#: Bits per pixel of H.264 and older codecs: below the first a warning, below the second a low
-#: score says nothing. 23 films from five sources had 0.033 to 1.2.
-FEW_BITS, TOO_FEW_BITS = 0.03, 0.015
+#: Bits for each pixel of a face, of H.264 and older codecs: below the first a warning, below the
+#: second a low score says nothing. What films have: see activity.py.
+FEW_BITS, TOO_FEW_BITS = 0.03, 0.02
 #: Codecs that need about this share of H.264's bits for the same picture.
 _NEWER = {"hevc": 0.6, "vp9": 0.6, "libvpx-vp9": 0.6, "av1": 0.5, "libdav1d": 0.5, "vvc": 0.4}
 
@@ -63,8 +66,10 @@ class Watched:
     cut_detector: CutDetector
     times: array[float] = field(default_factory=lambda: array("d"))
     cuts: list[float] = field(default_factory=list)
+    activity: Activity = field(default_factory=Activity)
 
     def see(self, seconds: float, rgb_hwc: NDArray[np.uint8]) -> None:
+        self.activity.see(len(self.times), rgb_hwc)
         self.times.append(seconds)
         if self.cut_detector.is_cut(rgb_hwc):
             self.cuts.append(seconds)
@@ -139,23 +144,38 @@ def pace_of(seconds_t: NDArray[np.float64]) -> Pace:
     )
 
 
-def bits_per_pixel(info: VideoInfo) -> float | None:
-    """Bits that each pixel of each frame got, as H.264 would have needed them; None if unknown.
+def bits_per_pixel(bits: float | None, pixels: int, codec: str) -> float | None:
+    """Bits that each pixel of a frame got, as H.264 would have needed them; None if unknown.
 
-    # 256 x 256 at 25/s with 100 kbit/s: 0.061
+    # 4,000 bits for each frame of 256 x 256: 0.061
+
+    Args:
+        bits: of the stream's own packets, for each frame that is shown.
+        pixels: of a frame, as it is stored.
+        codec: FFmpeg's name of it.
     """
-    pixels = info.width * info.height * info.frames_per_second
-    if not info.bit_rate or not pixels:
+    if bits is None or not pixels:
         return None
-    return info.bit_rate / pixels / _NEWER.get(info.codec, 1.0)
+    return bits / pixels / _NEWER.get(codec, 1.0)
+
+
+def bits_of_face(
+    track: FaceTrack, log: PacketLog, activity: Activity, info: VideoInfo
+) -> float | None:
+    """`bits_per_pixel` in a face's area while it is seen; None if unknown."""
+    first = int(track.indices[0])
+    bits = log.bits_per_frame(first, first + len(track) - 1)
+    found = bits_per_pixel(bits, log.pixels, info.codec)
+    return None if found is None else found * activity.share(track, info.width, info.height)
 
 
 def compression_warnings(bits: float | None, codec: str) -> list[str]:
+    """That the face that decides has few bits. bits: see `bits_of_face`."""
     if bits is None or bits >= FEW_BITS:
         return []
     return [
-        f"The video has few bits, {bits:.3f} for each pixel of a frame ({codec}): it hardly moves, "
-        "or it is strongly compressed, and that wipes traces of manipulation out."
+        f"The face has few bits, {bits:.3f} for each of its pixels in a frame ({codec}): it hardly "
+        "moves, or it is strongly compressed, and that wipes traces of manipulation out."
     ]
 
 

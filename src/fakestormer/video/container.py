@@ -19,6 +19,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from fakestormer.errors import InputError
+from fakestormer.video.packets import PacketLog
 
 # Play lists and scripts that make FFmpeg open other files, and text shown as a picture.
 _NOT_VIDEO_FILES = {"hls", "dash", "concat", "tty", "imf", "sdp", "lavfi", "bin", "srt"}
@@ -82,8 +83,13 @@ def _readable(path: str | Path) -> Path:
     return file
 
 
-def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Frames in presentation order from where the container stands; what is damaged is skipped."""
+def decoded(
+    container: InputContainer, stream: VideoStream, log: PacketLog | None = None
+) -> Iterator[av.VideoFrame]:
+    """Frames in presentation order from where the container stands; what is damaged is skipped.
+
+    log: takes down what was read.
+    """
     packets = container.demux(stream)
     while True:
         try:
@@ -93,12 +99,18 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
         except av.EOFError:
             break
         except (av.FFmpegError, OSError):  # truncated: the decoder still holds frames
+            if log is not None:
+                log.cut_short = True
             break
+        if log is not None:
+            log.packet(packet)
         try:
             yield from packet.decode()
         except av.EOFError:
             return
         except av.FFmpegError:
+            if log is not None:
+                log.failed()
             continue
     try:
         yield from stream.decode(None)

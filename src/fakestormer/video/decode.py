@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from fakestormer.errors import InputError
 from fakestormer.video.colour import RGB, ToRGB
 from fakestormer.video.container import average_rate, decoded, nothing_decodes, open_video
+from fakestormer.video.packets import PacketLog
 from fakestormer.video.seek import UnforeseenError, sought_frames
 
 Frame = tuple[int, float, RGB]
@@ -96,15 +97,20 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def stream_frames(
-    path: str | Path, *, start_index: int = 0, stop_index: int | None = None
+    path: str | Path,
+    *,
+    start_index: int = 0,
+    stop_index: int | None = None,
+    log: PacketLog | None = None,
 ) -> Iterator[Frame]:
     """Decode from the beginning: (index, pts_seconds, rgb uint8 (H, W, 3)) of each frame.
 
     Yields the frames start_index <= index < stop_index; earlier ones are decoded but not
     converted. Holds one frame at a time. A file that is damaged in the middle gives the frames that
-    decode. Raises InputError when the file cannot be opened or no frame at all decodes.
+    decode. log: takes down the packets and frames; what is missing once the stream has ended.
+    Raises InputError when the file cannot be opened or no frame at all decodes.
     """
-    with closing(_stored_frames(path)) as frames:
+    with closing(_stored_frames(path, log)) as frames:
         for index, seconds, frame, upright in frames:
             if stop_index is not None and index >= stop_index:
                 return
@@ -180,15 +186,22 @@ class FrameReader:
             self._frames = None
 
 
-def _stored_frames(path: str | Path) -> Generator[_Stored, None, None]:
+def _stored_frames(
+    path: str | Path, log: PacketLog | None = None
+) -> Generator[_Stored, None, None]:
     """Every frame that decodes; nothing is converted. InputError when there is none."""
     with open_video(path) as (container, stream):
         upright: ToRGB | None = None
-        for index, (seconds, frame) in enumerate(_timed(decoded(container, stream), stream)):
+        frames = decoded(container, stream, log)
+        for index, (seconds, frame) in enumerate(_timed(frames, stream)):
+            if log is not None:
+                log.frame(frame)
             upright = upright or ToRGB(frame, str(path))
             yield index, seconds, frame, upright
         if upright is None:
             raise nothing_decodes(path)
+        if log is not None:
+            log.finish(container, stream, path)
 
 
 def _bit_rate(stream: VideoStream, container: InputContainer) -> int | None:
