@@ -45,7 +45,6 @@ def remuxed(
         heard = None
         if sound:
             heard = write.add_stream(_SOUND[target.suffix], rate=48000, layout="mono")
-            assert isinstance(heard, av.AudioStream)
         told = None
         if subtitle_at is not None:
             told = write.add_mux_stream("mov_text" if target.suffix == ".mp4" else "subrip")
@@ -53,13 +52,14 @@ def remuxed(
         if attachment:
             font = np.random.default_rng(0).bytes(attachment)
             write.add_attachment("font.ttf", "application/x-truetype-font", font)
-        if heard is not None:
+        if isinstance(heard, av.AudioStream):
             _make_noise(write, heard, sound)
         for packet in read.demux(pictures):
             if not packet.size:
                 continue
             ticks = round((delay - hidden) / float(packet.time_base))
-            assert packet.pts is not None and packet.dts is not None
+            assert packet.pts is not None
+            assert packet.dts is not None
             packet.pts = packet.pts * slower + ticks
             packet.dts = packet.dts * slower + ticks
             packet.duration = (packet.duration or 0) * slower
@@ -88,3 +88,22 @@ def _make_noise(
         for ready in resampler.resample(frame):
             write.mux(stream.encode(ready))
     write.mux(stream.encode(None))
+
+
+def several(target: Path, *sources: Path, default: tuple[int, ...] = ()) -> Path:
+    """Video streams of several files in one, in that order. default: those with the flag."""
+    with av.open(str(target), "w") as write:
+        packets = []
+        for number, source in enumerate(sources):
+            with av.open(str(source)) as read:
+                pictures = read.streams.video[0]
+                stream = write.add_stream_from_template(pictures)
+                flag = av.stream.Disposition.default
+                stream.disposition = flag if number in default else av.stream.Disposition(0)
+                for packet in read.demux(pictures):
+                    if packet.dts is not None:
+                        packet.stream = stream
+                        packets.append((float(packet.dts * packet.time_base), packet))
+        for _, packet in sorted(packets, key=lambda known: known[0]):
+            write.mux(packet)
+    return target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.quality import TOO_FEW_BITS
-from odd_files import remuxed
+from fakestormer.video.decode import probe
+from odd_files import remuxed, several
 from video_fixtures import astronaut_frames
 
 MakeVideo = Callable[..., Path]
@@ -126,3 +128,39 @@ def test_a_missing_end_is_told_in_every_container(
 
     assert told(whole) == []
     assert len(told(cut)) == 1
+
+
+def test_anamorphic_video_is_judged_as_players_show_it(
+    sceptic: Detector, make_video: MakeVideo, tmp_path: Path
+) -> None:
+    shown = astronaut_frames(8)
+    stored = [np.ascontiguousarray(frame[:, ::2]) for frame in shown]  # half as wide
+    lossless = {"options": {"qp": "0"}, "pixel_format": "yuv444p"}
+    plain = sceptic.detect(make_video(shown, tmp_path / "plain.mp4", **lossless))
+    squeezed = make_video(stored, tmp_path / "squeezed.mp4", **lossless)
+
+    path = remuxed(squeezed, tmp_path / "wide.mp4", aspect=Fraction(2))
+    report = sceptic.detect(path)
+
+    assert (report.video["width"], report.video["height"]) == (480, 360)
+    assert report.video["pixel_aspect"] == "2"
+    np.testing.assert_allclose(report.faces[0].boxes, plain.faces[0].boxes, atol=4)
+    assert report.warnings[0].startswith("Its pixels are not square as they are stored (2 times")
+    film = probe(sceptic.write_overlay(report, tmp_path))
+    assert film.width / film.height == pytest.approx(480 / 360, rel=0.05)
+    assert film.pixel_aspect == "1"
+
+
+def test_the_default_stream_is_judged_and_named(
+    sceptic: Detector, crushed: Path, make_video: MakeVideo, tmp_path: Path
+) -> None:
+    black = make_video([np.zeros((360, 480, 3), np.uint8)] * 24, tmp_path / "black.mp4")
+    path = several(tmp_path / "two.mkv", black, crushed, default=(1,))
+
+    report = sceptic.detect(path)
+
+    assert report.probability == sceptic.detect(crushed).probability
+    assert report.video["stream"] == 1
+    assert report.warnings[0].startswith(
+        "The file has 1 other video stream with moving pictures; judged was stream 1 (h264, 480 x"
+    )

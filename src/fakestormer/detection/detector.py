@@ -262,6 +262,7 @@ class Detector:
             face_number=decisive.number,
             faces=faces,
             warnings=(
+                *warnings.picture_notes(info),
                 *warnings.truncation_warnings(log, watched.times[-1]),
                 *warnings.backend_warnings(self.trained_with, self.backend.name),
                 *warnings.calibration_warnings(self.prediction),

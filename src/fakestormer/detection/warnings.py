@@ -9,6 +9,7 @@ from fakestormer.detection.printable import face_name
 from fakestormer.detection.verdict import SMALL_FACE_PX
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.types import FaceReport
+from fakestormer.video.decode import VideoInfo
 from fakestormer.video.packets import PacketLog
 
 
@@ -92,3 +93,20 @@ def no_face(file: Path, frames: int) -> str:
         f"{file}: no face could be followed in its {frames} frames; "
         "give it a video in which a face is seen from the front for a while."
     )
+
+
+def picture_notes(info: VideoInfo) -> list[str]:
+    """What was chosen and changed before any picture was looked at: the stream, square pixels."""
+    notes = []
+    if info.other_streams:
+        others = f"{info.other_streams} other video stream{'s' * (info.other_streams > 1)}"
+        notes.append(
+            f"The file has {others} with moving pictures; judged was stream {info.stream} "
+            f"({info.codec}, {info.width} x {info.height}). Choose another with --stream."
+        )
+    if info.pixel_aspect != "1":
+        notes.append(
+            f"Its pixels are not square as they are stored ({info.pixel_aspect} times as wide as "
+            f"high): the picture was stretched to {info.width} x {info.height}, as players show it."
+        )
+    return notes

@@ -15,18 +15,16 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from fakestormer.errors import InputError
 from fakestormer.video.packets import PacketLog
+from fakestormer.video.streams import MOST_PIXELS, choose_stream, decoders_limit, open_options
 
 # Play lists and scripts that make FFmpeg open other files, and text shown as a picture.
 _NOT_VIDEO_FILES = {"hls", "dash", "concat", "tty", "imf", "sdp", "lavfi", "bin", "srt"}
 _STILL_PICTURES = ("image2", "_pipe")
 
-# Of 8192 x 8192; what is larger would let a small file ask for any amount of memory.
-_MOST_PIXELS = 2**26
 # OpenCV turns no picture that is longer than 32767.
 _LONGEST_SIDE = 2**14
 # Above 4096 x 2304, threads that each hold a frame of their own would hold too much.
@@ -34,15 +32,17 @@ _FRAME_THREADS_BELOW = 4096 * 2304
 
 
 @contextmanager
-def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its first real video stream (cover pictures do not count)."""
+def open_video(
+    path: str | Path, number: int | None = None
+) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and the video stream to judge. number: see `choose_stream`."""
     file = _readable(path)
     try:
         # "file:" keeps names such as "a:b.mp4" from being taken for a protocol.
         container = av.open(
             f"file:{file}",
             metadata_errors="replace",
-            options={"protocol_whitelist": "file", "max_pixels": _decoders_limit()},
+            options=open_options(),
         )
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -51,7 +51,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
             "video: try to play it, or convert it to MP4"
         ) from error
     with container:
-        yield container, _video_stream(container, path)
+        yield container, _video_stream(container, path, number)
 
 
 def _readable(path: str | Path) -> Path:
@@ -123,7 +123,7 @@ def average_rate(stream: VideoStream) -> Fraction:
     return stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
 
 
-def _video_stream(container: InputContainer, path: str | Path) -> VideoStream:
+def _video_stream(container: InputContainer, path: str | Path, number: int | None) -> VideoStream:
     """The stream to decode, set to use several threads; InputError when there is none."""
     names = set(container.format.name.split(","))
     if names & _NOT_VIDEO_FILES:
@@ -133,33 +133,21 @@ def _video_stream(container: InputContainer, path: str | Path) -> VideoStream:
         )
     if any(name.endswith(_STILL_PICTURES) for name in names):
         raise InputError(f"{path}: is a still picture, not a video; give a video file")
-    streams = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    if not streams:
-        raise InputError(f"{path}: has no video stream (sound only?); give a file with pictures")
-    stream = streams[0]
+    stream = choose_stream(container, path, number)
     if stream.codec_context is None:
         raise InputError(
             f"{path}: its video codec is not supported; convert the video to H.264 in MP4"
         )
     pixels = stream.width * stream.height
-    if pixels > _MOST_PIXELS or max(stream.width, stream.height) > _LONGEST_SIDE:
+    if pixels > MOST_PIXELS or max(stream.width, stream.height) > _LONGEST_SIDE:
         raise InputError(
             f"{path}: its pictures are {stream.width} x {stream.height}, and more than 8192 x 8192 "
             f"pixels or {_LONGEST_SIDE} in a row are not taken; scale the video down"
         )
     stream.thread_type = "AUTO" if pixels < _FRAME_THREADS_BELOW else "SLICE"
     # For frames inside the stream that are larger than the container says.
-    stream.codec_context.options = {"max_pixels": _decoders_limit()}
+    stream.codec_context.options = {"max_pixels": decoders_limit()}
     return stream
-
-
-def _decoders_limit() -> str:
-    # Decoders count the pixels that they pad the sides with, too.
-    return str(_MOST_PIXELS * 5 // 4)
 
 
 def nothing_decodes(path: str | Path) -> InputError:

@@ -26,6 +26,7 @@ from fakestormer.video.colour import RGB, ToRGB
 from fakestormer.video.container import average_rate, decoded, nothing_decodes, open_video
 from fakestormer.video.packets import PacketLog
 from fakestormer.video.seek import UnforeseenError, sought_frames
+from fakestormer.video.streams import moving_streams
 
 Frame = tuple[int, float, RGB]
 # (index, seconds, frame as decoded, what makes it upright RGB)
@@ -41,9 +42,11 @@ _SEQUENTIAL_BELOW = 64
 class VideoInfo:
     """What a file says about its video stream.
 
-    width, height: upright, after rotation. rotation: clockwise degrees (0, 90, 180, 270) that were
-    applied. frames_per_second: average. duration_seconds: 0 where nothing tells it. frame_count:
-    the container's claim, None where it makes none. bit_rate: of the video stream, else the file.
+    width, height: upright, of square pixels, after rotation. rotation: clockwise degrees (0, 90,
+    180, 270) that were applied. frames_per_second: average. duration_seconds: 0 where nothing tells
+    it. frame_count: the container's claim, None where it makes none. bit_rate: of the video stream,
+    else the file. stream: its number in the file. pixel_aspect: width over height of a stored
+    pixel, such as "16/11". other_streams: video streams beside this one that move.
     """
 
     path: str
@@ -57,6 +60,9 @@ class VideoInfo:
     frame_count: int | None
     pixel_format: str
     bit_rate: int | None
+    stream: int = 0
+    pixel_aspect: str = "1"
+    other_streams: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The same facts as plain JSON values."""
@@ -72,7 +78,7 @@ def probe(path: str | Path) -> VideoInfo:
         first = next(decoded(container, stream), None)
         if first is None:
             raise nothing_decodes(path)
-        upright = ToRGB(first, str(path))
+        upright = ToRGB(first, str(path), stream.sample_aspect_ratio)
         rate = average_rate(stream)
         seconds = 0.0
         if stream.duration is not None and stream.time_base is not None:
@@ -93,6 +99,9 @@ def probe(path: str | Path) -> VideoInfo:
             frame_count=stream.frames or None,
             pixel_format=first.format.name,
             bit_rate=_bit_rate(stream, container),
+            stream=stream.index,
+            pixel_aspect=str(upright.aspect),
+            other_streams=max(0, moving_streams(container, path) - 1),
         )
 
 
@@ -196,7 +205,7 @@ def _stored_frames(
         for index, (seconds, frame) in enumerate(_timed(frames, stream)):
             if log is not None:
                 log.frame(frame)
-            upright = upright or ToRGB(frame, str(path))
+            upright = upright or ToRGB(frame, str(path), stream.sample_aspect_ratio)
             yield index, seconds, frame, upright
         if upright is None:
             raise nothing_decodes(path)

@@ -67,7 +67,7 @@ def sought_frames(path: str | Path, wanted: list[int]) -> Iterator[tuple[int, fl
         position, frame = next(frames, (-1, None))
         if frame is None:
             raise UnforeseenError
-        upright = ToRGB(frame, str(path))
+        upright = ToRGB(frame, str(path), stream.sample_aspect_ratio)
         for index in wanted:
             keyframe = table.keyframe_before(index)
             if keyframe - position >= _MIN_GAIN:
