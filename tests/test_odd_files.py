@@ -101,9 +101,13 @@ def test_an_edit_list_is_no_damage(
 def test_few_frames_a_second_are_no_damage(
     sceptic: Detector, crushed: Path, tmp_path: Path
 ) -> None:
-    report = sceptic.detect(remuxed(crushed, tmp_path / "slow.mkv", slower=125))
-    assert report.video["frames_decoded"] == 24
-    assert not any("truncated" in warning for warning in report.warnings)
+    for slower, rate in ((25, "1:"), (125, "0.2:")):
+        report = sceptic.detect(remuxed(crushed, tmp_path / "slow.mkv", slower=slower))
+        assert report.video["frames_decoded"] == 24
+        assert not any("truncated" in warning for warning in report.warnings)
+        assert any(f"few frames a second, about {rate}" in text for text in report.warnings)
+        assert report.verdict == "inconclusive"
+        assert "frames_far_apart" in [reason.code for reason in report.reasons]
 
 
 @pytest.mark.parametrize(

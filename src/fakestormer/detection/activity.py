@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fakestormer.types import FaceTrack
 
 _BLOCK = 16
+_BAND = 32 * _BLOCK
 _MOST_MAPS = 64
 
 
@@ -25,17 +26,16 @@ class Activity:
     """Maps of detail of frames spread over a video, at most 64. every: frames between two."""
 
     maps: list[tuple[int, NDArray[np.float32]]] = field(default_factory=list)
-    every: int = 4
+    every: int = 8
 
     def see(self, index: int, rgb_hwc: NDArray[np.uint8]) -> None:
         """Take down where the detail of a frame is, of every so many frames."""
         if index % self.every:
             return
-        green = np.ascontiguousarray(rgb_hwc[..., 1])
-        detail = np.abs(cv2.Laplacian(green, cv2.CV_16S)).astype(np.float32)
-        size = tuple(max(1, -(-side // _BLOCK)) for side in detail.shape[::-1])
-        blocks = cv2.resize(detail, size, interpolation=cv2.INTER_AREA)
-        self.maps.append((index, np.log2(1 + np.asarray(blocks, np.float32))))
+        # In bands, because the magnitudes take six times what the picture takes.
+        bands = [_detail(rgb_hwc[top : top + _BAND, :, 1]) for top in range(0, len(rgb_hwc), _BAND)]
+        blocks = np.concatenate(bands)
+        self.maps.append((index, np.log2(1 + blocks)))
         if len(self.maps) > _MOST_MAPS:
             self.every *= 2
             self.maps = [(k, kept) for k, kept in self.maps if k % self.every == 0]
@@ -65,6 +65,13 @@ class Activity:
             if (everywhere := float(detail.mean())) > 0:
                 found.append(float(detail[top:bottom, left:right].mean()) / everywhere)
         return float(np.mean(found)) if found else 1.0
+
+
+def _detail(green_hw: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean magnitude of the Laplacian of each block."""
+    detail = np.abs(cv2.Laplacian(np.ascontiguousarray(green_hw), cv2.CV_16S)).astype(np.float32)
+    height, width = (max(1, -(-side // _BLOCK)) for side in detail.shape)
+    return np.asarray(cv2.resize(detail, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _cells(low: float, high: float, count: int) -> tuple[int, int]:

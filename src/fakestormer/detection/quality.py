@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fakestormer.detection.activity import Activity
+from fakestormer.detection.verdict import LONGEST_STEP
 from fakestormer.drawing.timeline import time_code
 from fakestormer.types import FaceTrack
 from fakestormer.video.container import open_video
@@ -87,6 +88,11 @@ class Watched:
     def warnings(self) -> list[str]:
         found = []
         pace = pace_of(np.frombuffer(self.times, np.float64))
+        if pace.usual > LONGEST_STEP:
+            found.append(
+                f"The video has few frames a second, about {1 / pace.usual:.3g}: the method judges "
+                "change from frame to frame, and learnt it at 24 to 30."
+            )
         if pace.variable:
             found.append(
                 f"The frame rate varies, between about {pace.slowest:.3g} and {pace.fastest:.3g} "
@@ -114,12 +120,14 @@ class Watched:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How regularly frames follow each other. slowest, fastest: the 5th and 95th percentile of the
-    rate. gaps: (seconds, length in seconds) of each place where a frame or more is missing.
+    rate. usual: seconds from a frame to the next, the median. gaps: (seconds, length in seconds) of
+    each place where a frame or more is missing.
     """
 
     variable: bool
     slowest: float
     fastest: float
+    usual: float
     gaps: tuple[tuple[float, float], ...]
 
 
@@ -130,7 +138,7 @@ def pace_of(seconds_t: NDArray[np.float64]) -> Pace:
     """
     steps = np.diff(seconds_t)
     if not len(steps):
-        return Pace(variable=False, slowest=0.0, fastest=0.0, gaps=())
+        return Pace(variable=False, slowest=0.0, fastest=0.0, usual=0.0, gaps=())
     usual = float(np.median(steps))
     # Containers that count milliseconds make steps of 33 and 34.
     irregular = np.abs(steps - usual) > max(_IRREGULAR * usual, 0.0015)
@@ -140,6 +148,7 @@ def pace_of(seconds_t: NDArray[np.float64]) -> Pace:
         variable=bool(irregular.mean() > _VARIABLE) and len(steps) >= 20,
         slowest=float(slowest),
         fastest=float(fastest),
+        usual=usual,
         gaps=tuple((float(seconds_t[k]), float(steps[k])) for k in gaps),
     )
 
