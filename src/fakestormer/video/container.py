@@ -14,17 +14,20 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.container import InputContainer
+from av.container import Container, InputContainer
 from av.video.stream import VideoStream
 
 from fakestormer.errors import InputError
 from fakestormer.video.packets import PacketLog
-from fakestormer.video.streams import MOST_PIXELS, choose_stream, decoders_limit, open_options
+from fakestormer.video.streams import choose_stream
+from fakestormer.video.webp import is_animated_webp, webp_frames, webp_rate
 
 # Play lists and scripts that make FFmpeg open other files, and text shown as a picture.
 _NOT_VIDEO_FILES = {"hls", "dash", "concat", "tty", "imf", "sdp", "lavfi", "bin", "srt"}
 _STILL_PICTURES = ("image2", "_pipe")
 
+# Of 8192 x 8192; what is larger would let a small file ask for any amount of memory.
+_MOST_PIXELS = 2**26
 # OpenCV turns no picture that is longer than 32767.
 _LONGEST_SIDE = 2**14
 # Above 4096 x 2304, threads that each hold a frame of their own would hold too much.
@@ -42,7 +45,7 @@ def open_video(
         container = av.open(
             f"file:{file}",
             metadata_errors="replace",
-            options=open_options(),
+            options={"protocol_whitelist": "file", "max_pixels": _decoders_limit()},
         )
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -90,6 +93,9 @@ def decoded(
 
     log: takes down what was read.
     """
+    if (animation := _animation(container)) is not None:
+        yield from webp_frames(animation, _MOST_PIXELS, log)
+        return
     packets = container.demux(stream)
     while True:
         try:
@@ -120,6 +126,8 @@ def decoded(
 
 def average_rate(stream: VideoStream) -> Fraction:
     """Average frames per second; 25 where the container tells nothing."""
+    if (animation := _animation(stream.container)) is not None:
+        return webp_rate(animation)
     return stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
 
 
@@ -131,7 +139,8 @@ def _video_stream(container: InputContainer, path: str | Path, number: int | Non
             f"{path}: is a text file or play list ({container.format.name}), not a video; give "
             "the video file itself"
         )
-    if any(name.endswith(_STILL_PICTURES) for name in names):
+    still = any(name.endswith(_STILL_PICTURES) for name in names)
+    if still and _animation(container) is None:
         raise InputError(f"{path}: is a still picture, not a video; give a video file")
     stream = choose_stream(container, path, number)
     if stream.codec_context is None:
@@ -139,15 +148,28 @@ def _video_stream(container: InputContainer, path: str | Path, number: int | Non
             f"{path}: its video codec is not supported; convert the video to H.264 in MP4"
         )
     pixels = stream.width * stream.height
-    if pixels > MOST_PIXELS or max(stream.width, stream.height) > _LONGEST_SIDE:
+    if pixels > _MOST_PIXELS or max(stream.width, stream.height) > _LONGEST_SIDE:
         raise InputError(
             f"{path}: its pictures are {stream.width} x {stream.height}, and more than 8192 x 8192 "
             f"pixels or {_LONGEST_SIDE} in a row are not taken; scale the video down"
         )
     stream.thread_type = "AUTO" if pixels < _FRAME_THREADS_BELOW else "SLICE"
     # For frames inside the stream that are larger than the container says.
-    stream.codec_context.options = {"max_pixels": decoders_limit()}
+    stream.codec_context.options = {"max_pixels": _decoders_limit()}
     return stream
+
+
+def _decoders_limit() -> str:
+    # Decoders count the pixels that they pad the sides with, too.
+    return str(_MOST_PIXELS * 5 // 4)
+
+
+def _animation(container: Container) -> Path | None:
+    """The file, where it is an animated WebP."""
+    if container.format.name != "webp_pipe":
+        return None
+    file = Path(container.name.removeprefix("file:"))
+    return file if is_animated_webp(file) else None
 
 
 def nothing_decodes(path: str | Path) -> InputError:

@@ -51,10 +51,14 @@ class PacketLog:
         self.read += 1
         if packet.is_discard:
             return
-        self.times.append(_NO_TIME if packet.pts is None else packet.pts)
-        self.sizes.append(packet.size)
-        self.keys.append(packet.is_keyframe)
+        self.add(pts=packet.pts, size=packet.size, key=packet.is_keyframe)
         self.undecodable += packet.is_corrupt
+
+    def add(self, *, pts: int | None, size: int, key: bool) -> None:
+        """Take down a packet that is to be shown."""
+        self.times.append(_NO_TIME if pts is None else pts)
+        self.sizes.append(size)
+        self.keys.append(key)
 
     def frame(self, frame: av.VideoFrame) -> None:
         """Take a decoded frame down."""

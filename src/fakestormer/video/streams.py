@@ -22,19 +22,6 @@ _NOT_WATCHED = Disposition.attached_pic | Disposition.timed_thumbnails | Disposi
 #: Packets that are read to see which streams move.
 _LOOKED_AT = 2000
 
-#: Of 8192 x 8192; what is larger would let a small file ask for any amount of memory.
-MOST_PIXELS = 2**26
-
-
-def decoders_limit() -> str:
-    """The most pixels of a frame, as FFmpeg's option; decoders count what they pad, too."""
-    return str(MOST_PIXELS * 5 // 4)
-
-
-def open_options() -> dict[str, str]:
-    """FFmpeg's options for opening a file: nothing from elsewhere, nothing of any size."""
-    return {"protocol_whitelist": "file", "max_pixels": decoders_limit()}
-
 
 def video_streams(container: InputContainer) -> list[VideoStream]:
     """The streams that may be what people watch, in the file's order."""
@@ -68,7 +55,9 @@ def choose_stream(
     if len(streams) == 1:
         return streams[0]
     status = os.stat(path)
-    moving = _moving(str(path), status.st_size, status.st_mtime_ns)
+    moving = _moving(
+        str(path), status.st_size, status.st_mtime_ns, tuple(container.options.items())
+    )
     return max(
         streams,
         key=lambda stream: (
@@ -82,10 +71,15 @@ def choose_stream(
 
 
 @functools.lru_cache(maxsize=16)
-def _moving(path: str, size: int, mtime_ns: int) -> frozenset[int]:
-    """The video streams of this state of a file that have more than one picture near its start."""
+def _moving(
+    path: str, size: int, mtime_ns: int, options: tuple[tuple[str, str], ...]
+) -> frozenset[int]:
+    """The video streams of this state of a file that have more than one picture near its start.
+
+    options: FFmpeg's, with which it is opened a second time.
+    """
     pictures: Counter[int] = Counter()
-    with av.open(f"file:{path}", metadata_errors="replace", options=open_options()) as container:
+    with av.open(f"file:{path}", metadata_errors="replace", options=dict(options)) as container:
         streams = container.streams.video
         try:
             for packet in container.demux(*streams):
@@ -104,5 +98,7 @@ def moving_streams(container: InputContainer, path: str | Path) -> int:
     if len(streams) < 2:
         return len(streams)
     status = os.stat(path)
-    moving = _moving(str(path), status.st_size, status.st_mtime_ns)
+    moving = _moving(
+        str(path), status.st_size, status.st_mtime_ns, tuple(container.options.items())
+    )
     return sum(stream.index in moving for stream in streams) or len(streams)
