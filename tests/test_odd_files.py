@@ -11,6 +11,7 @@ import pytest
 
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.quality import TOO_FEW_BITS
+from fakestormer.errors import InputError
 from fakestormer.video.decode import probe
 from odd_files import remuxed, several
 from video_fixtures import astronaut_frames
@@ -168,3 +169,24 @@ def test_the_default_stream_is_judged_and_named(
     assert report.warnings[0].startswith(
         "The file has 1 other video stream with moving pictures; judged was stream 1 (h264, 480 x"
     )
+
+
+def test_another_stream_is_judged_where_it_is_named(
+    sceptic: Detector, crushed: Path, make_video: MakeVideo, tmp_path: Path
+) -> None:
+    other = make_video(astronaut_frames(70)[::-1], tmp_path / "other.mp4", options={"g": "10"})
+    path = several(tmp_path / "two.mkv", crushed, other, default=(0,))
+
+    report = sceptic.detect(path, stream=1, every_second=True)
+    alone = sceptic.detect(other, every_second=True)
+
+    assert report.video["stream"] == report.settings["stream"] == 1
+    assert report.video["frames_decoded"] == 70
+    assert report.probability == alone.probability != sceptic.detect(path).probability
+    assert report.scene is not None
+    assert alone.scene is not None
+    assert bool((report.scene.picture == alone.scene.picture).all())
+    film = sceptic.write_overlay(report, tmp_path)
+    assert probe(film).frame_count == 70
+    with pytest.raises(InputError, match=r"two\.mkv: stream 2 is no video stream"):
+        sceptic.detect(path, stream=2)

@@ -194,19 +194,21 @@ class Detector:
         every_second: bool = False,
         picture_bytes: int = PICTURE_BYTES,
         scene: bool = True,
+        stream: int | None = None,
     ) -> Report:
         """Follow and score every face of one video.
 
         every_second: also score a clip in each second of every face, for its time line; verdict
         and probability stay those of the sampled clips. picture_bytes: what the faces' crops may
         take together; beyond it those that count least have None, with the same numbers. scene:
-        also decode the whole frame that the HTML report shows.
+        also decode the whole frame that the HTML report shows. stream: the video stream to judge,
+        by its number among all streams of the file, from 0; None takes the one that players show.
 
         Raises InputError when the file cannot be read as a video, NoFaceError when no face can
         be followed in it for at least two frames; both say so in one sentence.
         """
         file = Path(path)
-        info = probe(file)
+        info = probe(file, stream)
         tracking = self.recipe.tracking
         log = PacketLog()
         watched = quality.Watched(
@@ -222,7 +224,8 @@ class Detector:
 
         # The whole video, whatever the sampling: the box's path is smoothed along whole tracks,
         # and a face may appear after the first frames.
-        tracks = find_tracks(counted(stream_frames(file, log=log)), self.backend, tracking)
+        frames = stream_frames(file, log=log, stream_number=stream)
+        tracks = find_tracks(counted(frames), self.backend, tracking)
         if not tracks:
             raise NoFaceError(warnings.no_face(file, len(watched.times)))
         face_bits = {
@@ -233,7 +236,7 @@ class Detector:
         enough = self.prediction.largest_share * max(len(track) for track in tracks)
         # One reader for all faces, which goes on where it stands: of a film with a cut every second
         # each face would otherwise be sought anew.
-        with FrameReader(file) as reader:
+        with FrameReader(file, stream) as reader:
             for done, track in enumerate(tracks, start=1):
                 bits = face_bits[track.number]
                 compressed = bits is not None and bits < quality.TOO_FEW_BITS
@@ -245,12 +248,18 @@ class Detector:
         if every_second:
             told = None if progress is None else partial(progress, "seconds")
             found = score_every_second(
-                file, tracks, self.network, self.prediction, self.recipe.crop, progress=told
+                file,
+                tracks,
+                self.network,
+                self.prediction,
+                self.recipe.crop,
+                stream_number=stream,
+                progress=told,
             )
             faces = tuple(replace(face, every_second=found[face.number]) for face in faces)
             decisive = next(face for face in faces if face.number == decisive.number)
         probability = decisive.prediction.probability
-        tags = quality.container_tags(file)
+        tags = quality.container_tags(file, stream)
         all_bits = quality.bits_per_pixel(
             log.bits_per_frame(0, len(watched.times) - 1), log.pixels, info.codec
         )
@@ -280,11 +289,11 @@ class Detector:
             | {"written_by": quality.written_by(tags), "tags": tags}
             | {"content_credentials": content_credentials(file, info.container)},
             model=dict(self.fingerprint()),
-            settings=self.settings(every_second=every_second),
-            scene=scene_of(file, decisive) if scene else None,
+            settings=self.settings(every_second=every_second, stream=stream),
+            scene=scene_of(file, decisive, stream) if scene else None,
         )
 
-    def settings(self, *, every_second: bool = False) -> dict[str, Any]:
+    def settings(self, *, every_second: bool = False, stream: int | None = None) -> dict[str, Any]:
         """How clips are sampled and pooled, as reports have it.
 
         With a calibration also the score that the threshold is: single clips are not calibrated
@@ -297,6 +306,8 @@ class Detector:
             settings["raw_threshold"] = calibration.score_at(self.prediction.threshold)
         if every_second:
             settings["every_second"] = True
+        if stream is not None:
+            settings["stream"] = stream
         return settings
 
     def _score(

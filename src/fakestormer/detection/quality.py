@@ -221,12 +221,12 @@ def blur_warnings(crops_ct3hw: Tensor, boxes_ct4: Tensor) -> list[str]:
     ]
 
 
-def container_tags(path: Path) -> dict[str, str]:
+def container_tags(path: Path, stream_number: int | None = None) -> dict[str, str]:
     """What the container and its video stream say of themselves, at most 64 short texts, sorted.
 
     Tags that say where somebody was are named without their value.
     """
-    with open_video(path) as (container, stream):
+    with open_video(path, stream_number) as (container, stream):
         tags = {f"container {key}": value for key, value in container.metadata.items()}
         tags |= {f"stream {key}": value for key, value in stream.metadata.items()}
     kept = {}
