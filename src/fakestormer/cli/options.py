@@ -130,7 +130,10 @@ ValidationFraction = Annotated[
 ]
 Table = Annotated[
     Path | None,
-    typer.Option(help="a CSV about the videos: path, and source, identity, split, label or method"),
+    typer.Option(
+        help="a CSV about the videos: path (relative to the CSV's own folder), and source, "
+        "identity, split, label or method"
+    ),
 ]
 Faces = Annotated[str, typer.Option(help="face backend: auto, blazeface or dlib")]
 SamplingName = Annotated[
