@@ -140,12 +140,13 @@ def detect(
                 say(found)
                 collected.add(path, failure_of(path, found))
                 continue
-            print_report(found)
-            if report is not None:
-                print(f"  report: {write_report(found, report)}")
-                if overlay:
-                    print(f"  overlay: {report / film_name(found.path, found.sha256)}")
+            page = None if report is None else write_report(found, report)
             collected.add(path, result_of(found))
+            print_report(found)
+            if page is not None:
+                print(f"  report: {page}")
+                if overlay:
+                    print(f"  overlay: {page.parent / film_name(found.path, found.sha256)}")
     if len(files) > 1:
         print_summary([collected.results[path] for path in files])
     failed = sum("error" in result for result in collected.results.values())

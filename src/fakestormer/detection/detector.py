@@ -110,6 +110,8 @@ class Detector:
         if calibration is not None:
             way = way.model_copy(update={"calibration": calibration})
         try:
+            # "meta" is a device, too, and computes nothing.
+            torch.zeros(1, device=device).add(1).item()
             network = network.to(device)
         except (AssertionError, RuntimeError) as error:  # torch's, for a device it does not have
             reason = str(error).splitlines()[0]
