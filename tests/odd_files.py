@@ -24,6 +24,7 @@ def remuxed(
     hidden: float = 0.0,
     slower: int = 1,
     aspect: Fraction | None = None,
+    keep: float = 1.0,
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """The same packets of pictures in another container; the suffix of `target` chooses it.
@@ -31,7 +32,7 @@ def remuxed(
     sound: seconds of noise beside them. subtitle_at: a subtitle at so many seconds. attachment:
     bytes of an attached font. delay: seconds until the pictures begin. hidden: seconds at their
     start that an edit list hides. slower: each time and step so many times as long. aspect: of a
-    sample.
+    sample. keep: the share of the packets that is kept, from the first on.
     """
     options = {"avoid_negative_ts": "disabled"} if hidden else {}
     with (
@@ -54,9 +55,8 @@ def remuxed(
             write.add_attachment("font.ttf", "application/x-truetype-font", font)
         if isinstance(heard, av.AudioStream):
             _make_noise(write, heard, sound)
-        for packet in read.demux(pictures):
-            if not packet.size:
-                continue
+        packets = [packet for packet in read.demux(pictures) if packet.size]
+        for packet in packets[: max(1, round(keep * len(packets)))]:
             ticks = round((delay - hidden) / float(packet.time_base))
             assert packet.pts is not None
             assert packet.dts is not None
@@ -101,7 +101,10 @@ def several(target: Path, *sources: Path, default: tuple[int, ...] = ()) -> Path
                 flag = av.stream.Disposition.default
                 stream.disposition = flag if number in default else av.stream.Disposition(0)
                 for packet in read.demux(pictures):
-                    if packet.dts is not None:
+                    if packet.size:
+                        if packet.dts is None:  # of Matroska; only right without reordering
+                            packet.dts = packet.pts
+                        assert packet.dts is not None
                         packet.stream = stream
                         packets.append((float(packet.dts * packet.time_base), packet))
         for _, packet in sorted(packets, key=lambda known: known[0]):

@@ -31,8 +31,8 @@ def detect(
         capture_output=True,
         check=False,
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": source} | environment,
-        timeout=120,
+        env=os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"} | environment,
+        timeout=280,
     )
 
 
@@ -90,8 +90,8 @@ def test_output_that_cannot_be_written_costs_no_result(
             ["bash", "-c", line, sys.executable, *map(str, arguments)],
             capture_output=True,
             check=False,
-            env=os.environ | {"PYTHONPATH": source},
-            timeout=120,
+            env=os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
+            timeout=280,
         )
     (result,) = json.loads(results.read_text(encoding="utf-8"))["results"]
     assert result["probability"] is not None
@@ -146,8 +146,8 @@ def test_a_folder_that_is_gone_is_one_sentence(untrained_model: Path, tmp_path: 
         ["bash", "-c", line, sys.executable, str(gone), str(untrained_model)],
         capture_output=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": source},
-        timeout=120,
+        env=os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
+        timeout=280,
     )
     assert done.returncode == ExitCode.ALL_FAILED
     assert b"Traceback" not in done.stderr, done.stderr.decode()
