@@ -146,7 +146,7 @@ def prepare(
     )
     if not summary.tracks:
         raise typer.Exit(ExitCode.ALL_FAILED)
-    if summary.rejected:
+    if summary.rejected or summary.unmatched:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 

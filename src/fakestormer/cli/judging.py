@@ -50,6 +50,10 @@ def detect(
     every_second: Annotated[
         bool, typer.Option("--every-second", help="score each second, for the time line")
     ] = False,
+    stream: Annotated[
+        int | None,
+        typer.Option(min=0, help="judge this video stream; else the one that players show"),
+    ] = None,
     sampling: SamplingName = None,
     shots: Shots = None,
     shot_score: ShotScore = None,
@@ -94,6 +98,7 @@ def detect(
         shots=shots,
         shot_score=one_of(shot_score, "last", "mean"),
         every_second=every_second,
+        stream=stream,
         scene=report is not None,
         runtime=one_of(runtime, "torch", "onnx", "openvino"),
         # From here and from the nodes of a cluster it is the same folder.
@@ -115,7 +120,7 @@ def detect(
                 json_file,
                 files,
                 model=detector.fingerprint(),
-                settings=detector.settings(every_second=every_second),
+                settings=detector.settings(every_second=every_second, stream=stream),
             )
             kinds = [name for name, on in ((page_name, report), (film_name, overlay)) if on]
             done = {
@@ -135,12 +140,13 @@ def detect(
                 say(found)
                 collected.add(path, failure_of(path, found))
                 continue
-            print_report(found)
-            if report is not None:
-                print(f"  report: {write_report(found, report)}")
-                if overlay:
-                    print(f"  overlay: {report / film_name(found.path, found.sha256)}")
+            page = None if report is None else write_report(found, report)
             collected.add(path, result_of(found))
+            print_report(found)
+            if page is not None:
+                print(f"  report: {page}")
+                if overlay:
+                    print(f"  overlay: {page.parent / film_name(found.path, found.sha256)}")
     if len(files) > 1:
         print_summary([collected.results[path] for path in files])
     failed = sum("error" in result for result in collected.results.values())

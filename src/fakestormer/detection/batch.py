@@ -25,7 +25,8 @@ from fakestormer.video.folder import Unusable, find_videos
 class DetectorSettings:
     """How a process opens its detector and what it does with it.
 
-    See `Detector.load` and `Detector.predicting`. every_second, scene: as in `Detector.detect`.
+    See `Detector.load` and `Detector.predicting`. every_second, scene, stream: as in
+    `Detector.detect`.
     overlay: the folder into which each video is written, with what was found drawn into it.
     """
 
@@ -39,6 +40,7 @@ class DetectorSettings:
     every_second: bool = False
     scene: bool = True
     overlay: Path | None = None
+    stream: int | None = None
 
     def open(self) -> Detector:
         """Raises InputError and SetupError as loading a model and opening a backend do."""
@@ -68,7 +70,10 @@ class DetectOne:
             self._detector = self.settings.open()
         try:
             report = self._detector.detect(
-                path, every_second=self.settings.every_second, scene=self.settings.scene
+                path,
+                every_second=self.settings.every_second,
+                scene=self.settings.scene,
+                stream=self.settings.stream,
             )
             if self.settings.overlay is not None:
                 self._detector.write_overlay(report, self.settings.overlay)

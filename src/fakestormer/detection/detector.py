@@ -44,6 +44,7 @@ from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName, open_run
 from fakestormer.types import Clip, FaceReport, FaceTrack, Report
 from fakestormer.video.cuts import CutDetector
 from fakestormer.video.decode import FrameReader, probe, stream_frames
+from fakestormer.video.packets import PacketLog
 
 #: (stage, frames done so far, frames in all as far as the container says)
 Progress = Callable[[str, int, int | None], None]
@@ -109,6 +110,8 @@ class Detector:
         if calibration is not None:
             way = way.model_copy(update={"calibration": calibration})
         try:
+            # "meta" is a device, too, and computes nothing.
+            torch.zeros(1, device=device).add(1).item()
             network = network.to(device)
         except (AssertionError, RuntimeError) as error:  # torch's, for a device it does not have
             reason = str(error).splitlines()[0]
@@ -193,20 +196,23 @@ class Detector:
         every_second: bool = False,
         picture_bytes: int = PICTURE_BYTES,
         scene: bool = True,
+        stream: int | None = None,
     ) -> Report:
         """Follow and score every face of one video.
 
         every_second: also score a clip in each second of every face, for its time line; verdict
         and probability stay those of the sampled clips. picture_bytes: what the faces' crops may
         take together; beyond it those that count least have None, with the same numbers. scene:
-        also decode the whole frame that the HTML report shows.
+        also decode the whole frame that the HTML report shows. stream: the video stream to judge,
+        by its number among all streams of the file, from 0; None takes the one that players show.
 
         Raises InputError when the file cannot be read as a video, NoFaceError when no face can
         be followed in it for at least two frames; both say so in one sentence.
         """
         file = Path(path)
-        info = probe(file)
+        info = probe(file, stream)
         tracking = self.recipe.tracking
+        log = PacketLog()
         watched = quality.Watched(
             CutDetector(correlation=tracking.cut_correlation, colours=tracking.cut_colours)
         )
@@ -220,17 +226,22 @@ class Detector:
 
         # The whole video, whatever the sampling: the box's path is smoothed along whole tracks,
         # and a face may appear after the first frames.
-        tracks = find_tracks(counted(stream_frames(file)), self.backend, tracking)
+        frames = stream_frames(file, log=log, stream_number=stream)
+        tracks = find_tracks(counted(frames), self.backend, tracking)
         if not tracks:
             raise NoFaceError(warnings.no_face(file, len(watched.times)))
-        bits = quality.bits_per_pixel(info)
-        compressed = bits is not None and bits < quality.TOO_FEW_BITS
+        face_bits = {
+            track.number: quality.bits_of_face(track, log, watched.activity, info)
+            for track in tracks
+        }
         scored = ScoredFaces(picture_bytes)
         enough = self.prediction.largest_share * max(len(track) for track in tracks)
         # One reader for all faces, which goes on where it stands: of a film with a cut every second
         # each face would otherwise be sought anew.
-        with FrameReader(file) as reader:
+        with FrameReader(file, stream) as reader:
             for done, track in enumerate(tracks, start=1):
+                bits = face_bits[track.number]
+                compressed = bits is not None and bits < quality.TOO_FEW_BITS
                 face = self._score(file, track, reader, compressed=compressed)
                 scored.add(face, standing(face, lasting=len(track) >= enough))
                 if progress is not None:
@@ -239,12 +250,21 @@ class Detector:
         if every_second:
             told = None if progress is None else partial(progress, "seconds")
             found = score_every_second(
-                file, tracks, self.network, self.prediction, self.recipe.crop, progress=told
+                file,
+                tracks,
+                self.network,
+                self.prediction,
+                self.recipe.crop,
+                stream_number=stream,
+                progress=told,
             )
             faces = tuple(replace(face, every_second=found[face.number]) for face in faces)
             decisive = next(face for face in faces if face.number == decisive.number)
         probability = decisive.prediction.probability
-        tags = quality.container_tags(file)
+        tags = quality.container_tags(file, stream)
+        all_bits = quality.bits_per_pixel(
+            log.bits_per_frame(0, len(watched.times) - 1), log.pixels, info.codec
+        )
         return Report(
             path=str(path),
             sha256=sha256_of(file),
@@ -253,27 +273,29 @@ class Detector:
             face_number=decisive.number,
             faces=faces,
             warnings=(
-                *warnings.truncation_warnings(info, len(watched.times), watched.times[-1]),
+                *warnings.picture_notes(info),
+                *warnings.truncation_warnings(log, watched.times[-1]),
                 *warnings.backend_warnings(self.trained_with, self.backend.name),
                 *warnings.calibration_warnings(self.prediction),
                 *warnings.unjudged_warnings(decisive, faces),
                 *kept_warnings(faces),
                 *watched.warnings(),
-                *quality.compression_warnings(bits, info.codec),
+                *quality.compression_warnings(face_bits[decisive.number], info.codec),
                 *quality.editing_warnings(tags),
             ),
             video=info.as_json()
             | {"frames_decoded": len(watched.times)}
-            | {"bits_per_pixel": None if bits is None else round(bits, 4)}
+            | {"bits_per_pixel": _rounded(all_bits)}
+            | {"face_bits_per_pixel": _rounded(face_bits[decisive.number])}
             | watched.facts()
             | {"written_by": quality.written_by(tags), "tags": tags}
             | {"content_credentials": content_credentials(file, info.container)},
             model=dict(self.fingerprint()),
-            settings=self.settings(every_second=every_second),
-            scene=scene_of(file, decisive) if scene else None,
+            settings=self.settings(every_second=every_second, stream=stream),
+            scene=scene_of(file, decisive, stream) if scene else None,
         )
 
-    def settings(self, *, every_second: bool = False) -> dict[str, Any]:
+    def settings(self, *, every_second: bool = False, stream: int | None = None) -> dict[str, Any]:
         """How clips are sampled and pooled, as reports have it.
 
         With a calibration also the score that the threshold is: single clips are not calibrated
@@ -286,6 +308,8 @@ class Detector:
             settings["raw_threshold"] = calibration.score_at(self.prediction.threshold)
         if every_second:
             settings["every_second"] = True
+        if stream is not None:
+            settings["stream"] = stream
         return settings
 
     def _score(
@@ -334,3 +358,7 @@ class Detector:
         cx, cy, side = squares_t3[indices_ct - track.indices[0]].unbind(-1)
         half = side / 2 * (1 - 2 * self.prediction.margin / REFERENCE_SIDE)
         return torch.stack([cx - half, cy - half, cx + half, cy + half], dim=-1).float()
+
+
+def _rounded(bits: float | None) -> float | None:
+    return None if bits is None else round(bits, 4)

@@ -45,6 +45,7 @@ def score_every_second(
     prediction: PredictionConfig,
     config: CropConfig,
     *,
+    stream_number: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[int, EverySecond]:
     """The time line of each track, by its number. progress: (clips scored, clips in all).
@@ -76,7 +77,7 @@ def score_every_second(
         if progress is not None:
             progress(done, total)
 
-    for index, _, rgb_hwc in stream_frames_at(file, list(uses)):
+    for index, _, rgb_hwc in stream_frames_at(file, list(uses), stream_number=stream_number):
         for k, row, position in uses[index]:
             crops = open_clips.setdefault((k, row), {})
             crops[position] = crop(rgb_hwc, squares[k][position], config.stored_size)

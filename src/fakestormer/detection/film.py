@@ -63,7 +63,7 @@ def film_name(path: str, sha256: str) -> str:
     return page_name(path, sha256).removesuffix(".html") + ".overlay.mp4"
 
 
-def scene_of(file: Path, face: FaceReport) -> Scene:
+def scene_of(file: Path, face: FaceReport, stream_number: int | None = None) -> Scene:
     """The frame in which the face's highest-scoring clip changes most; its first where none does.
 
     Raises InputError when the video ends before it.
@@ -73,7 +73,8 @@ def scene_of(file: Path, face: FaceReport) -> Scene:
     t = 0
     if prediction.derivative is not None and prediction.derivative.shape[1] > 1:
         t = 1 + int(torch.nan_to_num(prediction.derivative[c, 1:]).amax(dim=(1, 2)).argmax())
-    ((_, _, rgb_hwc),) = stream_frames_at(file, [int(prediction.indices[c, t])])
+    index = int(prediction.indices[c, t])
+    ((_, _, rgb_hwc),) = stream_frames_at(file, [index], stream_number=stream_number)
     small, scale = made_smaller(rgb_hwc, _SCENE_SIDE)
     picture = rearrange(torch.from_numpy(small), "h w c -> c h w").contiguous()
     return Scene(picture=picture, scale=scale, clip=c, frame=t)
@@ -148,7 +149,9 @@ def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
     ]
     ahead.sort(reverse=True)
     there: list[tuple[int, Tensor]] = []  # place of the face, its squares
-    for index, seconds, rgb_hwc in stream_frames(report.path):
+    for index, seconds, rgb_hwc in stream_frames(
+        report.path, stream_number=report.settings.get("stream")
+    ):
         while ahead and ahead[-1][0] <= index:
             place = ahead.pop()[1]
             squares_n3 = report.faces[place].squares

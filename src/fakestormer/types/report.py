@@ -64,6 +64,7 @@ ReasonCode = Literal[
     "face_too_small",
     "too_few_frames",
     "strong_compression",
+    "frames_far_apart",
 ]
 
 

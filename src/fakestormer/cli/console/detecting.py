@@ -15,7 +15,12 @@ from fakestormer.types import Report, Verdict
 
 
 def detect_with_bar(
-    detector: Detector, path: Path, *, every_second: bool = False, scene: bool = True
+    detector: Detector,
+    path: Path,
+    *,
+    every_second: bool = False,
+    scene: bool = True,
+    stream: int | None = None,
 ) -> Report:
     """`Detector.detect` with a progress bar by stage."""
     stages = {
@@ -34,7 +39,9 @@ def detect_with_bar(
                 total=None if total is None else max(done, total),
             )
 
-        return detector.detect(path, progress=advance, every_second=every_second, scene=scene)
+        return detector.detect(
+            path, progress=advance, every_second=every_second, scene=scene, stream=stream
+        )
 
 
 def overlay_with_bar(detector: Detector, report: Report, folder: Path) -> None:
@@ -68,6 +75,7 @@ def detected(
                     Path(path),
                     every_second=settings.every_second,
                     scene=settings.scene,
+                    stream=settings.stream,
                 )
                 if settings.overlay is not None:
                     overlay_with_bar(detector, report, settings.overlay)

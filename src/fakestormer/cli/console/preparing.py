@@ -43,22 +43,25 @@ def prepare_with_bar(
     splits: only the entries of these; empty takes all.
     """
     # Only here: preparing locks files in a way that some systems lack.
-    from fakestormer.data.manifest import Labelling, read_manifest, read_table
+    from fakestormer.data.manifest import Labelling, read_manifest
     from fakestormer.data.prepare import prepare_listing
+    from fakestormer.data.table import match_table
 
-    labelling = Labelling(
-        validation_sources=frozenset(hold_out),
-        validation_fraction=validation_fraction,
-        seed=recipe.training.seed,
-        split=split,
-        table={} if table is None else read_table(table, origin.root),
-    )
     # The whole data set, whatever part of it is asked for: the manifest keeps what is finished.
     methods = origin.options.methods
     origin = dataclasses.replace(
         origin, options=dataclasses.replace(origin.options, methods=(), store=store)
     )
     listing = origin.listing()
+    names = [entry.video for entry in listing.entries]
+    matched = None if table is None else match_table(table, origin.root, names)
+    labelling = Labelling(
+        validation_sources=frozenset(hold_out),
+        validation_fraction=validation_fraction,
+        seed=recipe.training.seed,
+        split=split,
+        table={} if matched is None else matched.said,
+    )
     differing = (listing.missing, listing.unexpected, listing.doubled, listing.conflicts)
     differences = sum(len(names) for names in differing)
     if differences:
@@ -117,6 +120,11 @@ def prepare_with_bar(
             "more and are left out of the manifest",
             file=sys.stderr,
         )
+    unmatched = () if matched is None else matched.unmatched
+    for line in unmatched[:LISTED]:
+        print(f"{table}: {shown(line)}: is about no video here", file=sys.stderr)
+    if unmatched:
+        print(f"{table}: {len(unmatched)} rows are about no video here", file=sys.stderr)
     by_split = ", ".join(f"{count} for {name}" for name, count in summary.by_split.items())
     reasons = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.items())
     print(
@@ -124,7 +132,7 @@ def prepare_with_bar(
         f"{summary.videos} videos; {sum(summary.rejected.values())} videos or tracks rejected"
         + (f" ({reasons})" if reasons else "")
     )
-    return summary
+    return dataclasses.replace(summary, unmatched=len(unmatched))
 
 
 def write_pairs_with_bar(
