@@ -43,8 +43,8 @@ from fakestormer.recipe.recipe import Recipe, override
 #: Nothing recoloured, sharpened, coarsened or cut out: what is left is the blend.
 _PLAIN = (
     "synthesis.cutout_probability=0 synthesis.downscale_probability=0 "
-    "synthesis.sharpen_alpha=[0,0] synthesis.change.hsv_probability=0 synthesis.change.rgb_probability=0 "
-    "synthesis.change.contrast_probability=0"
+    "synthesis.sharpen_alpha=[0,0] synthesis.change.hsv_probability=0 "
+    "synthesis.change.rgb_probability=0 synthesis.change.contrast_probability=0"
 )
 _SMALL = (
     "synthesis.beyond.resolution_probability=1 synthesis.beyond.resolution=[0.6,1] "

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fakestormer.detection.prediction import pool
+from fakestormer.detection.prediction import pool, verdict
 from fakestormer.detection.verdict import Seen, far_apart, interval, judge
 from fakestormer.recipe.prediction import Calibration, PredictionConfig
 from fakestormer.types import FaceReport, Prediction, Reason
@@ -110,10 +110,33 @@ def test_the_interval_is_pooled_and_calibrated_as_the_score_is() -> None:
     low, high = interval(given, calibrated)
     assert low == pytest.approx(calibration.probability(0.2), abs=1e-6)
     assert high == pytest.approx(calibration.probability(0.6), abs=1e-6)
-    # A score of 0.88 becomes 0.5: shots are compared with that.
-    assert calibration.score_at(0.5) == pytest.approx(0.881, abs=1e-3)
-    shots = prediction(0.99, 0.995, shots=(0.99, 0.87), config=calibrated)
+    # A score of 0.88 becomes 0.5, the band of 0.05 around it 0.86 to 0.90: shots go by those.
+    assert calibration.score_at(0.45) == pytest.approx(0.832, abs=1e-3)
+    assert calibration.score_at(0.55) == pytest.approx(0.917, abs=1e-3)
+    shots = prediction(0.99, 0.995, shots=(0.99, 0.83), config=calibrated)
     assert codes(shots, GOOD, calibrated) == ["shots_disagree"]
+
+
+def test_the_model_brings_its_own_thresholds() -> None:
+    chosen = Calibration(method="platt", fake_from=0.8, clear_below=0.3)
+    config = CONFIG.model_copy(update={"calibration": chosen})
+    assert (config.fake_from, config.clear_below) == (0.8, 0.3)
+    assert (CONFIG.fake_from, CONFIG.clear_below) == (0.55, 0.45)
+    for score, words in (
+        (0.8, "likely fake"),
+        (0.79, "inconclusive"),
+        (0.31, "inconclusive"),
+        (0.3, "no manipulation found"),
+    ):
+        assert verdict(score, config) == words
+    (reason,) = judge(prediction(0.5, 0.5, config=config), config, GOOD, 4).reasons
+    assert reason.code == "near_threshold"
+    assert "between 0.3," in reason.text
+    assert "0.8, from which" in reason.text
+    with pytest.raises(ValueError, match="belong together"):
+        Calibration(method="platt", fake_from=0.8)
+    with pytest.raises(ValueError, match="above fake_from"):
+        Calibration(method="platt", fake_from=0.3, clear_below=0.8)
 
 
 def test_certain_clips_have_an_interval_too() -> None:

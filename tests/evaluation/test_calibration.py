@@ -18,6 +18,7 @@ from fakestormer.evaluation.calibration import (
     fit_evaluation,
     quality,
     reliability,
+    thresholds,
     wilson,
 )
 from fakestormer.evaluation.metrics import auc
@@ -237,3 +238,37 @@ def test_a_pair_is_held_out_together() -> None:
     folds = [_fold(score) for score in scores]
     assert folds[::2] == folds[1::2]
     assert set(folds) == {0, 1, 2, 3, 4}
+
+
+def test_thresholds_by_hand() -> None:
+    labels = [0, 0, 0, 0, 1, 1, 1, 1]
+    values = [0.1, 0.2, 0.3, 0.6, 0.4, 0.7, 0.8, 0.9]
+    fake_from, clear_below, rates = thresholds(labels, values, real_limit=0.25, fake_limit=0.25)
+    # One real video of four may lie above: between 0.3 and 0.4. One fake of four may lie below.
+    assert fake_from == pytest.approx(0.35)
+    assert clear_below == pytest.approx(0.35)
+    assert (rates.real, rates.real_called_fake, rates.fakes_called_fake) == (4, 1, 4)
+    fake_from, clear_below, rates = thresholds(labels, values, real_limit=0.0, fake_limit=0.0)
+    assert fake_from == pytest.approx(0.65)
+    assert clear_below == pytest.approx(0.35)
+    assert (rates.real_called_fake, rates.fakes_called_fake) == (0, 3)
+    assert (rates.real_cleared, rates.fakes_cleared) == (3, 0)
+    assert rates.sentence().startswith("Of 4 real videos")
+
+
+def test_thresholds_keep_their_limits() -> None:
+    labels, scores = drawn(real=203, fake=157, seed=3)
+    fake_from, clear_below, rates = thresholds(labels, scores)
+    assert clear_below <= fake_from
+    assert rates.real_called_fake == (scores[labels == 0] >= fake_from).sum() == 4
+    assert rates.fakes_cleared <= 15
+    assert rates.fakes_called_fake == (scores[labels == 1] >= fake_from).sum() > 0
+
+
+def test_a_fit_chooses_thresholds_too() -> None:
+    fitted = fit_evaluation(evaluation())
+    chosen = fitted.calibration
+    assert chosen.rates is not None
+    assert chosen.rates.real == fitted.fitted_on["real"]
+    assert chosen.rates.real_called_fake <= 0.02 * chosen.rates.real
+    assert fitted.as_json()["fake_from"] == chosen.fake_from

@@ -376,13 +376,23 @@ def test_threshold_and_band_come_from_the_settings(
         (fake_face(verdict="inconclusive"),),
         verdict="inconclusive",
         probability=0.42,
-        settings={"threshold": 0.4, "inconclusive": 0.05},
+        settings={"fake_from": 0.93, "clear_below": 0.4, "error_rates": "Of 7 real videos none."},
     )
     page = page_of(report)
-    assert "threshold 0.40 ± 0.05" in page.text
-    assert "too close to the threshold" in page.text
+    assert "likely fake from 0.93" in page.text
+    assert "lies between the two thresholds" in page.text
+    assert "Of 7 real videos none." in page.text
     above = [a for a in page.all("a") if a.get("class") == "above"]
-    assert len(above) == 2, "0.93 and 0.41 reach 0.4, 0.12 does not"
+    assert len(above) == 1, "0.93 reaches 0.93, 0.41 and 0.12 do not"
+
+
+def test_a_report_of_an_older_version_has_one_threshold(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    report = fake_report((fake_face(),), probability=0.6, settings={"threshold": 0.4})
+    page = page_of(report)
+    assert "likely fake from 0.40" in page.text
+    assert "between the two thresholds" not in page.text
 
 
 def test_page_stays_small(fake_face: FakeFace, fake_report: FakeReport, tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ def calibrate(
     print(f"  after: {said(fitted.after)}; on videos left out of the fit: "
           f"{said(fitted.cross_validated)}")  # fmt: skip
     print(f"  a score of {how.score_at(0.5):.3f} is now a probability of 0.5")
+    if how.rates is not None:
+        print(
+            f"  likely fake from {how.fake_from:.3f} on, nothing found up to "
+            f"{how.clear_below:.3f}. {how.rates.sentence()}"
+        )
     print(f"  plot: {picture}")
 
 

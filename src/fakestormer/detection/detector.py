@@ -298,14 +298,19 @@ class Detector:
     def settings(self, *, every_second: bool = False, stream: int | None = None) -> dict[str, Any]:
         """How clips are sampled and pooled, as reports have it.
 
-        With a calibration also the score that the threshold is: single clips are not calibrated
-        and can be compared with that alone.
+        fake_from, clear_below: the thresholds of the verdicts. With a calibration also the score
+        that `fake_from` is, raw_threshold: single clips are not calibrated and can be compared with
+        that alone; and where error rates were measured, the sentence that says them.
         """
         settings = self.prediction.model_dump(mode="json")
+        settings["fake_from"] = self.prediction.fake_from
+        settings["clear_below"] = self.prediction.clear_below
         settings["clip_length"] = self.network.config.frames
         calibration = self.prediction.calibration
         if calibration is not None:
-            settings["raw_threshold"] = calibration.score_at(self.prediction.threshold)
+            settings["raw_threshold"] = calibration.score_at(self.prediction.fake_from)
+            if calibration.rates is not None:
+                settings["error_rates"] = calibration.rates.sentence()
         if every_second:
             settings["every_second"] = True
         if stream is not None:

@@ -38,13 +38,14 @@ def pool(logits: Tensor, pooling: Literal["probability", "logit"]) -> float:
 
 
 def verdict(probability: float, config: PredictionConfig) -> Verdict:
-    """The words for a probability; close to the threshold nothing is claimed.
+    """The words for a probability; between the two thresholds nothing is claimed.
 
-    0.97 -> "likely fake", 0.52 -> "inconclusive", 0.08 -> "no manipulation found" (at 0.5 +- 0.05)
+    # fake_from 0.9, clear_below 0.2:
+    # 0.97 -> "likely fake", 0.52 -> "inconclusive", 0.08 -> "no manipulation found"
     """
-    if abs(probability - config.threshold) < config.inconclusive:
-        return "inconclusive"
-    return "likely fake" if probability >= config.threshold else "no manipulation found"
+    if probability >= config.fake_from:
+        return "likely fake"
+    return "no manipulation found" if probability <= config.clear_below else "inconclusive"
 
 
 @torch.inference_mode()

@@ -97,32 +97,32 @@ def judge(prediction: Prediction, config: PredictionConfig, seen: Seen, clip: in
     between = interval(prediction, config)
     by_score = verdict(prediction.probability, config)
     reasons = []
+    clear, fake = config.clear_below, config.fake_from
     if by_score == "inconclusive":
         reasons.append(
             Reason(
                 code="near_threshold",
-                text=f"The probability, {prediction.probability:.3f}, lies within "
-                f"{config.inconclusive:g} of the threshold, {config.threshold:g}.",
+                text=f"The probability, {prediction.probability:.3f}, lies between {clear:.3g}, up "
+                f"to which nothing was found, and {fake:.3g}, from which a face is likely fake.",
             )
         )
-    if between is not None and between[0] < config.threshold <= between[1]:
+    if between is not None and between[0] <= clear and between[1] >= fake:
         reasons.append(
             Reason(
                 code="clips_disagree",
                 text=f"Its clips disagree: over them the probability goes from {between[0]:.2f} to "
-                f"{between[1]:.2f}, on both sides of the threshold.",
+                f"{between[1]:.2f}.",
             )
         )
     shots = prediction.shot_probabilities
-    threshold = config.threshold
     if config.calibration is not None:
-        threshold = config.calibration.score_at(threshold)
-    if len(shots) > 1 and float(shots.min()) < threshold <= float(shots.max()):
+        clear, fake = config.calibration.score_at(clear), config.calibration.score_at(fake)
+    if len(shots) > 1 and float(shots.min()) <= clear and float(shots.max()) >= fake:
         reasons.append(
             Reason(
                 code="shots_disagree",
                 text=f"Its shots disagree: they score from {float(shots.min()):.2f} to "
-                f"{float(shots.max()):.2f}, on both sides of the threshold.",
+                f"{float(shots.max()):.2f}.",
             )
         )
     if seen.width < SMALL_FACE_PX:

@@ -22,7 +22,7 @@ from fakestormer.errors import InputError
 from fakestormer.evaluation.metrics import Numbers
 from fakestormer.evaluation.protocol import VideoScore
 from fakestormer.evaluation.results import scores_of
-from fakestormer.recipe.prediction import Calibration
+from fakestormer.recipe.prediction import Calibration, ErrorRates
 
 Method = Literal["temperature", "platt", "isotonic"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -95,11 +95,55 @@ class Fitted:
         }
 
 
+#: At most this share of real videos may be called "likely fake".
+REAL_LIMIT = 0.02
+#: Below `clear_below` lies at most this share of fakes.
+FAKE_LIMIT = 0.1
+
+
+def thresholds(
+    labels: Numbers,
+    probabilities: Numbers,
+    *,
+    real_limit: float = REAL_LIMIT,
+    fake_limit: float = FAKE_LIMIT,
+) -> tuple[float, float, ErrorRates]:
+    """(fake_from, clear_below, what they give): from errors that may be made to two thresholds.
+
+    labels: (N,), 1 = fake, 0 = real. probabilities: (N,), calibrated. fake_from is the lowest
+    probability that at most `real_limit` of the real videos reach, half-way to the next one above.
+    clear_below is the highest that at most `fake_limit` of the fakes stay under, and never above
+    fake_from.
+
+    # real 0.1 0.2 0.3 0.6, fakes 0.4 0.7 0.8 0.9, limits 0.25 and 0.25 -> 0.45, 0.55 cut to 0.45
+    """
+    labels_n, values_n = np.asarray(labels), np.asarray(probabilities, np.float64)
+    real, fake = (np.sort(values_n[labels_n == label]) for label in (0, 1))
+    allowed = int(real_limit * len(real))  # real videos that may lie above
+    last_below = real[-allowed - 1]
+    above = values_n[values_n > last_below]
+    fake_from = float((last_below + (above.min() if len(above) else 1.0)) / 2)
+    first_above = fake[min(int(fake_limit * len(fake)), len(fake) - 1)]
+    under = values_n[values_n < first_above]
+    clear_below = float((first_above + (under.max() if len(under) else 0.0)) / 2)
+    clear_below = min(clear_below, fake_from)
+    rates = ErrorRates(
+        real=len(real),
+        real_called_fake=int((real >= fake_from).sum()),
+        real_cleared=int((real <= clear_below).sum()),
+        fakes=len(fake),
+        fakes_called_fake=int((fake >= fake_from).sum()),
+        fakes_cleared=int((fake <= clear_below).sum()),
+    )
+    return fake_from, clear_below, rates
+
+
 def fit_evaluation(
     document: Mapping[str, Any], *, method: Method = "platt", sampling: str | None = None
 ) -> Fitted:
     """Fit on all videos of an evaluation, as they were scored before any calibration.
 
+    The thresholds of the verdicts are chosen by the same videos (`thresholds`).
     document: of an evaluation.json. sampling: which of its scores; its first one where None. Raises
     InputError when the evaluation has no such sampling or too few videos of a class, or when its
     fakes do not score higher than its real videos.
@@ -123,6 +167,10 @@ def fit_evaluation(
         }
     )
     after_n = np.array([calibration.probability(score) for score in scores_n])
+    fake_from, clear_below, rates = thresholds(labels_n, after_n)
+    calibration = calibration.model_copy(
+        update={"fake_from": fake_from, "clear_below": clear_below, "rates": rates}
+    )
     return Fitted(
         calibration=calibration,
         fitted_on={

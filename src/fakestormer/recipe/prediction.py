@@ -22,13 +22,41 @@ REFERENCE_SIDE = 256
 _LEAST = 1e-15
 
 
+class ErrorRates(BaseModel):
+    """What the verdicts were worth on videos that the thresholds were chosen by: counts of videos.
+
+    real_called_fake: real ones called "likely fake". fakes_called_fake, fakes_cleared: fakes called
+    "likely fake" and "no manipulation found". All others are inconclusive.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    real: int = Field(ge=0)
+    real_called_fake: int = Field(ge=0)
+    real_cleared: int = Field(ge=0)
+    fakes: int = Field(ge=0)
+    fakes_called_fake: int = Field(ge=0)
+    fakes_cleared: int = Field(ge=0)
+
+    def sentence(self) -> str:
+        """What a reader of one verdict has to know of all of them."""
+        return (
+            f"Of {self.real} real videos of people and cameras it never saw, "
+            f"{self.real_called_fake} were called likely fake; of {self.fakes} fakes made by tools "
+            f"it never saw, {self.fakes_called_fake} were called likely fake and "
+            f"{self.fakes_cleared} went unnoticed. All others were inconclusive."
+        )
+
+
 class Calibration(BaseModel):
     """Score of a track -> how often videos with such a score are fake, where half of them are.
 
     "temperature" and "platt" give sigmoid(slope * logit(score) + offset) and keep every ranking;
     "isotonic" joins its knots (score, probability) by straight lines and can make scores equal.
     Fitted on tracks' scores (`evaluation.calibration`), so it says nothing about single clips.
-    sampling, shots, shot_score: how those scores were made.
+    sampling, shots, shot_score: how those scores were made. fake_from, clear_below: probabilities
+    from which "likely fake" is said and below which "no manipulation found" is; None leaves them to
+    `PredictionConfig`. rates: what was measured at them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -40,6 +68,9 @@ class Calibration(BaseModel):
     sampling: Sampling = "windows"
     shots: int = Field(default=1, ge=1)
     shot_score: Literal["last", "mean"] = "last"
+    fake_from: float | None = Field(default=None, ge=0, le=1)
+    clear_below: float | None = Field(default=None, ge=0, le=1)
+    rates: ErrorRates | None = None
 
     @model_validator(mode="after")
     def _is_monotone(self) -> Self:
@@ -52,6 +83,10 @@ class Calibration(BaseModel):
             raise ValueError("knots must rise")
         if any(not 0 <= value <= 1 for value in scores + probabilities):
             raise ValueError("knots lie between 0 and 1")
+        if (self.fake_from is None) != (self.clear_below is None):
+            raise ValueError("fake_from and clear_below belong together")
+        if self.fake_from is not None and (self.clear_below or 0.0) > self.fake_from:
+            raise ValueError("clear_below lies above fake_from")
         return self
 
     def probability(self, score: float) -> float:
@@ -123,6 +158,18 @@ class PredictionConfig(BaseModel):
         default=None,
         description="of the weights, not of the recipe: `Detector.load` takes it from their JSON",
     )
+
+    @property
+    def fake_from(self) -> float:
+        """The probability from which "likely fake" is said."""
+        chosen = None if self.calibration is None else self.calibration.fake_from
+        return self.threshold + self.inconclusive if chosen is None else chosen
+
+    @property
+    def clear_below(self) -> float:
+        """The probability below which "no manipulation found" is said; above it, nothing is."""
+        chosen = None if self.calibration is None else self.calibration.clear_below
+        return self.threshold - self.inconclusive if chosen is None else chosen
 
     @model_serializer(mode="wrap")
     def _without_an_empty_calibration(self, handler: SerializerFunctionWrapHandler) -> Any:

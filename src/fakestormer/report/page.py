@@ -31,9 +31,15 @@ _NOT_LISTED = {"path", "content_credentials"}
 
 
 def decision_threshold(report: Report) -> float:
-    """`settings["threshold"]` where it is a number within [0, 1], else 0.5."""
-    stated = number(report.settings, "threshold")
-    return DEFAULT_THRESHOLD if stated is None or not 0.0 <= stated <= 1.0 else stated
+    """From where "likely fake" is said: `settings["fake_from"]`, in older reports "threshold".
+
+    0.5 where neither is a number within [0, 1].
+    """
+    for name in ("fake_from", "threshold"):
+        stated = number(report.settings, name)
+        if stated is not None and 0.0 <= stated <= 1.0:
+            return stated
+    return DEFAULT_THRESHOLD
 
 
 def clip_threshold(report: Report) -> float:
@@ -45,10 +51,14 @@ def clip_threshold(report: Report) -> float:
     return decision_threshold(report) if stated is None or not 0.0 <= stated <= 1.0 else stated
 
 
-def undecided_width(report: Report) -> float:
-    """Half the width of the band around the threshold in which nothing is claimed, or 0."""
-    stated = number(report.settings, "inconclusive")
-    return 0.0 if stated is None or not 0.0 <= stated <= 1.0 else stated
+def clear_threshold(report: Report) -> float:
+    """Up to where "no manipulation found" is said: `settings["clear_below"]`.
+
+    The decision threshold where it is no number from 0 to that.
+    """
+    stated = number(report.settings, "clear_below")
+    top = decision_threshold(report)
+    return top if stated is None or not 0.0 <= stated <= top else stated
 
 
 def write_report(report: Report, folder: Path, *, date: datetime.date | None = None) -> Path:
@@ -123,7 +133,8 @@ def render_report(report: Report, *, date: datetime.date) -> str:
         shows_change=all(face.prediction.derivative is not None for face in report.faces),
         scores_frames=all(face.prediction.frame_scores is not None for face in report.faces),
         threshold=threshold,
-        undecided=undecided_width(report),
+        clear=clear_threshold(report),
+        error_rates=report.settings.get("error_rates"),
         clip_threshold=of_clips,
         threshold_y=timeline.height(of_clips),
         calibrated=any(face.prediction.raw is not None for face in report.faces),
