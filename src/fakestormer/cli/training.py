@@ -112,6 +112,62 @@ def train(
 
 
 @app.command()
+def fit(
+    model: Annotated[Path, typer.Argument(help="a model with model.classifier=surroundings")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the folder of the fitted model")],
+    data: Annotated[Path, typer.Option(help="a prepared store of real videos to fit to")],
+    pairs: Annotated[int, typer.Option(min=100, help="real frames and their pseudo-fakes")] = 8000,
+    ridge: Annotated[float, typer.Option(min=0, help="the larger, the simpler the fit")] = 0.01,
+    seed: Annotated[int, typer.Option(min=0, help="draws frames and blending")] = 0,
+) -> None:
+    """Set f's weights in closed form: what sets a blended face apart from its surroundings.
+
+    For models whose stem is frozen and whose f looks at the surroundings. All other heads stay as
+    they were trained.
+    """
+    from rich.progress import Progress
+
+    from fakestormer.data.manifest import read_manifest
+    from fakestormer.model.model_file import load_model, recipe_of, save_model, weights_file
+    from fakestormer.training.surroundings import fit_surroundings
+
+    require_folder(output, "--output")
+    weights = weights_file(model)
+    network, document = load_model(weights)
+    recipe = recipe_of(document, weights)
+    with Progress(transient=True) as bar:
+        task = bar.add_task("pairs", total=pairs)
+        fitted = fit_surroundings(
+            network,
+            recipe,
+            data,
+            read_manifest(data),
+            pairs=pairs,
+            ridge=ridge,
+            seed=seed,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    about = {
+        "pairs": fitted.pairs,
+        "tracks": fitted.tracks,
+        "ridge": ridge,
+        "seed": seed,
+        "left_out_auc": fitted.left_out_auc,
+    }
+    save_model(
+        output,
+        network,
+        recipe.model_dump(mode="json"),
+        document["metrics"] | {"surroundings": about},
+        face_backend=document.get("face_backend"),
+    )
+    print(
+        f"{output / 'model.safetensors'}: f fitted to {fitted.pairs} pairs of {fitted.tracks} "
+        f"tracks; AUC {fitted.left_out_auc:.4f} on pairs of people left out of a fit"
+    )
+
+
+@app.command()
 def replay(
     step: Annotated[Path, typer.Argument(help="RUN/failed-step-..., as the message named it")],
 ) -> None:

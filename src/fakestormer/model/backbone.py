@@ -28,12 +28,14 @@ class Features:
     patches: Z (b, t, n, d). spatial: z_s (b, t, d). temporal: z_t (b, n, d).
     spatial_attention: only when asked for: (b, t, heads, G, G), what each frame's spatial token
     attends to in the last block; the sum over (G, G) is 1 less what the token gives itself.
+    stem: of an EfficientNet stem alone: (b, t, c, G, G), what its last stages saw.
     """
 
     patches: Tensor
     spatial: Tensor
     temporal: Tensor
     spatial_attention: Tensor | None = None
+    stem: Tensor | None = None
 
 
 class PatchStem(nn.Module):
@@ -228,7 +230,13 @@ class Backbone(nn.Module):
     def forward(self, frames_btchw: Tensor, *, with_attention: bool = False) -> Features:
         """Frames (b, t, 3, H, W), normalised and floating -> Features."""
         b, t = frames_btchw.shape[:2]
-        patches_rdyx = self.stem(rearrange(frames_btchw, "b t c h w -> (b t) c h w"))
+        frames_rchw = rearrange(frames_btchw, "b t c h w -> (b t) c h w")
+        seen_btcyx = None
+        if isinstance(self.stem, EfficientNetStem):
+            patches_rdyx, seen_rcyx = self.stem.both(frames_rchw)
+            seen_btcyx = rearrange(seen_rcyx, "(b t) c y x -> b t c y x", t=t)
+        else:
+            patches_rdyx = self.stem(frames_rchw)
         grid = patches_rdyx.shape[-1]
         z, z_s, z_t = self.embedding(rearrange(patches_rdyx, "(b t) d y x -> b t (y x) d", t=t))
         attention = None
@@ -245,4 +253,5 @@ class Backbone(nn.Module):
             spatial=self.spatial_norm(z_s).expand(b, t, -1),
             temporal=self.temporal_norm(z_t).expand(b, grid * grid, -1),
             spatial_attention=attention,
+            stem=seen_btcyx,
         )

@@ -80,6 +80,11 @@ def stages_of(name: LiteName) -> tuple[Stage, ...]:
     )
 
 
+def seen_channels(name: LiteName) -> int:
+    """Channels of the stem's two stages of stride 16 together."""
+    return sum(stage.channels for stage in stages_of(name)[STEM_STAGES - 2 : STEM_STAGES])
+
+
 def _rounded(channels: float) -> int:
     """# 26.4 -> 24, 44.0 -> 48: the nearest multiple of 8, but never less than 0.9 of it."""
     nearest = max(8, int(channels + 4) // 8 * 8)
@@ -150,13 +155,16 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, x_rchw: Tensor) -> Tensor:
         """(r, 3, h, w) -> (r, channels, h / stride, w / stride)."""
-        parts = self.parts()
-        with torch.no_grad() if self.frozen else nullcontext():
-            for part in parts[: self.frozen]:
+        return self.features(x_rchw)[-1]
+
+    def features(self, x_rchw: Tensor) -> list[Tensor]:
+        """What comes out of the first convolution and of each stage, in order."""
+        seen = []
+        for number, part in enumerate(self.parts()):
+            with torch.no_grad() if number < self.frozen else nullcontext():
                 x_rchw = part(x_rchw)
-        for part in parts[self.frozen :]:
-            x_rchw = part(x_rchw)
-        return x_rchw
+            seen.append(x_rchw)
+        return seen
 
     def parts(self) -> list[nn.Module]:
         """The first convolution, then the stages."""
@@ -200,10 +208,14 @@ class EfficientNetStem(nn.Module):
 
     def forward(self, frames_rchw: Tensor) -> Tensor:
         """(r, 3, H, W) -> (r, d, G, G); r frames, each on its own."""
+        return self.both(frames_rchw)[0]
+
+    def both(self, frames_rchw: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch embeddings (r, d, G, G), and what the two stages of stride 16 saw (r, c, G, G)."""
         pixels = torch.addcmul(self.shift, frames_rchw, self.scale)
         # Colours last in memory: depthwise convolutions take half the time on a CPU.
-        y: Tensor = self.proj(self.layers(pixels.contiguous(memory_format=torch.channels_last)))
-        return y
+        seen = self.layers.features(pixels.contiguous(memory_format=torch.channels_last))
+        return self.proj(seen[-1]), torch.cat(seen[-2:], dim=1)
 
 
 def published_state(name: LiteName) -> dict[str, Tensor]:

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock, DividedLayers
 from fakestormer.model.backbone import Backbone, Features, PatchStem, TokenEmbedding, stem_of
+from fakestormer.model.efficientnet import seen_channels
 from fakestormer.model.heads import (
     BoundaryHead,
     ClassificationHead,
     SpatialHead,
+    SurroundingsHead,
     TemporalHead,
     patch_volume,
 )
@@ -49,7 +51,7 @@ def build_fakestormer(config: ModelConfig) -> FakeSTormer:
             width=c.width,
             norm_eps=c.norm_eps,
         ),
-        f=ClassificationHead(c.width, c.head_dropout),
+        f=_classifier(c),
         h=TemporalHead(c.width) if "h" in c.branches else None,
         g=SpatialHead(c.width, c.head_dropout) if "g" in c.branches else None,
         b=BoundaryHead(c.width) if "b" in c.branches else None,
@@ -60,6 +62,13 @@ def build_fakestormer(config: ModelConfig) -> FakeSTormer:
     return network
 
 
+def _classifier(c: ModelConfig) -> ClassificationHead | SurroundingsHead:
+    if c.classifier == "tokens":
+        return ClassificationHead(c.width, c.head_dropout)
+    assert c.stem in ("efficientnet-lite0", "efficientnet-lite2"), "the configuration sees to it"
+    return SurroundingsHead(seen_channels(c.stem), c.grid)
+
+
 class FakeSTormer(VideoNetwork):
     """Backbone and the heads f, h, g, b; all but f are None where the configuration says so."""
 
@@ -68,7 +77,7 @@ class FakeSTormer(VideoNetwork):
         config: ModelConfig,
         *,
         backbone: Backbone,
-        f: ClassificationHead,
+        f: ClassificationHead | SurroundingsHead,
         h: TemporalHead | None,
         g: SpatialHead | None,
         b: BoundaryHead | None = None,
@@ -101,8 +110,12 @@ class FakeSTormer(VideoNetwork):
             frame_logits = self.g(features.spatial)
         if self.b is not None and self.training:
             boundary_logits = self.b(features.patches, self.config.grid)
+        if isinstance(self.f, SurroundingsHead):
+            logit = self.f(features.stem)
+        else:
+            logit = self.f(features.temporal)
         return Outputs(
-            logit=self.f(features.temporal),
+            logit=logit,
             derivative=derivative,
             frame_logits=frame_logits,
             boundary_logits=boundary_logits,

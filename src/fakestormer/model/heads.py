@@ -5,6 +5,7 @@ Legend: b clips, t frames T, n positions N = G * G, d channels D, G grid side.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -22,6 +23,60 @@ class ClassificationHead(nn.Module):
         """(b, n, d) -> (b,), mean over positions first."""
         logit_b1: Tensor = self.linear(self.dropout(z_t_bnd.mean(dim=1)))
         return logit_b1.squeeze(1)
+
+
+class SurroundingsHead(nn.Module):
+    """f on what an EfficientNet stem sees inside the face and around it. Not in the paper.
+
+    A blended face differs from what surrounds it, by a sharpness that no single picture gives away:
+    how sharp a video is varies more between cameras than between a face and its hair. So f is
+    linear in two means of each channel, over an ellipse within the face and over a ring around it.
+    Few weights on features that nothing was trained for carry over to swaps of tools never seen
+    where whole networks trained on pseudo-fakes do not (docs/experiments.md, 2026-11-29).
+
+    mean, scale: (2 c,), standardise the means; fitted, not trained (`training.surroundings`).
+    """
+
+    mean: Tensor
+    scale: Tensor
+    inside: Tensor
+    around: Tensor
+
+    def __init__(self, channels: int, grid: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * channels, 1)
+        self.register_buffer("mean", torch.zeros(2 * channels))
+        self.register_buffer("scale", torch.ones(2 * channels))
+        inside_yx, around_yx = face_regions(grid)
+        self.register_buffer("inside", inside_yx, persistent=False)
+        self.register_buffer("around", around_yx, persistent=False)
+
+    def means(self, seen_btcyx: Tensor) -> Tensor:
+        """(b, t, c, G, G) -> (b, t, 2 c): each channel's mean inside the face, then around it."""
+        regions = torch.stack([self.inside, self.around]).to(seen_btcyx.dtype)
+        means = torch.einsum("btcyx, ryx -> btrc", seen_btcyx, regions)
+        return rearrange(means, "b t r c -> b t (r c)")
+
+    def forward(self, seen_btcyx: Tensor) -> Tensor:
+        """(b, t, c, G, G) -> (b,), the mean over frames."""
+        standard_btk = (self.means(seen_btcyx) - self.mean) * self.scale
+        logit_bt1: Tensor = self.linear(standard_btk)
+        return logit_bt1.mean(dim=(1, 2))
+
+
+#: Half axes (x, y) of the ellipse in which faces lie, as shares of half the crop, and the squared
+#: radii within it where the inside ends and the ring ends.
+_FACE_AXES = (0.62, 0.78)
+_INSIDE, _AROUND = 0.75, 1.6
+
+
+def face_regions(grid: int) -> tuple[Tensor, Tensor]:
+    """Weights of the patches (G, G) inside the face and around it, each with the sum 1."""
+    place = (torch.arange(grid) + 0.5) * 2 / grid - 1
+    radius_yx = (place / _FACE_AXES[0]).square() + (place / _FACE_AXES[1]).square()[:, None]
+    inside_yx = (radius_yx < _INSIDE).float()
+    around_yx = ((radius_yx >= _INSIDE) & (radius_yx < _AROUND)).float()
+    return inside_yx / inside_yx.sum(), around_yx / around_yx.sum()
 
 
 class TemporalHead(nn.Module):

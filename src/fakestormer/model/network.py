@@ -50,9 +50,11 @@ class VideoNetwork(nn.Module):
     def normalise(self, frames_btchw: Tensor) -> Tensor:
         """Frames as `forward` takes them -> the same, floating, ImageNet's mean and deviation."""
         self.require(frames_btchw)
-        return torch.addcmul(
-            self.pixel_shift, frames_btchw.to(self.pixel_scale.dtype), self.pixel_scale
-        )
+        return self.normalised(frames_btchw)
+
+    def normalised(self, frames: Tensor) -> Tensor:
+        """The same for frames (..., 3, H, W) of any number and size."""
+        return torch.addcmul(self.pixel_shift, frames.to(self.pixel_scale.dtype), self.pixel_scale)
 
     def require(self, frames_btchw: Tensor) -> None:
         """Raises ValueError for frames that `forward` does not take."""

@@ -34,6 +34,8 @@ class ModelConfig(BaseModel):
     pretrained_stem: an EfficientNet stem starts a training from ImageNet's weights, which the extra
     `pretrained` brings; without, from random ones. frozen_stages: so many of its parts (the first
     convolution, then the five stages) never train, nor do the statistics of their BatchNorm.
+    classifier: what f looks at: the temporal "tokens" (paper), or, of an EfficientNet stem, the
+    face against its "surroundings" (ours, model/heads.py).
     drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
 
     "timesformer" has one class token per clip, so `tokens` says nothing to it. "resnet3d" has
@@ -60,7 +62,8 @@ class ModelConfig(BaseModel):
     temporal_init: Literal["default", "copy_spatial"] = "default"
     stem: Stem = "patch"
     pretrained_stem: bool = True
-    frozen_stages: int = Field(default=0, ge=0, le=5)
+    frozen_stages: int = Field(default=0, ge=0, le=6)
+    classifier: Literal["tokens", "surroundings"] = "tokens"
     norm_eps: float = Field(default=1e-6, gt=0)
 
     @property
@@ -90,6 +93,11 @@ class ModelConfig(BaseModel):
             raise ValueError(
                 f"stem '{self.stem}' gives one token per {STEM_STRIDE} x {STEM_STRIDE} pixels: "
                 f"patch_size must be {STEM_STRIDE}, not {self.patch_size}"
+            )
+        if self.classifier == "surroundings" and (not lite or self.architecture != "fakestormer"):
+            raise ValueError(
+                "classifier 'surroundings' looks at what an EfficientNet stem sees: set stem to "
+                "efficientnet-lite0, or classifier to tokens"
             )
         if self.frozen_stages and not lite:
             raise ValueError(f"frozen_stages: stem '{self.stem}' has no stages; set it to 0")

@@ -1,0 +1,205 @@
+"""f in closed form, for `model.classifier` "surroundings": a linear discriminant on a frozen stem.
+
+    training tracks -> single frames and their pseudo-fakes -> means inside the face and around it
+                    -> ridge discriminant -> f's weights
+
+    w = (S + ridge I)^-1 (m1 - m0),   logit = w x - w (m0 + m1) / 2
+
+x: standardised means, m0 and m1 those of real frames and pseudo-fakes, S their covariance within
+the classes. Nothing is searched for: the same tracks, seed and ridge give the same weights, in
+minutes. What gradient descent finds with the same pairs separates pseudo-fakes better and real
+swaps worse (docs/experiments.md, 2026-11-29).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fakestormer.data.loaders import ClipPlan, TrainingClips, synthesise
+from fakestormer.data.manifest import Row, tracks_of
+from fakestormer.errors import InputError
+from fakestormer.evaluation.metrics import auc
+from fakestormer.model.backbone import Backbone
+from fakestormer.model.efficientnet import EfficientNetStem
+from fakestormer.model.fakestormer import FakeSTormer
+from fakestormer.model.heads import SurroundingsHead
+from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.recipe import Recipe
+
+#: Frames of one track, at most; no source gives more than this share of all pairs.
+PER_TRACK, SOURCE_SHARE = 40, 0.12
+#: Every so manieth group of tracks is left out, to say how well the fit separates.
+_FOLDS = 6
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FittedSurroundings:
+    """What was fitted: pairs and tracks used, and the AUC on pairs of tracks left out of a fit."""
+
+    pairs: int
+    tracks: int
+    left_out_auc: float
+
+
+def fit_surroundings(
+    network: VideoNetwork,
+    recipe: Recipe,
+    store: Path,
+    rows: Sequence[Row],
+    *,
+    pairs: int,
+    ridge: float,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> FittedSurroundings:
+    """Set f's weights from pseudo-fakes of the store's real training tracks.
+
+    Args:
+        network: whose classifier is "surroundings"; f alone changes.
+        recipe: says how pseudo-fakes are made.
+        store: a track store.
+        rows: its manifest's rows.
+        pairs: real frames, each with its pseudo-fake; fewer where the tracks do not give so many.
+        ridge: added to the diagonal of the covariance of standardised means.
+        seed: draws frames and blending.
+        progress: called with the number of pairs done.
+
+    Returns:
+        What it was fitted to.
+
+    Raises:
+        InputError: for another kind of network, or too few tracks.
+    """
+    if not isinstance(network, FakeSTormer) or not isinstance(network.f, SurroundingsHead):
+        raise InputError(
+            "this model's f is trained, not fitted; fit one made with model.classifier=surroundings"
+        )
+    training = [row for row in tracks_of(rows, "train") if row.frames >= 1]
+    chosen, clips = _chosen(training, recipe, store, pairs, seed)
+    if len({training[track].group for track, _ in chosen}) < 2 * _FOLDS:
+        raise InputError(f"{store}: has too few training videos to fit f to; prepare more people")
+    head, means = network.f, _Means(network)
+    real, fake, groups = [], [], []
+    for start in range(0, len(chosen), _BATCH):
+        part = chosen[start : start + _BATCH]
+        batches = [
+            synthesise(
+                clips[(0, position)],
+                recipe.synthesis,
+                size=recipe.model.image_size,
+                patch_size=recipe.model.patch_size,
+            )
+            for _, position in part
+        ]
+        real.append(means(torch.cat([batch.frames[:1] for batch in batches])))
+        fake.append(means(torch.cat([batch.frames[1:] for batch in batches])))
+        groups += [training[track].group for track, _ in part]
+        if progress is not None:
+            progress(start + len(part))
+    real_nk, fake_nk = np.concatenate(real), np.concatenate(fake)
+    left_out_auc = _left_out(real_nk, fake_nk, groups, ridge)
+    fitted = discriminant(real_nk, fake_nk, ridge)
+    with torch.no_grad():
+        head.mean.copy_(torch.from_numpy(fitted.mean))
+        head.scale.copy_(torch.from_numpy(fitted.scale))
+        head.linear.weight.copy_(torch.from_numpy(fitted.weights)[None])
+        head.linear.bias.fill_(fitted.bias)
+    tracks = len({track for track, _ in chosen})
+    return FittedSurroundings(pairs=len(chosen), tracks=tracks, left_out_auc=left_out_auc)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Discriminant:
+    """logit = weights ((x - mean) * scale) + bias; arrays (K,), float64."""
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    bias: float
+
+    def logits(self, x_nk: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, K) -> (N,)."""
+        logits_n: NDArray[np.float64] = (x_nk - self.mean) * self.scale @ self.weights + self.bias
+        return logits_n
+
+
+def discriminant(
+    real_nk: NDArray[np.float64], fake_nk: NDArray[np.float64], ridge: float
+) -> Discriminant:
+    """Fisher's linear discriminant of two classes of the same size, with a ridge.
+
+    Args:
+        real_nk: (N, K), of real frames.
+        fake_nk: (N, K), of their pseudo-fakes.
+        ridge: see above.
+    """
+    both = np.concatenate([real_nk, fake_nk])
+    mean, scale = both.mean(axis=0), 1 / (both.std(axis=0) + 1e-6)
+    real, fake = (real_nk - mean) * scale, (fake_nk - mean) * scale
+    m0, m1 = real.mean(axis=0), fake.mean(axis=0)
+    within = np.concatenate([real - m0, fake - m1])
+    covariance = within.T @ within / len(within)
+    weights = np.linalg.solve(covariance + ridge * np.eye(len(mean)), m1 - m0)
+    bias = -float(weights @ (m0 + m1)) / 2
+    return Discriminant(mean=mean, scale=scale, weights=weights, bias=bias)
+
+
+class _Means:
+    """Frames uint8 (N, 1, 3, H, W) -> what f sees of them, float64 (N, 2 c)."""
+
+    def __init__(self, network: FakeSTormer) -> None:
+        assert isinstance(network.backbone, Backbone)
+        assert isinstance(network.backbone.stem, EfficientNetStem)
+        assert isinstance(network.f, SurroundingsHead)
+        self.network, self.stem, self.head = network.eval(), network.backbone.stem, network.f
+
+    @torch.inference_mode()
+    def __call__(self, frames_n1chw: Tensor) -> NDArray[np.float64]:
+        frames = frames_n1chw[:, 0].to(next(self.network.parameters()).device)
+        _, seen_ncyx = self.stem.both(self.network.normalised(frames))
+        means_n1k = self.head.means(rearrange(seen_ncyx, "n c y x -> n 1 c y x"))
+        return means_n1k[:, 0].double().cpu().numpy()
+
+
+def _chosen(
+    training: Sequence[Row], recipe: Recipe, store: Path, pairs: int, seed: int
+) -> tuple[list[tuple[int, int]], TrainingClips]:
+    """(track, position among the clips) of each frame, and the clips that give them."""
+    plan = ClipPlan(
+        [row.frames for row in training],
+        clip_length=1,
+        pairs=1,
+        clips_per_track=PER_TRACK,
+        seed=seed,
+        epochs=1,
+    )
+    sources: Counter[str] = Counter()
+    chosen: list[tuple[int, int]] = []
+    for position, (track, _) in enumerate(plan.clips(0).tolist()):
+        source = training[track].source
+        if len(chosen) < pairs and sources[source] < SOURCE_SHARE * pairs:
+            sources[source] += 1
+            chosen.append((track, position))
+    return chosen, TrainingClips(store, training, plan, recipe.synthesis)
+
+
+def _left_out(
+    real_nk: NDArray[np.float64], fake_nk: NDArray[np.float64], groups: Sequence[str], ridge: float
+) -> float:
+    """AUC on the pairs of every sixth group, fitted to the others."""
+    names = sorted(set(groups))
+    held = set(names[::_FOLDS])
+    held_n = np.array([group in held for group in groups])
+    fitted = discriminant(real_nk[~held_n], fake_nk[~held_n], ridge)
+    scores = np.concatenate([fitted.logits(real_nk[held_n]), fitted.logits(fake_nk[held_n])])
+    return auc(np.repeat([0, 1], int(held_n.sum())), scores)
