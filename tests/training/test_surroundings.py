@@ -1,0 +1,116 @@
+"""f in closed form: against scikit-learn, against the head that carries it, and on drawn faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from fakestormer.data.manifest import read_manifest
+from fakestormer.errors import InputError
+from fakestormer.model.build import build
+from fakestormer.model.heads import SurroundingsHead, face_regions
+from fakestormer.model.weights import load_stem
+from fakestormer.recipe.model import ModelConfig
+from fakestormer.recipe.recipe import Recipe, override
+from fakestormer.training import surroundings
+from fakestormer.training.surroundings import discriminant, fit_surroundings
+
+
+def test_without_a_ridge_it_is_fishers_discriminant() -> None:
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(5, 5))
+    real = rng.normal(size=(300, 5)) @ mixing
+    fake = rng.normal(size=(300, 5)) @ mixing + rng.normal(size=5)
+    ours = discriminant(real, fake, 0.0)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(
+        np.concatenate([real, fake]), np.repeat([0, 1], 300)
+    )
+    both = np.concatenate([real, fake])
+    np.testing.assert_allclose(ours.logits(both), theirs.decision_function(both), rtol=1e-3)
+
+
+def test_a_ridge_draws_the_weights_in() -> None:
+    rng = np.random.default_rng(1)
+    real, fake = rng.normal(size=(2, 50, 40))
+    sizes = [np.linalg.norm(discriminant(real, fake, r).weights) for r in (0.0, 0.1, 1.0)]
+    assert sizes[0] > sizes[1] > sizes[2] > 0
+
+
+def test_regions_are_apart_and_around_the_middle() -> None:
+    inside, around = face_regions(12)
+    assert inside.sum() == pytest.approx(1.0)
+    assert around.sum() == pytest.approx(1.0)
+    assert float((inside * around).sum()) == 0
+    assert inside[6, 6] > 0
+    assert around[6, 6] == 0
+    torch.testing.assert_close(inside, inside.flip(1))
+    torch.testing.assert_close(around, around.flip(0))
+    # A face is higher than wide.
+    assert (inside.sum(1) > 0).sum() > (inside.sum(0) > 0).sum()
+
+
+def test_the_head_sees_each_channel_inside_and_around() -> None:
+    head = SurroundingsHead(2, 6)
+    inside, around = face_regions(6)
+    seen = torch.zeros(1, 1, 2, 6, 6)
+    seen[0, 0, 0][inside > 0] = 3.0
+    seen[0, 0, 1][around > 0] = 5.0
+    torch.testing.assert_close(head.means(seen)[0, 0], torch.tensor([3.0, 0.0, 0.0, 5.0]))
+
+
+@pytest.fixture(scope="module")
+def small(recipe: Recipe) -> Recipe:
+    return override(
+        recipe,
+        [
+            "model.stem=efficientnet-lite0", "model.classifier=surroundings", "model.patch_size=16",
+            "model.image_size=64", "model.frozen_stages=6",
+        ],
+    )  # fmt: skip
+
+
+def test_fitting_sets_f_alone_and_repeats(
+    tmp_path: Path, make_store: Callable[..., Path], small: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "SOURCE_SHARE", 1.0)  # drawn stores have one source
+    store = make_store(tmp_path / "store", train=14, validation=1)
+    states = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        network = build(small.model)
+        load_stem(network)
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        done: list[int] = []
+        fitted = fit_surroundings(
+            network, small, store, read_manifest(store),
+            pairs=100, ridge=0.1, seed=4, progress=done.append,
+        )  # fmt: skip
+        after = network.state_dict()
+        changed = {name for name, tensor in after.items() if (tensor != before[name]).any()}
+        assert changed == {"f.mean", "f.scale", "f.linear.weight", "f.linear.bias"}
+        states.append({name: after[name].clone() for name in changed})
+        assert done[-1] == fitted.pairs == 100
+        assert 1 < fitted.tracks <= 14
+        assert 0.0 <= fitted.left_out_auc <= 1.0
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_other_networks_and_few_people_are_refused(
+    tmp_path: Path, make_store: Callable[..., Path], small: Recipe, recipe: Recipe
+) -> None:
+    store = make_store(tmp_path / "store", train=3, validation=1)
+    rows = read_manifest(store)
+    with pytest.raises(InputError, match="classifier=surroundings"):
+        fit_surroundings(build(recipe.model), recipe, store, rows, pairs=100, ridge=0.1, seed=0)
+    with pytest.raises(InputError, match="too few training videos"):
+        fit_surroundings(build(small.model), small, store, rows, pairs=100, ridge=0.1, seed=0)
+
+
+def test_the_classifier_needs_its_stem() -> None:
+    with pytest.raises(ValueError, match="set stem to efficientnet-lite0"):
+        ModelConfig(classifier="surroundings")
