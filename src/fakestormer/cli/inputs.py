@@ -1,4 +1,4 @@
-"""Which files a command is about: files, folders, patterns, and lists on standard input."""
+"""The inputs of a command: files, folders, patterns, and lists on standard input."""
 
 from __future__ import annotations
 
@@ -7,29 +7,21 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fakestormer.errors import InputError
-
-if TYPE_CHECKING:
-    from fakestormer.video.folder import Unusable
 
 #: The argument that stands for a list on standard input; a file of that name is "./-".
 LISTED = "-"
 
 
-def named_files(arguments: Sequence[str], *, unusable: Unusable | None = None) -> list[Path]:
-    """The files that are meant, each once, in the order given; nothing says that they exist.
+def named_paths(arguments: Sequence[str]) -> list[Path]:
+    """The files and folders that the arguments name, in that order; they need not exist.
 
-    A folder is every video below it. A pattern (`*`, `?`, `[...]`, and `**` for folders at any
-    depth) counts as one only where no file of that very name exists: for shells that pass patterns
-    on. "-" is a list on standard input, one file or folder per line, or ended by zero bytes, as
-    `find -print0` writes it; there, names are taken as they are. unusable: as in
-    `detection.batch.files_of`.
-    Raises InputError for a pattern or a list that names nothing, and for an empty name.
+    A pattern (`*`, `?`, `[...]`, and `**` for folders at any depth) counts as one only where no
+    file has that very name: for shells that pass patterns on. "-" is a list on standard input: one
+    path per line, or paths ended by zero bytes, as `find -print0` writes them; in a list, patterns
+    are names. Raises InputError for a pattern or a list that names nothing, and for an empty name.
     """
-    from fakestormer.detection.batch import files_of
-
     paths: list[Path] = []
     for argument in arguments:
         if not argument:  # which would be this folder
@@ -42,13 +34,13 @@ def named_files(arguments: Sequence[str], *, unusable: Unusable | None = None) -
             paths += _matching(argument)
         else:
             paths.append(Path(argument))
-    return files_of(paths, unusable=unusable)
+    return paths
 
 
 def _matching(pattern: str) -> list[Path]:
-    found = sorted(glob.glob(pattern, recursive=True))
+    matches = sorted(glob.glob(pattern, recursive=True))
     # "**" also matches the folders on the way, which would bring everything below them.
-    files = [name for name in found if not ("**" in pattern and os.path.isdir(name))]
+    files = [name for name in matches if not ("**" in pattern and os.path.isdir(name))]
     if not files:
         raise InputError(f"{pattern}: no file matches this pattern; check the path")
     return [Path(name) for name in files]

@@ -29,7 +29,7 @@ from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig
 from fakestormer.types import FaceReport, Report, Scene
-from fakestormer.video.decode import Frame, stream_frames, stream_frames_at
+from fakestormer.video.decode import Frame, FrameReader, stream_frames
 from fakestormer.video.encode import write_frames
 
 _LONGEST_SIDE = 1280
@@ -63,7 +63,7 @@ def film_name(path: str, sha256: str) -> str:
     return page_name(path, sha256).removesuffix(".html") + ".overlay.mp4"
 
 
-def scene_of(file: Path, face: FaceReport) -> Scene:
+def scene_of(reader: FrameReader, face: FaceReport) -> Scene:
     """The frame in which the face's highest-scoring clip changes most; its first where none does.
 
     Raises InputError when the video ends before it.
@@ -73,7 +73,8 @@ def scene_of(file: Path, face: FaceReport) -> Scene:
     t = 0
     if prediction.derivative is not None and prediction.derivative.shape[1] > 1:
         t = 1 + int(torch.nan_to_num(prediction.derivative[c, 1:]).amax(dim=(1, 2)).argmax())
-    ((_, _, rgb_hwc),) = stream_frames_at(file, [int(prediction.indices[c, t])])
+    with reader:
+        ((_, _, rgb_hwc),) = reader.at([int(prediction.indices[c, t])])
     small, scale = made_smaller(rgb_hwc, _SCENE_SIDE)
     picture = rearrange(torch.from_numpy(small), "h w c -> c h w").contiguous()
     return Scene(picture=picture, scale=scale, clip=c, frame=t)

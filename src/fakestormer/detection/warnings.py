@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from fakestormer.detection.printable import face_name
 from fakestormer.detection.verdict import SMALL_FACE_PX
@@ -79,7 +78,7 @@ def unjudged_warnings(decisive: FaceReport, faces: Sequence[FaceReport]) -> list
     return [f"The verdict does not cover every face: inconclusive remained {names}."]
 
 
-def no_face(file: Path, frames: int) -> str:
+def no_face(file: str, frames: int) -> str:
     """Why a video of so many frames cannot be judged, and what to give instead."""
     if frames == 1:
         return (
