@@ -67,8 +67,8 @@ def score_every_second(
 
     def score() -> None:
         nonlocal done
-        found, _ = predict_clips(network, [clip for *_, clip in waiting], prediction)
-        for (k, row, _), value in zip(waiting, found.clip_probabilities, strict=True):
+        prediction_m, _ = predict_clips(network, [clip for *_, clip in waiting], prediction)
+        for (k, row, _), value in zip(waiting, prediction_m.clip_probabilities, strict=True):
             scores[k][row] = value
         done += len(waiting)
         waiting.clear()

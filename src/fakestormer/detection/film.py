@@ -40,7 +40,7 @@ _CLIPS_AT_ONCE = 8
 
 @dataclass(slots=True)
 class _Seen:
-    """A face in one frame: its square, its crop, and what the network said, once it did."""
+    """A face in one frame: its square, its crop, and the network's scores once they are known."""
 
     square: tuple[float, float, float]
     crop: RGB
@@ -148,21 +148,21 @@ def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
         (face.first_frame, k) for k, face in enumerate(report.faces) if face.squares is not None
     ]
     ahead.sort(reverse=True)
-    there: list[tuple[int, Tensor]] = []  # place of the face, its squares
+    visible: list[tuple[int, Tensor]] = []  # place of the face, its squares
     for index, seconds, rgb_hwc in stream_frames(report.path):
         while ahead and ahead[-1][0] <= index:
             place = ahead.pop()[1]
             squares_n3 = report.faces[place].squares
             assert squares_n3 is not None, "chosen above"
-            there.append((place, squares_n3))
-        there = [
+            visible.append((place, squares_n3))
+        visible = [
             (place, squares_n3)
-            for place, squares_n3 in there
+            for place, squares_n3 in visible
             if index - report.faces[place].first_frame < len(squares_n3)
         ]
         small, scale = made_smaller(rgb_hwc, _LONGEST_SIDE)
         kept = _Kept((index, seconds, small), scale)
-        for place, squares_n3 in there:
+        for place, squares_n3 in visible:
             cx, cy, side = squares_n3[index - report.faces[place].first_frame].tolist()
             shown = crop(rgb_hwc, (cx, cy, side), config.stored_size)
             kept.faces[place] = _Seen((cx, cy, side), shown)
@@ -172,12 +172,12 @@ def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
 def _runs(frames: list[_Kept], place: int) -> list[list[_Seen]]:
     """The frames that show a face, in runs without a gap."""
     grouped = itertools.groupby(frames, key=lambda kept: place in kept.faces)
-    return [[kept.faces[place] for kept in run] for there, run in grouped if there]
+    return [[kept.faces[place] for kept in run] for is_visible, run in grouped if is_visible]
 
 
 @torch.inference_mode()
 def _score(run: list[_Seen], network: VideoNetwork, prediction: PredictionConfig) -> None:
-    """Write into each face what the network says of a clip that ends with it or goes on after it.
+    """Write into each face the scores of a clip that ends with it or continues after it.
 
     Clips overlap by a frame; the last begins earlier, or repeats the last frame of a short run.
     """

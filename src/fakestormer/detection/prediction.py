@@ -150,10 +150,10 @@ def _joined(
     parts: Sequence[Tensor | None], change: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor | None:
     """The batches' parts as one float32 tensor on the CPU; None where the head is missing."""
-    there = [part.float().cpu() for part in parts if part is not None]
-    if not there:
+    present = [part.float().cpu() for part in parts if part is not None]
+    if not present:
         return None
-    joined = torch.cat(there)
+    joined = torch.cat(present)
     return joined if change is None else change(joined)
 
 

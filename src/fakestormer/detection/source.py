@@ -142,8 +142,9 @@ def opened(
     if frames_per_second is not None:
         raise InputError("frames_per_second is for frames only; a video file has its own times")
     if isinstance(video, str | os.PathLike):
-        with _called(str(video), name) as called:
-            yield VideoFile(Path(video), called)
+        given = os.fspath(video)
+        with _called(given, name) as called:
+            yield VideoFile(Path(given), called)
         return
     if name is None:
         named = getattr(video, "name", None)  # a number for files without a name

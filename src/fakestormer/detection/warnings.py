@@ -1,4 +1,4 @@
-"""What a reader of a verdict should keep in mind, in full sentences; see also quality.py."""
+"""Warnings about a verdict, in full sentences; see also quality.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fakestormer.video.decode import VideoInfo
 
 
 def truncation_warnings(info: VideoInfo, seen: int, last_seconds: float) -> list[str]:
-    """That the container announces more than could be decoded. seen: frames."""
+    """The container announces more than could be decoded. seen: frames."""
     announced = (
         f"{info.frame_count} frames" if info.frame_count else f"{info.duration_seconds:.1f} s"
     )
@@ -31,7 +31,7 @@ def truncation_warnings(info: VideoInfo, seen: int, last_seconds: float) -> list
 
 
 def backend_warnings(trained_with: str | None, used: str) -> list[str]:
-    """That faces were found by another backend (its name) than those the model was trained on."""
+    """Another face backend was used than in training."""
     if trained_with is None or trained_with == used:
         return []
     return [
@@ -42,7 +42,7 @@ def backend_warnings(trained_with: str | None, used: str) -> list[str]:
 
 
 def calibration_warnings(config: PredictionConfig) -> list[str]:
-    """That scores were calibrated for another way of sampling."""
+    """The calibration is for another sampling."""
     calibration = config.calibration
     if calibration is None or calibration.fits(config):
         return []
@@ -54,7 +54,7 @@ def calibration_warnings(config: PredictionConfig) -> list[str]:
 
 
 def face_warnings(*, frames: int, width: float, clip: int) -> list[str]:
-    """What a face's score suffers from. width: pixels. frames: followed, clip: of one clip."""
+    """The face is small or short. width: pixels. frames: of its track; clip: of one clip."""
     warnings = []
     if width < SMALL_FACE_PX:
         warnings.append(
@@ -70,7 +70,7 @@ def face_warnings(*, frames: int, width: float, clip: int) -> list[str]:
 
 
 def unjudged_warnings(decisive: FaceReport, faces: Sequence[FaceReport]) -> list[str]:
-    """That a verdict of nothing found does not cover faces that could not be judged."""
+    """A verdict "no manipulation found" does not cover faces that are inconclusive."""
     unjudged = [face_name(face.number) for face in faces if face.verdict == "inconclusive"]
     if decisive.verdict != "no manipulation found" or not unjudged:
         return []
@@ -79,7 +79,7 @@ def unjudged_warnings(decisive: FaceReport, faces: Sequence[FaceReport]) -> list
 
 
 def no_face(file: str, frames: int) -> str:
-    """Why a video of so many frames cannot be judged, and what to give instead."""
+    """Why a video with so many frames has no verdict, and what to give instead."""
     if frames == 1:
         return (
             f"{file}: has a single frame, and this method judges change over time; "
