@@ -12,12 +12,12 @@ from fakestormer.data.manifest import (
     Row,
     read_manifest,
     read_settings,
-    read_table,
     rejections,
     source_of,
     tracks_of,
     write_manifest,
 )
+from fakestormer.data.table import read_table
 from fakestormer.errors import InputError
 
 

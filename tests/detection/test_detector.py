@@ -162,10 +162,9 @@ def test_consecutive_sampling_takes_the_first_frames_of_the_face(
     video = make_video(card + astronaut_frames(40), tmp_path / "card.mp4")
     report = detector.predicting(sampling="consecutive").detect(video)
     assert report.faces[0].prediction.indices.flatten().tolist() == list(range(35, 67))
-    # The card is a scene of its own and takes few bits; no more.
-    cut, bits = report.warnings
+    # The card is a scene of its own; that it takes few bits is no fault of the face's.
+    (cut,) = report.warnings
     assert "1 cut was found (0:01.40)" in cut
-    assert "few bits" in bits
     assert "FFmpeg" in report.video["written_by"]
     assert report.video["cuts"] == [1.4]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from fakestormer.detection.prediction import pool
-from fakestormer.detection.verdict import Seen, interval, judge
+from fakestormer.detection.verdict import Seen, far_apart, interval, judge
 from fakestormer.recipe.prediction import Calibration, PredictionConfig
 from fakestormer.types import FaceReport, Prediction, Reason
 
@@ -54,6 +55,26 @@ def test_every_reason_alone() -> None:
     several = CONFIG.model_copy(update={"shots": 3})
     assert codes(prediction(0.9, 0.95, shots=(0.9, 0.6, 0.4)), GOOD, several) == ["shots_disagree"]
     assert codes(prediction(0.9, 0.95, shots=(0.9, 0.6, 0.5)), GOOD, several) == []
+
+
+def test_frames_further_apart_than_training_saw_carry_no_verdict() -> None:
+    plain = prediction(0.9, 0.95, 0.92)
+    for rate, apart in ((30, False), (15, False), (12.5, False), (12, True), (1, True)):
+        given = replace(plain, pts_seconds=plain.indices.double() / rate)
+        assert codes(given) == (["frames_far_apart"] if apart else []), rate
+    # One gap in one clip of three is a gap, and no slow film.
+    times = plain.pts_seconds.clone()
+    times[1:] += 5.0
+    times[0, 3] += 1.0
+    assert codes(replace(plain, pts_seconds=times)) == []
+    # Frames that are left out on purpose, and one that is repeated.
+    spread = plain.indices * 10
+    assert codes(replace(plain, indices=spread, pts_seconds=spread.double() / 25)) == []
+    spread[:, 3] = spread[:, 2]
+    assert far_apart(replace(plain, indices=spread, pts_seconds=spread.double() / 25)) == (
+        0,
+        pytest.approx(0.04),
+    )
 
 
 def test_compression_takes_the_weight_from_low_scores_only() -> None:

@@ -368,3 +368,34 @@ def test_a_moved_real_clip_is_the_whole_copy(moving_clip: MakeClip) -> None:
 def test_a_moved_real_clip_is_refused_where_it_would_flicker() -> None:
     with pytest.raises(ValueError, match="would flicker"):
         SynthesisConfig(mode="frame-wise", beyond=BeyondConfig(moved_real_probability=0.1))
+
+
+def test_damage_first_comes_before_the_crop_is_enlarged(moving_clip: MakeClip) -> None:
+    (frames,), (landmarks,) = moving_clip(clips=1, length=4, seed=7)
+    (drawn,) = _sample(5)
+    plain = _plain(drawn, margin=32, jpeg_quality=40)
+    first = plain.model_copy(update={"damage_first": True, "resolution": 0.5})
+    shown = render_room.show(frames, first, size=192)
+    shrunk = cut_margin(frames, margin=0.0, size=128)
+    compressed = colour.compress_jpeg(shrunk, 40)
+    wanted = cut_margin(compressed, margin=16, size=192)
+    assert torch.equal(shown, wanted)
+    blended = render(frames[None], landmarks[None], [first], size=192)
+    after = render(frames[None], landmarks[None], [plain], size=192)
+    # The mask does not depend on when frames are damaged; twins outside it stay alike.
+    assert torch.equal(blended.mask, after.mask)
+    outside = (blended.mask == 0)[:, :, None].expand_as(blended.real)
+    difference = (blended.real.int() - blended.fake.int()).abs()[outside].float()
+    # JPEG carries the seam on within its blocks, and no further.
+    assert difference.median() == 0
+    assert (blended.fake.int() - after.fake.int()).abs().float().mean() > 1.0
+
+
+def test_damage_first_without_damage_is_the_method(moving_clip: MakeClip) -> None:
+    (frames,), (landmarks,) = moving_clip(clips=1, length=4, seed=7)
+    (drawn,) = _sample(6)
+    quiet = drawn.model_copy(update={"jpeg_quality": None})
+    moved = quiet.model_copy(update={"damage_first": True})
+    before = render(frames[None], landmarks[None], [quiet], size=160)
+    after = render(frames[None], landmarks[None], [moved], size=160)
+    assert (before.fake.int() - after.fake.int()).abs().max() <= 1  # rounded once more

@@ -378,7 +378,7 @@ def test_a_reader_goes_on_where_it_stopped(
     path = make_video(numbered_frames(120), tmp_path / "v.ts", options={"g": "10", "bf": "0"})
     opened = []
     real = decode.open_video
-    monkeypatch.setattr(decode, "open_video", lambda p: opened.append(p) or real(p))
+    monkeypatch.setattr(decode, "open_video", lambda p, n: opened.append(p) or real(p, n))
     with decode.FrameReader(path) as reader:
         got = [
             [read_number(rgb) for _, _, rgb in reader.at(wanted)]
@@ -397,7 +397,7 @@ def test_the_packets_of_a_file_are_read_once_until_it_changes(
     path = make_video(numbered_frames(100), tmp_path / "v.mp4", options={"g": "10"})
     read = []
     real = seek._read_table
-    monkeypatch.setattr(seek, "_read_table", lambda p: read.append(p) or real(p))
+    monkeypatch.setattr(seek, "_read_table", lambda p, n: read.append(p) or real(p, n))
     for _ in range(2):
         assert [read_number(rgb) for _, _, rgb in stream_frames_at(path, [3, 90])] == [3, 90]
     assert len(read) == 1

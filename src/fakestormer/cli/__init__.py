@@ -22,6 +22,7 @@ from fakestormer.cli import (  # isort: skip  # noqa: F401
     models, data, training, judging, serving, evaluating, shipping,
 )  # fmt: skip
 from fakestormer.cli.options import ExitCode, app, say
+from fakestormer.cli.output import Unbroken, make_unbroken
 
 __all__ = ["ExitCode", "app", "main"]
 
@@ -70,12 +71,26 @@ def _ctrl_c_stays_one() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _require_a_place() -> None:
+    """Raise InputError where the working directory is gone: libraries end the process then."""
+    from fakestormer.errors import InputError
+
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise InputError(
+            "the folder that this runs in has been deleted; change into another one"
+        ) from error
+
+
 def main() -> None:
     """The `fakestormer` command: user errors become one sentence and a documented exit code."""
     from fakestormer.errors import InputError, SetupError, TrainingError
 
+    make_unbroken()
     try:
         try:
+            _require_a_place()
             with _ctrl_c_stays_one():
                 app()
         except SystemExit as ended:
@@ -84,7 +99,8 @@ def main() -> None:
                 say(_KEPT)
             raise
         finally:
-            sys.stdout.flush()  # so that an error of printing is raised here
+            if sys.stdout is not None:
+                sys.stdout.flush()  # so that an error of printing is raised here
     except InputError as error:
         say(str(error))
         sys.exit(ExitCode.ALL_FAILED)
@@ -104,10 +120,8 @@ def main() -> None:
         file = "output" if error.filename is None else os.fsdecode(error.filename)
         file = file.removeprefix("file:")  # as FFmpeg gets it
         say(f"{file}: cannot be written ({error.strerror}); make room")
-        if (
-            sys.__stdout__ is not None and sys.stdout is sys.__stdout__
-        ):  # else the interpreter tries again when it ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+        if isinstance(sys.stdout, Unbroken):  # else the interpreter tries again when it ends
+            sys.stdout.lead_nowhere()
         sys.exit(ExitCode.ALL_FAILED)
     except KeyboardInterrupt:
         say(_KEPT)

@@ -144,7 +144,7 @@ def prepare(
     summary = prepare_with_bar(origin, store, recipe=recipe, settings=settings)
     if not summary.tracks:
         raise typer.Exit(ExitCode.ALL_FAILED)
-    if summary.rejected:
+    if summary.rejected or summary.unmatched:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 

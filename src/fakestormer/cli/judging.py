@@ -54,6 +54,10 @@ def detect(
     every_second: Annotated[
         bool, typer.Option("--every-second", help="score each second, for the time line")
     ] = False,
+    stream: Annotated[
+        int | None,
+        typer.Option(min=0, help="judge this video stream; else the one that players show"),
+    ] = None,
     sampling: SamplingName = None,
     shots: Shots = None,
     shot_score: ShotScore = None,
@@ -85,6 +89,7 @@ def detect(
         shots=shots,
         shot_score=one_of(shot_score, "last", "mean"),
         every_second=every_second,
+        stream=stream,
         scene=report is not None,
         runtime=one_of(runtime, "torch", "onnx", "openvino"),
         # An absolute path is the same folder for this process and for the nodes of a cluster.
@@ -105,11 +110,12 @@ def detect(
             say(str(detection.error))
         if (done := detection.report) is None:
             continue
+        page = None if report is None else write_report(done, report)
         print_report(done)
-        if report is not None:
-            print(f"  report: {write_report(done, report)}")
+        if page is not None:
+            print(f"  report: {page}")
             if overlay:
-                print(f"  overlay: {report / film_name(done.path, done.sha256)}")
+                print(f"  overlay: {page.parent / film_name(done.path, done.sha256)}")
     if len(results) > 1:
         print_summary([results[place] for place in sorted(results)])
     exit_by(failed=sum("error" in result for result in results.values()), of=len(results))

@@ -41,6 +41,8 @@ class ExitCode(IntEnum):
 
 def say(message: str) -> None:
     """One sentence on standard error, unwrapped and without markup, so that it can be grepped."""
+    if sys.stderr is None:  # closed; print would take standard output instead
+        return
     # File names need not be valid Unicode; what is printed must be.
     print(message.encode(errors="replace").decode(), file=sys.stderr)
 
@@ -137,7 +139,10 @@ ValidationFraction = Annotated[
 ]
 Table = Annotated[
     Path | None,
-    typer.Option(help="a CSV about the videos: path, and source, identity, split, label or method"),
+    typer.Option(
+        help="a CSV about the videos: path (relative to the CSV's own folder), and source, "
+        "identity, split, label or method"
+    ),
 ]
 Faces = Annotated[str, typer.Option(help="face backend: auto, blazeface or dlib")]
 SamplingName = Annotated[

@@ -14,7 +14,6 @@ user gives; in a flat folder, the file name up to the last "_" when digits follo
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import json
@@ -236,52 +235,6 @@ def _uniform(seed: int, group: str) -> float:
     """A number in [0, 1) that depends on nothing but the seed and the group's name."""
     digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def read_table(path: Path, videos: Path) -> dict[str, dict[str, str]]:
-    """A CSV about the videos: a `path` column, and any of the columns below.
-
-    source, identity, split (train, validation or val, test), label (real or fake), method (how a
-    fake was made); an empty cell says nothing. Paths are relative to the CSV's own folder. Rows
-    about files outside `videos` are left out. Returns {path
-    relative to `videos`: row}. Raises InputError naming the CSV, and the row where one is to blame.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file in UTF-8 ({error}); save it as one") from error
-    if rows and "path" not in rows[0]:
-        raise InputError(f"{path}: has no column `path`; found {', '.join(rows[0])}")
-    root = videos.resolve()
-    table = {}
-    for number, row in enumerate(rows, start=1):
-        if not row["path"]:
-            raise InputError(f"{path}: row {number} has no path; name its video or delete the row")
-        word = (row.get("split") or "").strip().lower()
-        if word and word not in SPLIT_WORDS:
-            raise InputError(
-                f"{path}: row {number} ({row['path']}) has the split {row['split']!r}; use one of "
-                f"{', '.join(SPLIT_WORDS)}, or leave it empty"
-            )
-        label = (row.get("label") or "").strip().lower()
-        if label not in ("", *get_args(Label)):
-            raise InputError(
-                f"{path}: row {number} ({row['path']}) has the label {row['label']!r}; use one of "
-                f"{', '.join(get_args(Label))}, or leave it empty"
-            )
-        video = (path.parent / row["path"]).resolve()
-        if video.is_relative_to(root):
-            table[video.relative_to(root).as_posix()] = {
-                "source": row.get("source") or "",
-                "identity": row.get("identity") or "",
-                "split": SPLIT_WORDS[word] if word else "",
-                "label": label,
-                "method": row.get("method") or "",
-            }
-    return table
 
 
 def write_settings(store: Path, settings: StoreSettings) -> None:

@@ -22,13 +22,13 @@ from fakestormer.data.manifest import (
     Row,
     Split,
     StoreSettings,
-    read_table,
     rejections,
     write_manifest,
     write_settings,
 )
 from fakestormer.data.origin import Origin, write_origin
 from fakestormer.data.prepare_one import PrepareOne
+from fakestormer.data.table import match_table
 from fakestormer.errors import InputError
 from fakestormer.faces.open import BackendName, OpenBackend
 from fakestormer.faces.protocol import FaceBackend
@@ -56,7 +56,8 @@ class Progress:
 class Summary:
     """What the store holds now. videos: entries that are finished. resumed: those of them that an
     earlier run had finished already. vanished: entries that an earlier run finished and that are
-    not listed any more; the manifest leaves them out.
+    not listed any more; the manifest leaves them out. unmatched: rows of the
+    user's table that are about none of the videos.
     """
 
     videos: int
@@ -66,6 +67,7 @@ class Summary:
     frames: int
     by_split: Mapping[str, int]
     rejected: Mapping[str, int]
+    unmatched: int = 0
 
 
 def prepare_listing(
@@ -184,15 +186,18 @@ def prepare_folder(
     `prepare_listing` does, and where there are no videos.
     """
     origin = Origin(layout="folder", root=videos, options=Options(store=store))
+    listing = origin.listing()
+    names = [entry.video for entry in listing.entries]
+    matched = None if table is None else match_table(table, videos, names)
     labelling = Labelling(
         validation_sources=frozenset(validation_sources),
         validation_fraction=validation_fraction,
         seed=seed,
         split=split,
-        table=read_table(table, videos) if table is not None else {},
+        table={} if matched is None else matched.said,
     )
     return prepare_listing(
-        origin.listing(),
+        listing,
         store,
         backend=backend,
         crop=crop,

@@ -41,8 +41,8 @@ class DetectorSettings:
     """How a process opens its detector, and what it does with each file.
 
     model, device, runtime: as in `Detector`. faces: the face backend's name. sampling, shots,
-    shot_score: as in `Detector.predicting`. every_second, scene: as in `Detector.detect`. overlay:
-    the folder into which each video is written with boxes, scores and heat maps drawn into it.
+    shot_score: as in `Detector.predicting`. every_second, scene, stream: as in `Detector.detect`.
+    overlay: the folder into which each video is written with boxes, scores and heat maps drawn in.
     """
 
     model: str | Path | None = None
@@ -55,6 +55,7 @@ class DetectorSettings:
     every_second: bool = False
     scene: bool = True
     overlay: Path | None = None
+    stream: int | None = None
 
     def open(self) -> Detector:
         """Raises InputError and SetupError as `Detector` and the face backend do."""
@@ -130,6 +131,7 @@ class DetectOne:
                 progress=progress,
                 every_second=settings.every_second,
                 scene=settings.scene,
+                stream=settings.stream,
             )
             if settings.overlay is not None:
                 if progress is not None:
@@ -213,7 +215,7 @@ def _earlier(
         files.json_file,
         names,
         model=detector.fingerprint(),
-        settings=detector.settings(every_second=settings.every_second),
+        settings=detector.settings(every_second=settings.every_second, stream=settings.stream),
     )
 
     def is_whole(path: str, sha256: str) -> bool:

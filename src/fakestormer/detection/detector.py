@@ -14,12 +14,11 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fakestormer.detection import quality, warnings
 from fakestormer.detection.every_second import score_every_second
 from fakestormer.detection.film import scene_of, write_overlay
-from fakestormer.detection.prediction import predict_track
+from fakestormer.detection.prediction import input_boxes, predict_track
 from fakestormer.detection.scored_faces import PICTURE_BYTES, ScoredFaces, kept_warnings
 from fakestormer.detection.source import Source, Video, opened
 from fakestormer.detection.verdict import Seen, judge, standing
@@ -30,11 +29,12 @@ from fakestormer.faces.open import open_backend
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.faces.tracking import find_tracks
 from fakestormer.model.model_file import calibration_of, load_model, recipe_of, weights_file
-from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig, Sampling
+from fakestormer.recipe.prediction import PredictionConfig, Sampling
 from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName, open_runtime
 from fakestormer.types import Clip, FaceReport, FaceTrack, Report
 from fakestormer.video.cuts import CutDetector
 from fakestormer.video.decode import FrameReader, VideoInfo
+from fakestormer.video.packets import PacketLog
 
 #: (stage, frames done so far, frames in all as far as the container says)
 Progress = Callable[[str, int, int | None], None]
@@ -92,6 +92,8 @@ class Detector:
         if calibration is not None:
             way = way.model_copy(update={"calibration": calibration})
         try:
+            # "meta" is a device, too, and computes nothing.
+            torch.zeros(1, device=device).add(1).item()
             network = network.to(device)
         except (AssertionError, RuntimeError) as error:  # torch's, for a device it does not have
             reason = str(error).splitlines()[0]
@@ -196,6 +198,7 @@ class Detector:
         every_second: bool = False,
         picture_bytes: int = PICTURE_BYTES,
         scene: bool = True,
+        stream: int | None = None,
     ) -> Report:
         """Follow and score every face of one video.
 
@@ -212,6 +215,8 @@ class Detector:
             picture_bytes: the most that the crops of all faces take together. Beyond it the faces
                 that count least have no crops; their numbers stay the same.
             scene: also decode the whole frame that the HTML report shows.
+            stream: the video stream, by its number among all streams of the file, from 0; None
+                takes the one that players show.
 
         Returns:
             The report: the verdict, its probability, every face, and what to bear in mind.
@@ -220,12 +225,14 @@ class Detector:
             InputError: the video cannot be read.
             NoFaceError: no face can be followed in it for at least two frames.
         """
-        with opened(video, name=name, frames_per_second=frames_per_second) as source:
-            info = source.info()
-            watched, tracks = self._follow(source, info, progress)
-            bits = quality.bits_per_pixel(info)
-            compressed = bits is not None and bits < quality.TOO_FEW_BITS
-            scored = self._score_all(source, tracks, picture_bytes, compressed, progress)
+        with opened(video, name=name, frames_per_second=frames_per_second, stream=stream) as source:
+            info, log = source.info(), PacketLog()
+            watched, tracks = self._follow(source, info, log, progress)
+            bits = {
+                track.number: quality.bits_of_face(track, log, watched.activity, info)
+                for track in tracks
+            }
+            scored = self._score_all(source, tracks, picture_bytes, bits, progress)
             faces, decisive = scored.faces, scored.decisive
             if every_second:
                 faces = self._with_time_lines(source, tracks, faces, progress)
@@ -239,28 +246,29 @@ class Detector:
                 face_number=decisive.number,
                 faces=faces,
                 warnings=(
-                    *warnings.truncation_warnings(info, len(watched.times), watched.times[-1]),
+                    *warnings.picture_notes(info),
+                    *warnings.truncation_warnings(log, watched.times[-1]),
                     *warnings.backend_warnings(self.trained_with, self.backend.name),
                     *warnings.calibration_warnings(self.prediction),
                     *warnings.unjudged_warnings(decisive, faces),
                     *kept_warnings(faces),
                     *watched.warnings(),
-                    *quality.compression_warnings(bits, info.codec),
+                    *quality.compression_warnings(bits[decisive.number], info.codec),
                     *quality.editing_warnings(tags),
                 ),
                 video=info.as_json()
                 | {"frames_decoded": len(watched.times)}
-                | {"bits_per_pixel": None if bits is None else round(bits, 4)}
+                | quality.bit_facts(log, info, len(watched.times), bits[decisive.number])
                 | watched.facts()
                 | {"written_by": quality.written_by(tags), "tags": tags}
                 | {"content_credentials": source.credentials(info.container)},
                 model=dict(self.fingerprint()),
-                settings=self.settings(every_second=every_second),
+                settings=self.settings(every_second=every_second, stream=stream),
                 scene=scene_of(source.reader(), decisive) if scene else None,
             )
 
     def _follow(
-        self, source: Source, info: VideoInfo, progress: Progress | None
+        self, source: Source, info: VideoInfo, log: PacketLog, progress: Progress | None
     ) -> tuple[quality.Watched, list[FaceTrack]]:
         """What was seen of the video on the way, and its tracks; NoFaceError where there is none.
 
@@ -279,7 +287,7 @@ class Detector:
                     progress("faces", len(watched.times), info.frame_count)
                 yield frame
 
-        tracks = find_tracks(counted(source.frames()), self.backend, tracking)
+        tracks = find_tracks(counted(source.frames(log)), self.backend, tracking)
         if not tracks:
             raise NoFaceError(warnings.no_face(source.name, len(watched.times)))
         return watched, tracks
@@ -289,7 +297,7 @@ class Detector:
         source: Source,
         tracks: list[FaceTrack],
         picture_bytes: int,
-        compressed: bool,
+        bits: dict[int, float | None],
         progress: Progress | None,
     ) -> ScoredFaces:
         scored = ScoredFaces(picture_bytes)
@@ -298,6 +306,8 @@ class Detector:
         # each face would otherwise be sought anew.
         with source.reader() as reader:
             for done, track in enumerate(tracks, start=1):
+                face_bits = bits[track.number]
+                compressed = face_bits is not None and face_bits < quality.TOO_FEW_BITS
                 face = self._score(source.name, track, reader, compressed=compressed)
                 scored.add(face, standing(face, lasting=len(track) >= enough))
                 if progress is not None:
@@ -322,7 +332,7 @@ class Detector:
             )
         return tuple(replace(face, every_second=lines[face.number]) for face in faces)
 
-    def settings(self, *, every_second: bool = False) -> dict[str, Any]:
+    def settings(self, *, every_second: bool = False, stream: int | None = None) -> dict[str, Any]:
         """How clips are sampled and pooled, as reports have it.
 
         With a calibration also the score that the threshold is: single clips are not calibrated
@@ -335,6 +345,8 @@ class Detector:
             settings["raw_threshold"] = calibration.score_at(self.prediction.threshold)
         if every_second:
             settings["every_second"] = True
+        if stream is not None:
+            settings["stream"] = stream
         return settings
 
     def _score(
@@ -348,7 +360,7 @@ class Detector:
             )
 
         prediction, crops = predict_track(self.network, len(track), read, self.prediction)
-        boxes = self._shown_boxes(squares_t3, track, prediction.indices)
+        boxes = input_boxes(squares_t3[prediction.indices - track.indices[0]], self.prediction)
         width = float((track.boxes[:, 2] - track.boxes[:, 0]).median())
         seen = Seen(width=width, frames=len(track), compressed=compressed)
         clip = self.network.config.frames
@@ -386,9 +398,3 @@ class Detector:
             OutputError: the overlay cannot be written.
         """
         return write_overlay(report, Path(folder), self.network, self.prediction, self.recipe.crop)
-
-    def _shown_boxes(self, squares_t3: Tensor, track: FaceTrack, indices_ct: Tensor) -> Tensor:
-        """What the network saw of each frame, as boxes (C, T, 4) in source pixels."""
-        cx, cy, side = squares_t3[indices_ct - track.indices[0]].unbind(-1)
-        half = side / 2 * (1 - 2 * self.prediction.margin / REFERENCE_SIDE)
-        return torch.stack([cx - half, cy - half, cx + half, cy + half], dim=-1).float()

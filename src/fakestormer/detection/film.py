@@ -73,8 +73,9 @@ def scene_of(reader: FrameReader, face: FaceReport) -> Scene:
     t = 0
     if prediction.derivative is not None and prediction.derivative.shape[1] > 1:
         t = 1 + int(torch.nan_to_num(prediction.derivative[c, 1:]).amax(dim=(1, 2)).argmax())
+    index = int(prediction.indices[c, t])
     with reader:
-        ((_, _, rgb_hwc),) = reader.at([int(prediction.indices[c, t])])
+        ((_, _, rgb_hwc),) = reader.at([index])
     small, scale = made_smaller(rgb_hwc, _SCENE_SIDE)
     picture = rearrange(torch.from_numpy(small), "h w c -> c h w").contiguous()
     return Scene(picture=picture, scale=scale, clip=c, frame=t)
@@ -149,7 +150,9 @@ def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
     ]
     ahead.sort(reverse=True)
     visible: list[tuple[int, Tensor]] = []  # place of the face, its squares
-    for index, seconds, rgb_hwc in stream_frames(report.path):
+    for index, seconds, rgb_hwc in stream_frames(
+        report.path, stream_number=report.settings.get("stream")
+    ):
         while ahead and ahead[-1][0] <= index:
             place = ahead.pop()[1]
             squares_n3 = report.faces[place].squares

@@ -16,14 +16,18 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fakestormer.detection.activity import Activity
+from fakestormer.detection.verdict import LONGEST_STEP
 from fakestormer.drawing.timeline import time_code
+from fakestormer.types import FaceTrack
 from fakestormer.video.container import open_video
 from fakestormer.video.cuts import CutDetector
 from fakestormer.video.decode import VideoInfo
+from fakestormer.video.packets import PacketLog
 
-#: Bits per pixel of H.264 and older codecs: below the first a warning, below the second a low
-#: score says nothing. 23 films from five sources had 0.033 to 1.2.
-FEW_BITS, TOO_FEW_BITS = 0.03, 0.015
+#: Bits for each pixel of a face, of H.264 and older codecs: below the first a warning, below the
+#: second a low score says nothing. What films have: see activity.py.
+FEW_BITS, TOO_FEW_BITS = 0.03, 0.02
 #: Codecs that need about this share of H.264's bits for the same picture.
 _NEWER = {"hevc": 0.6, "vp9": 0.6, "libvpx-vp9": 0.6, "av1": 0.5, "libdav1d": 0.5, "vvc": 0.4}
 
@@ -63,8 +67,10 @@ class Watched:
     cut_detector: CutDetector
     times: array[float] = field(default_factory=lambda: array("d"))
     cuts: list[float] = field(default_factory=list)
+    activity: Activity = field(default_factory=Activity)
 
     def see(self, seconds: float, rgb_hwc: NDArray[np.uint8]) -> None:
+        self.activity.see(len(self.times), rgb_hwc)
         self.times.append(seconds)
         if self.cut_detector.is_cut(rgb_hwc):
             self.cuts.append(seconds)
@@ -82,6 +88,11 @@ class Watched:
     def warnings(self) -> list[str]:
         texts = []
         pace = pace_of(np.frombuffer(self.times, np.float64))
+        if pace.usual > LONGEST_STEP:
+            texts.append(
+                f"The video has few frames a second, about {1 / pace.usual:.3g}: the method judges "
+                "change from frame to frame, and learnt it at 24 to 30."
+            )
         if pace.variable:
             texts.append(
                 f"The frame rate varies, between about {pace.slowest:.3g} and {pace.fastest:.3g} "
@@ -109,12 +120,14 @@ class Watched:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How regularly frames follow each other. slowest, fastest: the 5th and 95th percentile of the
-    rate. gaps: (seconds, length in seconds) of each place where a frame or more is missing.
+    rate. usual: seconds from a frame to the next, the median. gaps: (seconds, length in seconds) of
+    each place where a frame or more is missing.
     """
 
     variable: bool
     slowest: float
     fastest: float
+    usual: float
     gaps: tuple[tuple[float, float], ...]
 
 
@@ -125,7 +138,7 @@ def pace_of(seconds_t: NDArray[np.float64]) -> Pace:
     """
     steps = np.diff(seconds_t)
     if not len(steps):
-        return Pace(variable=False, slowest=0.0, fastest=0.0, gaps=())
+        return Pace(variable=False, slowest=0.0, fastest=0.0, usual=0.0, gaps=())
     usual = float(np.median(steps))
     # Containers that count milliseconds make steps of 33 and 34.
     irregular = np.abs(steps - usual) > max(_IRREGULAR * usual, 0.0015)
@@ -135,27 +148,53 @@ def pace_of(seconds_t: NDArray[np.float64]) -> Pace:
         variable=bool(irregular.mean() > _VARIABLE) and len(steps) >= 20,
         slowest=float(slowest),
         fastest=float(fastest),
+        usual=usual,
         gaps=tuple((float(seconds_t[k]), float(steps[k])) for k in gaps),
     )
 
 
-def bits_per_pixel(info: VideoInfo) -> float | None:
-    """Bits that each pixel of each frame got, as H.264 would have needed them; None if unknown.
+def bits_per_pixel(bits: float | None, pixels: int, codec: str) -> float | None:
+    """Bits that each pixel of a frame got, as H.264 would have needed them; None if unknown.
 
-    # 256 x 256 at 25/s with 100 kbit/s: 0.061
+    # 4,000 bits for each frame of 256 x 256: 0.061
+
+    Args:
+        bits: of the stream's own packets, for each frame that is shown.
+        pixels: of a frame, as it is stored.
+        codec: FFmpeg's name of it.
     """
-    pixels = info.width * info.height * info.frames_per_second
-    if not info.bit_rate or not pixels:
+    if bits is None or not pixels:
         return None
-    return info.bit_rate / pixels / _NEWER.get(info.codec, 1.0)
+    return bits / pixels / _NEWER.get(codec, 1.0)
+
+
+def bits_of_face(
+    track: FaceTrack, log: PacketLog, activity: Activity, info: VideoInfo
+) -> float | None:
+    """`bits_per_pixel` in a face's area while it is seen; None if unknown."""
+    first = int(track.indices[0])
+    bits = log.bits_per_frame(first, first + len(track) - 1)
+    average = bits_per_pixel(bits, log.pixels, info.codec)
+    return None if average is None else average * activity.share(track, info.width, info.height)
+
+
+def bit_facts(log: PacketLog, info: VideoInfo, frames: int, face: float | None) -> dict[str, Any]:
+    """For a report's `video`: the bits of the whole picture and of the deciding face.
+
+    frames: decoded. face: `bits_of_face`.
+    """
+    picture = bits_per_pixel(log.bits_per_frame(0, frames - 1), log.pixels, info.codec)
+    facts = {"bits_per_pixel": picture, "face_bits_per_pixel": face}
+    return {key: None if bits is None else round(bits, 4) for key, bits in facts.items()}
 
 
 def compression_warnings(bits: float | None, codec: str) -> list[str]:
+    """That the face that decides has few bits. bits: see `bits_of_face`."""
     if bits is None or bits >= FEW_BITS:
         return []
     return [
-        f"The video has few bits, {bits:.3f} for each pixel of a frame ({codec}): it hardly moves, "
-        "or it is strongly compressed, and that wipes traces of manipulation out."
+        f"The face has few bits, {bits:.3f} for each of its pixels in a frame ({codec}): it hardly "
+        "moves, or it is strongly compressed, and that wipes traces of manipulation out."
     ]
 
 
@@ -192,12 +231,12 @@ def blur_warnings(crops_ct3hw: Tensor, boxes_ct4: Tensor) -> list[str]:
     ]
 
 
-def container_tags(path: Path) -> dict[str, str]:
+def container_tags(path: Path, stream_number: int | None = None) -> dict[str, str]:
     """The tags of the container and of its video stream: at most 64 short texts, sorted.
 
     Tags about places are named without their value.
     """
-    with open_video(path) as (container, stream):
+    with open_video(path, stream_number) as (container, stream):
         tags = {f"container {key}": value for key, value in container.metadata.items()}
         tags |= {f"stream {key}": value for key, value in stream.metadata.items()}
     kept = {}

@@ -25,6 +25,7 @@ from fakestormer.detection.quality import container_tags
 from fakestormer.errors import InputError
 from fakestormer.files import sha256_of
 from fakestormer.video.decode import Frame, FrameReader, VideoInfo, probe, stream_frames
+from fakestormer.video.packets import PacketLog
 
 #: The path of a video file, its bytes, a file open for reading bytes, or its frames: uint8
 #: (T, H, W, 3), RGB.
@@ -40,7 +41,7 @@ class Source(Protocol):
     @property
     def name(self) -> str: ...
     def info(self) -> VideoInfo: ...
-    def frames(self) -> Iterator[Frame]: ...
+    def frames(self, log: PacketLog) -> Iterator[Frame]: ...
     def reader(self) -> FrameReader: ...
     def sha256(self) -> str: ...
     def tags(self) -> dict[str, str]: ...
@@ -49,25 +50,26 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VideoFile:
-    """A source on disk."""
+    """A source on disk. stream: the number of its video stream, None for the one players show."""
 
     path: Path
     name: str
+    stream: int | None
 
     def info(self) -> VideoInfo:
-        return replace(probe(self.path), path=self.name)
+        return replace(probe(self.path, self.stream), path=self.name)
 
-    def frames(self) -> Iterator[Frame]:
-        return stream_frames(self.path)
+    def frames(self, log: PacketLog) -> Iterator[Frame]:
+        return stream_frames(self.path, log=log, stream_number=self.stream)
 
     def reader(self) -> FrameReader:
-        return FrameReader(self.path)
+        return FrameReader(self.path, self.stream)
 
     def sha256(self) -> str:
         return sha256_of(self.path)
 
     def tags(self) -> dict[str, str]:
-        return container_tags(self.path)
+        return container_tags(self.path, self.stream)
 
     def credentials(self, container: str) -> dict[str, Any]:
         return content_credentials(self.path, container)
@@ -97,7 +99,7 @@ class VideoArray:
             bit_rate=None,
         )
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, log: PacketLog) -> Iterator[Frame]:
         return self._frames_at(range(len(self.pictures)))
 
     def reader(self) -> FrameReader:
@@ -129,7 +131,11 @@ class _ArrayReader(FrameReader):
 
 @contextmanager
 def opened(
-    video: Video, *, name: str | None = None, frames_per_second: float | None = None
+    video: Video,
+    *,
+    name: str | None = None,
+    frames_per_second: float | None = None,
+    stream: int | None = None,
 ) -> Iterator[Source]:
     """The source of a video. Bytes lie in a temporary file until the context ends.
 
@@ -144,7 +150,7 @@ def opened(
     if isinstance(video, str | os.PathLike):
         given = os.fspath(video)
         with _called(given, name) as called:
-            yield VideoFile(Path(given), called)
+            yield VideoFile(Path(given), called, stream)
         return
     if name is None:
         named = getattr(video, "name", None)  # a number for files without a name
@@ -162,7 +168,7 @@ def opened(
                     "opened in binary mode, or an array of frames"
                 )
         with _called(str(path), name) as called:
-            yield VideoFile(path, called)
+            yield VideoFile(path, called, stream)
 
 
 def _array(pictures: NDArray[np.uint8], rate: float | None, name: str) -> VideoArray:

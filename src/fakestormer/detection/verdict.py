@@ -17,6 +17,9 @@ from fakestormer.types import FaceReport, Prediction, Reason, Verdict
 
 #: Below this face width (source pixels) blending traces are mostly gone.
 SMALL_FACE_PX = 64
+#: Seconds from a frame to the next that training saw: films of 24 to 30 frames a second, in which
+#: a frame may be missing (1/12.5 s).
+LONGEST_STEP = 0.081
 #: The share of resampled means that an interval holds.
 COVERAGE = 0.95
 
@@ -69,6 +72,23 @@ def interval(prediction: Prediction, config: PredictionConfig) -> tuple[float, f
     if config.calibration is not None:  # rising, so that quantiles stay quantiles
         low, high = config.calibration.probability(low), config.calibration.probability(high)
     return low, high
+
+
+def far_apart(prediction: Prediction) -> tuple[int, float]:
+    """How many clips have neighbouring frames further apart than training saw, and how far.
+
+    Where a clip leaves frames out on purpose, the time is that of one frame to the next.
+
+    Returns:
+        Clips, and the longest step in seconds; 0 where every clip is of one frame.
+    """
+    frames_ct = np.diff(prediction.indices.numpy(), axis=1)
+    seconds_ct = np.diff(prediction.pts_seconds.numpy(), axis=1)
+    # The last frame of a short clip is repeated.
+    steps_ct = np.where(frames_ct > 0, seconds_ct / np.maximum(frames_ct, 1), 0.0)
+    if not steps_ct.size:
+        return 0, 0.0
+    return int((steps_ct.max(1) > LONGEST_STEP).sum()), float(steps_ct.max())
 
 
 def judge(prediction: Prediction, config: PredictionConfig, seen: Seen, clip: int) -> Judgement:
@@ -125,6 +145,15 @@ def judge(prediction: Prediction, config: PredictionConfig, seen: Seen, clip: in
             Reason(
                 code="strong_compression",
                 text="The video is compressed so strongly that traces may have been wiped out.",
+            )
+        )
+    far, step = far_apart(prediction)
+    if far > len(prediction.indices) / 2:
+        reasons.append(
+            Reason(
+                code="frames_far_apart",
+                text=f"Its frames are up to {step:.2g} s apart, and the method learnt change over "
+                "at most 0.08 s (12.5 frames per second).",
             )
         )
     return Judgement(

@@ -9,24 +9,27 @@ from fakestormer.detection.verdict import SMALL_FACE_PX
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.types import FaceReport
 from fakestormer.video.decode import VideoInfo
+from fakestormer.video.packets import PacketLog
 
 
-def truncation_warnings(info: VideoInfo, seen: int, last_seconds: float) -> list[str]:
-    """The container announces more than could be decoded. seen: frames."""
-    announced = (
-        f"{info.frame_count} frames" if info.frame_count else f"{info.duration_seconds:.1f} s"
-    )
-    decoded = f"{seen} frames" if info.frame_count else f"{last_seconds:.1f} s"
-    missing = (
-        seen < 0.98 * info.frame_count
-        if info.frame_count
-        else last_seconds < 0.95 * info.duration_seconds - 0.5
-    )
-    if not missing:
+def truncation_warnings(log: PacketLog, last_seconds: float) -> list[str]:
+    """Packets of the video stream are missing or cannot be decoded.
+
+    The container's claims do not count: its duration is that of the longest sound or subtitle, and
+    its number of frames includes those that an edit list hides. last_seconds: of the last frame.
+    """
+    if not log.damaged:
         return []
+    damages = []
+    if log.missing:
+        damages.append(f"{log.missing} of its pictures are missing")
+    if log.undecodable:
+        damages.append(f"{log.undecodable} cannot be decoded")
+    if not damages:
+        damages.append(f"it ends in the middle, after {last_seconds:.1f} s of pictures")
     return [
-        f"The container announces {announced} but {decoded} could be decoded: the file "
-        "is truncated or damaged, and only the readable part was judged."
+        f"The file is truncated or damaged: {' and '.join(damages)}. Only the readable part was "
+        "judged."
     ]
 
 
@@ -89,3 +92,20 @@ def no_face(file: str, frames: int) -> str:
         f"{file}: no face could be followed in its {frames} frames; "
         "give it a video in which a face is seen from the front for a while."
     )
+
+
+def picture_notes(info: VideoInfo) -> list[str]:
+    """The choice of the stream, and pixels that were made square."""
+    notes = []
+    if info.other_streams:
+        others = f"{info.other_streams} other video stream{'s' * (info.other_streams > 1)}"
+        notes.append(
+            f"The file has {others} with moving pictures; judged was stream {info.stream} "
+            f"({info.codec}, {info.width} x {info.height}). Choose another with --stream."
+        )
+    if info.pixel_aspect != "1":
+        notes.append(
+            f"Its pixels are not square as they are stored ({info.pixel_aspect} times as wide as "
+            f"high): the picture was stretched to {info.width} x {info.height}, as players show it."
+        )
+    return notes

@@ -16,6 +16,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock
+from fakestormer.model.efficientnet import EfficientNetStem
+from fakestormer.model.network import IMAGENET_MEAN, IMAGENET_STD
 from fakestormer.recipe.model import ModelConfig
 
 
@@ -142,8 +144,20 @@ class HighPass(nn.Module):
         return F.conv2d(padded, self.kernels.to(grey.dtype)).clamp(-self._LIMIT, self._LIMIT)
 
 
-def stem_of(config: ModelConfig) -> PatchStem | ConvStem:
+#: Normalised frames (r, 3, H, W) -> (r, d, G, G).
+Stem = PatchStem | ConvStem | EfficientNetStem
+
+
+def stem_of(config: ModelConfig) -> Stem:
     """The stem that a configuration names."""
+    if config.stem in ("efficientnet-lite0", "efficientnet-lite2"):
+        return EfficientNetStem(
+            config.stem,
+            config.width,
+            mean=torch.tensor(IMAGENET_MEAN),
+            std=torch.tensor(IMAGENET_STD),
+            frozen=config.frozen_stages,
+        )
     if config.stem == "patch":
         return PatchStem(config.width, config.patch_size)
     return ConvStem(
@@ -197,7 +211,7 @@ class Backbone(nn.Module):
     def __init__(
         self,
         *,
-        stem: PatchStem | ConvStem,
+        stem: Stem,
         embedding: TokenEmbedding,
         blocks: Iterable[DividedBlock],
         width: int,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fakestormer.errors import SetupError
 from fakestormer.model.attention import DividedLayers
-from fakestormer.model.backbone import ConvStem, PatchStem, stem_of
+from fakestormer.model.backbone import Stem, stem_of
 from fakestormer.model.fakestormer import (
     copy_spatial_to_temporal,
     initialise_layers,
@@ -85,7 +85,7 @@ class ClassTokenBackbone(nn.Module):
     def __init__(
         self,
         *,
-        stem: PatchStem | ConvStem,
+        stem: Stem,
         embedding: ClassTokenEmbedding,
         blocks: Iterable[ClassTokenBlock],
         width: int,

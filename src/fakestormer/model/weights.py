@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fakestormer.errors import InputError
+from fakestormer.model.efficientnet import EfficientNetStem, load_published
 from fakestormer.model.fakestormer import copy_spatial_to_temporal
 from fakestormer.model.layouts import (
     POSITION,
@@ -169,6 +170,22 @@ def load_pretrained(
     if network.config.temporal_init == "copy_spatial":
         copy_spatial_to_temporal(network)
     return report
+
+
+def load_stem(network: VideoNetwork) -> frozenset[str]:
+    """Start an EfficientNet stem from ImageNet's weights, where the configuration says so.
+
+    Returns the names of the parameters that then hold pre-trained values; none for other stems.
+    Raises SetupError where the weights are not installed.
+    """
+    config = network.config
+    if not config.pretrained_stem:
+        return frozenset()
+    loaded: set[str] = set()
+    for place, module in network.named_modules():
+        if isinstance(module, EfficientNetStem):
+            loaded |= {f"{place}.{name}" for name in load_published(module)}
+    return frozenset(loaded)
 
 
 def resize_positions(position: Tensor, grid: int) -> Tensor:

@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Architecture = Literal["fakestormer", "release", "timesformer", "resnet3d"]
 Branch = Literal["h", "g", "b"]
+Stem = Literal["patch", "conv", "residual", "deep", "efficientnet-lite0", "efficientnet-lite2"]
+
+#: Pixels per token, along each side, of the EfficientNet stems.
+STEM_STRIDE = 16
 
 
 class ModelConfig(BaseModel):
@@ -25,7 +29,11 @@ class ModelConfig(BaseModel):
     stem: "patch" is ViT's one linear layer per patch; "conv" is a small stack of convolutions,
     which learns faster from scratch on little data and has no counterpart in MAE weights;
     "residual" is the same with what two fixed high-pass filters leave of the frame beside it;
-    "deep" is that with a residual block of two more convolutions at every level but the first.
+    "deep" is that with a residual block of two more convolutions at every level but the first;
+    "efficientnet-lite0" and "efficientnet-lite2" are that network's layers up to stride 16.
+    pretrained_stem: an EfficientNet stem starts a training from ImageNet's weights, which the extra
+    `pretrained` brings; without, from random ones. frozen_stages: so many of its parts (the first
+    convolution, then the five stages) never train, nor do the statistics of their BatchNorm.
     drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
 
     "timesformer" has one class token per clip, so `tokens` says nothing to it. "resnet3d" has
@@ -50,7 +58,9 @@ class ModelConfig(BaseModel):
     head_dropout: float = Field(default=0.2, ge=0, lt=1)
     tokens: Literal["separate", "averaged"] = "separate"
     temporal_init: Literal["default", "copy_spatial"] = "default"
-    stem: Literal["patch", "conv", "residual", "deep"] = "patch"
+    stem: Stem = "patch"
+    pretrained_stem: bool = True
+    frozen_stages: int = Field(default=0, ge=0, le=5)
     norm_eps: float = Field(default=1e-6, gt=0)
 
     @property
@@ -75,6 +85,14 @@ class ModelConfig(BaseModel):
         multiple = 4 if self.architecture == "release" else 8
         if self.width % multiple:
             raise ValueError(f"width {self.width} is not a multiple of {multiple}")
+        lite = self.stem.startswith("efficientnet")
+        if lite and self.patch_size != STEM_STRIDE:
+            raise ValueError(
+                f"stem '{self.stem}' gives one token per {STEM_STRIDE} x {STEM_STRIDE} pixels: "
+                f"patch_size must be {STEM_STRIDE}, not {self.patch_size}"
+            )
+        if self.frozen_stages and not lite:
+            raise ValueError(f"frozen_stages: stem '{self.stem}' has no stages; set it to 0")
         if self.stem != "patch" and (self.patch_size < 4 or self.patch_size.bit_count() != 1):
             raise ValueError(
                 f"stem '{self.stem}' halves the frame until patches are left: patch_size must be "

@@ -79,7 +79,10 @@ class BeyondConfig(BaseModel):
 
     # 0 is the method. Above it clips are damaged, both twins alike, so that no such damage is what
     # tells them apart. resolution: sides, as shares of the network's input. noise: standard
-    # deviations in 8-bit steps.
+    # deviations in 8-bit steps. damage_first: before the window is cut out and resized to the
+    # network's input, at the face's own size, as videos are compressed; resolution is then that
+    # size, as a share of the stored crop's.
+    damage_first: bool = False
     resolution_probability: Probability = 0.0
     resolution: Range = (0.35, 1.0)
     sharpen_probability: Probability = 0.0

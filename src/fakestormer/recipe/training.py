@@ -39,11 +39,13 @@ class TrainingConfig(BaseModel):
     batch_size: clips of an optimizer step, real and fake together, over all processes. accumulate:
     parts in which each process takes its share of a batch, one after the other. learning_rate: the
     schedule's peak. freeze_epochs: epochs in which what came from pre-trained weights stands still.
-    sam_rho: 0 trains without SAM. ema_decay: of the average of the weights, which is then validated
-    and becomes the model (see `ema`); None keeps no average. clips_per_track: at most so many clips
-    of a track per epoch, None takes all. gradient_clip: the largest gradient norm, None leaves it
-    alone. validation_*: the frozen validation set. validate_every: epochs. checkpoint_every: steps,
-    checkpoint_minutes: minutes, both beside the checkpoint after each epoch.
+    pretrained_rate: the learning rate of what came from pre-trained weights, as a share of that of
+    everything else. sam_rho: 0 trains without SAM. ema_decay: of the average of the weights, which
+    is then validated and becomes the model (see `ema`); None keeps no average. clips_per_track: at
+    most so many clips of a track per epoch, None takes all. gradient_clip: the largest gradient
+    norm, None leaves it alone. validation_*: the frozen validation set. validate_every: epochs.
+    checkpoint_every: steps, checkpoint_minutes: minutes, both beside the checkpoint after each
+    epoch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +58,7 @@ class TrainingConfig(BaseModel):
     learning_rate: float = Field(default=5e-4, gt=0)
     schedule: ScheduleName = "paper"
     freeze_epochs: int = Field(default=5, ge=0)
+    pretrained_rate: float = Field(default=1.0, gt=0)
     sam_rho: float = Field(default=0.05, ge=0)
     optimizer: Literal["adam", "adamw"] = "adam"
     betas: tuple[float, float] = (0.9, 0.999)

@@ -129,6 +129,8 @@ class ClipParams(BaseModel):
     frame of the copy is blended into each frame, None for its own (STG shuffles). resolution:
     side to which frames shrink, to be enlarged again, as a share of the network's input.
     donor: of the draw of whose face is blended in (`data.donors`); None: the clip's own.
+    damage_first: resolution, noise, JPEG and H.264 come before the window is cut out and resized,
+    at the face's own size, as a video is compressed; resolution is then that size's share of S.
     donor_bent: it is bent into the shape of the clip's face (`donor.lay_on`).
     moved_real: the real clip of the pair is the clip's own copy X', whole, and not the background
     X; `sample` never draws it where X' leaves a part of the window empty. Flip, margin, shift,
@@ -152,6 +154,7 @@ class ClipParams(BaseModel):
     moved_real: bool = False
     noise: Noise | None = None
     h264_crf: int | None = Field(default=None, ge=0, le=51)
+    damage_first: bool = False
     donor: int | None = Field(default=None, ge=0)
     donor_bent: bool = False
 
@@ -176,6 +179,7 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
         flip=flip,
         margin=margin,
         shift=shift,
+        damage_first=config.beyond.damage_first,
         jitter=_sample_colour(rng, config.jitter),
         jpeg_quality=(
             int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))

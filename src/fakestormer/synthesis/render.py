@@ -96,10 +96,15 @@ def render(
         pieces = _render_clip(
             frames_btchw[b], landmarks_tk2, params[b], size=size, donor_tchw=donor_tchw
         )
+        twins_2tchw: Tensor | None = None
         for at, twins, soft in pieces:
-            real[b, at], fake[b, at] = twins.chunk(2)
+            if twins_2tchw is None:
+                twins_2tchw = twins.new_empty((2, length, *twins.shape[1:]))
+            twins_2tchw[0, at], twins_2tchw[1, at] = twins.chunk(2)
             mask[b, at] = soft
-        real[b], fake[b] = _send(real[b], params[b]), _send(fake[b], params[b])
+        assert twins_2tchw is not None, "a clip has at least one frame"
+        real[b] = _send(twins_2tchw[0], params[b], size=size)
+        fake[b] = _send(twins_2tchw[1], params[b], size=size)
     return SelfBlended(real=real, fake=fake, mask=mask)
 
 
@@ -110,7 +115,7 @@ def show(frames_tchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
     """
     frames_tchw = frames_tchw.flip(-1) if params.flip else frames_tchw
     times = range(len(frames_tchw))
-    return _send(_finish(frames_tchw.float(), params, size=size, times=times), params)
+    return _send(_finish(frames_tchw.float(), params, size=size, times=times), params, size=size)
 
 
 def soft_mask(
@@ -203,27 +208,52 @@ def _render_clip(
 
 
 def _finish(frames_fchw: Tensor, params: ClipParams, *, size: int, times: Sequence[int]) -> Tensor:
-    """What is done alike to both clips and all frames: floating (F, 3, S, S) -> uint8, size.
+    """What is done alike to both clips and all frames: floating (F, 3, S, S) -> uint8.
 
-    times: the F places in the clip."""
+    The method looks first and damages what is seen. With `damage_first` the whole crop is damaged
+    at its own size, which it may lose a part of, and `_send` looks.
+    times: the F places in the clip.
+    """
+    if params.damage_first:
+        return _damage(_shrink(to_bytes(frames_fchw), params), params, times)
+    return _damage(_look(frames_fchw, params, size=size), params, times, shrunk=False)
+
+
+def _look(frames_fchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
+    """The window that is kept, as network input, in the video's colours: (F, 3, S, S) -> uint8."""
     scale = size_scale(frames_fchw.shape[-1])
     shift = (params.shift[0] * scale, params.shift[1] * scale)
     frames = cut_margin(frames_fchw, margin=params.margin * scale, size=size, shift=shift)
     frames = change_colour(to_bytes(frames), params.jitter)
-    if params.sharpen is not None:
-        frames = change_detail(frames, params.sharpen)
+    return frames if params.sharpen is None else change_detail(frames, params.sharpen)
+
+
+def _shrink(frames_fchw: Tensor, params: ClipParams) -> Tensor:
+    """The face as small as it is in the video: uint8 (F, 3, S, S) -> (F, 3, S', S')."""
+    if params.resolution is None:
+        return frames_fchw
+    side = max(2, round(params.resolution * frames_fchw.shape[-1]))
+    return cut_margin(frames_fchw, margin=0.0, size=side)
+
+
+def _damage(
+    frames: Tensor, params: ClipParams, times: Sequence[int], *, shrunk: bool = True
+) -> Tensor:
+    """Noise and compression of single frames, and, if not `shrunk` before, lost resolution."""
     if params.noise is not None:
         frames = add_noise(frames, params.noise, times)
-    if params.resolution is not None:
+    if params.resolution is not None and not shrunk:
         frames = lose_resolution(frames, params.resolution)
     if params.jpeg_quality is not None:
         frames = compress_jpeg(frames, params.jpeg_quality)
     return frames
 
 
-def _send(clip_tchw: Tensor, params: ClipParams) -> Tensor:
-    """What needs all frames of a clip at once: uint8 (T, 3, H, W) -> the same."""
-    return clip_tchw if params.h264_crf is None else compress_h264(clip_tchw, params.h264_crf)
+def _send(clip_tchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
+    """What needs all frames of a clip at once: uint8 (T, 3, H, W) -> (T, 3, size, size)."""
+    if params.h264_crf is not None:
+        clip_tchw = compress_h264(clip_tchw, params.h264_crf)
+    return _look(clip_tchw.float(), params, size=size) if params.damage_first else clip_tchw
 
 
 def _blend(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fakestormer.detection.printable import shown
 from fakestormer.errors import InputError
 from fakestormer.faces.open import BackendName
 from fakestormer.files import writing
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from fakestormer.training.loop import TrainingResult
 
 log = logging.getLogger(__name__)
+
+#: Rows of a table that are listed as unmatched; the count has all.
+_LISTED = 50
 
 #: The share of a folder's videos that `train` holds out where no source is held out.
 HELD_OUT = 0.1
@@ -105,9 +109,10 @@ def prepare(
     """
     # Only here: preparing locks files in a way that some systems lack.
     from fakestormer.data.layouts.options import Options
-    from fakestormer.data.manifest import Labelling, read_table
+    from fakestormer.data.manifest import Labelling
     from fakestormer.data.origin import Origin
     from fakestormer.data.prepare import prepare_listing
+    from fakestormer.data.table import match_table
 
     recipe, settings, store = recipe or tiny(), settings or PrepareSettings(), Path(store)
     if isinstance(videos, str | Path):
@@ -116,23 +121,27 @@ def prepare(
     methods = videos.options.methods
     whole = dataclasses.replace(videos.options, methods=(), store=store)
     origin = dataclasses.replace(videos, options=whole)
+    listing = origin.listing()
+    matched = None
+    if settings.table is not None:
+        names = [entry.video for entry in listing.entries]
+        matched = match_table(settings.table, origin.root, names)
     labelling = Labelling(
         validation_sources=frozenset(settings.hold_out),
         validation_fraction=settings.validation_fraction,
         seed=recipe.training.seed,
         split=settings.split,
-        table={} if settings.table is None else read_table(settings.table, origin.root),
+        table={} if matched is None else matched.said,
     )
-    listing = origin.listing()
     differing = (listing.missing, listing.unexpected, listing.doubled, listing.conflicts)
     if differences := sum(len(names) for names in differing):
         log.warning(
             "%s: %d differences from the data set's lists; --check names them",
-            origin.root, differences,
+            shown(origin.root), differences,
         )  # fmt: skip
     with writing(store):
         store.mkdir(parents=True, exist_ok=True)
-    return prepare_listing(
+    summary = prepare_listing(
         listing,
         store,
         backend=settings.faces,
@@ -148,6 +157,12 @@ def prepare(
         origin=origin,
         progress=progress,
     )
+    unmatched = () if matched is None else matched.unmatched
+    for line in unmatched[:_LISTED]:
+        log.warning("%s: %s: is about no video here", settings.table, shown(line))
+    if unmatched:
+        log.warning("%s: %d rows are about no video here", settings.table, len(unmatched))
+    return dataclasses.replace(summary, unmatched=len(unmatched))
 
 
 def is_store(folder: str | Path) -> bool:

@@ -41,7 +41,13 @@ from fakestormer.training.interrupt import interruptible
 from fakestormer.training.page import write_page
 from fakestormer.training.resume import fresh_state, resumed_state
 from fakestormer.training.sam import SAM
-from fakestormer.training.schedule import freeze, frozen_names, learning_rate
+from fakestormer.training.schedule import (
+    freeze,
+    frozen_names,
+    learning_rate,
+    never_trained,
+    parameter_groups,
+)
 from fakestormer.training.tracks import Tracks, choose_tracks
 from fakestormer.training.validation import (
     ValidationSet,
@@ -175,18 +181,18 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult | None:
     validation = _validation_set(job) if fabric.is_global_zero else None
     torch.manual_seed(config.seed)
     network = build(recipe.model)
-    optimizer: Optimizer = (Adam if config.optimizer == "adam" else AdamW)(
-        network.parameters(),
-        lr=config.learning_rate,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-    )
     fingerprint = str(fabric.broadcast(validation.fingerprint if validation else ""))
     last = job.out / "checkpoints" / "last"
     if job.resume:
         state = resumed_state(last, recipe, job.store, job.tracks, fingerprint)
     else:
         state = fresh_state(network, job.tracks, fingerprint, initial_weights=job.initial_weights)
+    optimizer: Optimizer = (Adam if config.optimizer == "adam" else AdamW)(
+        parameter_groups(network, state.pretrained, config.pretrained_rate),
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+    )
     module, stepper = fabric.setup(AsTensors(network), optimizer)
     if job.resume:
         restore(last, network, optimizer)
@@ -224,10 +230,11 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult | None:
             epoch, position = plan.place(step)
             if position == 0 or not history:
                 network.train()
-                freeze(network, frozen_names(epoch, config.freeze_epochs, state.pretrained))
+                frozen = frozen_names(epoch, config.freeze_epochs, state.pretrained)
+                freeze(network, frozen | never_trained(network))
             rate = learning_rate(config.schedule, step, plan.steps, config.learning_rate)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["rate_share"]
             sam = SAM(optimizer, config.sam_rho)
             try:
                 losses = training_step(fabric, module, stepper, sam, batch, config, step=step)

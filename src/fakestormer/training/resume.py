@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from fakestormer.errors import InputError
 from fakestormer.model.model_file import is_model, load_model
 from fakestormer.model.network import VideoNetwork
-from fakestormer.model.weights import load_pretrained, start_from
+from fakestormer.model.weights import load_pretrained, load_stem, start_from
 from fakestormer.recipe.recipe import Recipe, differences
 from fakestormer.training.checkpoint import RunState, read_state
 from fakestormer.training.tracks import Tracks
@@ -32,14 +32,17 @@ def fresh_state(
     fingerprint: of the validation set. initial_weights: an image model (see `load_pretrained`), or
     a model of ours, which the run then trains further, all of it from the first epoch on. That one
     may have another T or other heads beside f: the time embedding is interpolated, heads that it
-    lacks start anew. Raises InputError as `load_pretrained` and `load_model` do, and for a model of
-    another network.
+    lacks start anew. Without, an EfficientNet stem starts from ImageNet's weights where the recipe
+    says so (`pretrained_stem`). Raises InputError as `load_pretrained` and `load_model` do, and for
+    a model of another network; SetupError where ImageNet's weights are not installed.
     """
     pretrained: frozenset[str] = frozenset()
     if initial_weights is not None and is_model(initial_weights):
         _take_over(network, initial_weights)
     elif initial_weights is not None:
         pretrained = load_pretrained(network, initial_weights).loaded
+    else:
+        pretrained = load_stem(network)
     return RunState(
         step=0,
         metrics={},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 from torch import nn
 
+from fakestormer.model.efficientnet import EfficientNetLite
 from fakestormer.recipe.training import ScheduleName
 
 _RELEASE_FIRST_RATE = 1e-7
@@ -52,6 +54,31 @@ def frozen_names(epoch: int, frozen_epochs: int, pretrained: Collection[str]) ->
     frozen backbone would let no information reach the temporal tokens, and f could not learn.
     """
     return frozenset(pretrained) if epoch < frozen_epochs else frozenset()
+
+
+def never_trained(network: nn.Module) -> frozenset[str]:
+    """Names of the parameters that the network's configuration keeps as they are."""
+    return frozenset(
+        f"{place}.{name}"
+        for place, module in network.named_modules()
+        if isinstance(module, EfficientNetLite)
+        for name in module.frozen_parameters()
+    )
+
+
+def parameter_groups(
+    network: nn.Module, pretrained: Collection[str], share: float
+) -> list[dict[str, Any]]:
+    """Optimizer groups: what is new, then what is pre-trained, whose rate is `share` of the rest's.
+
+    Each group's "rate_share" says how much of the schedule's rate is its own. One group where all
+    have the same.
+    """
+    parameters = dict(network.named_parameters())
+    old = [p for name, p in parameters.items() if name in pretrained and share != 1.0]
+    new = [p for name, p in parameters.items() if name not in pretrained or share == 1.0]
+    groups = [{"params": new, "rate_share": 1.0}]
+    return [*groups, {"params": old, "rate_share": share}] if old else groups
 
 
 def freeze(network: nn.Module, names: Collection[str]) -> None:

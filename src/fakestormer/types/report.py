@@ -67,6 +67,7 @@ ReasonCode = Literal[
     "face_too_small",
     "too_few_frames",
     "strong_compression",
+    "frames_far_apart",
 ]
 
 

@@ -8,7 +8,8 @@ HDR (PQ or HLG, BT.2100): swscale gives 16-bit RGB, then light is computed here:
 above 3/4 of white instead of clipped, and BT.1886's gamma 2.4 encodes for 8 bits. A picture that
 looks right, not a colorimetric mastering.
 
-Not handled: pixels that are not square (anamorphic video) stay as they are stored.
+Pixels that are not square (anamorphic video) are made square by widening the picture or making it
+taller, never smaller.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import cast
 
 import av
@@ -23,7 +25,7 @@ import cv2
 import numpy as np
 from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
-from av.video.reformatter import ColorTrc, VideoReformatter
+from av.video.reformatter import ColorTrc, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from fakestormer.errors import InputError
@@ -95,26 +97,66 @@ _TURNS = (
 )
 
 
+#: A stored pixel that is longer than this, either way, is a header's mistake ...
+_LONGEST_PIXEL = 4
+#: ... and one that is nearly square was meant to be.
+_NEARLY_SQUARE = Fraction(1, 100)
+# What would be larger shrinks on its other side instead.
+_LONGEST_SIDE, _MOST_PIXELS = 2**14, 2**26
+
+
+def pixel_aspect(claimed: Fraction | float | None) -> Fraction:
+    """Width of a stored pixel over its height, 1 where what the stream says cannot be meant.
+
+    Args:
+        claimed: the stream's sample aspect ratio; None and 0 where it says nothing.
+    """
+    if not claimed:
+        return Fraction(1)
+    aspect = Fraction(claimed).limit_denominator(10_000)
+    if not Fraction(1, _LONGEST_PIXEL) <= aspect <= _LONGEST_PIXEL:
+        return Fraction(1)
+    return Fraction(1) if abs(aspect - 1) < _NEARLY_SQUARE else aspect
+
+
+def _square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
+    """The size at which stored pixels are square; # 720 x 576 at 16:11 -> 1047 x 576"""
+    wider = (round(width * aspect), height)
+    taller = (width, round(height / aspect))
+    larger, smaller = (wider, taller) if aspect > 1 else (taller, wider)
+    fits = max(larger) <= _LONGEST_SIDE and larger[0] * larger[1] <= _MOST_PIXELS
+    return larger if fits else (max(1, smaller[0]), max(1, smaller[1]))
+
+
 class ToRGB:
     """Frames of one video to upright RGB; size and orientation are those of the first frame.
 
     A stream that changes its size on the way is scaled back to the first frame's, so that boxes
     mean the same thing throughout.
+
+    aspect: width of a stored pixel over its height, as the stream has it; see `pixel_aspect`.
     """
 
-    def __init__(self, first: av.VideoFrame, path: str) -> None:
+    def __init__(
+        self, first: av.VideoFrame, path: str, aspect: Fraction | float | None = None
+    ) -> None:
         self.orientation = orientation_of(first)
         self._path = path
-        self._stored_size = (first.width, first.height)
+        self._stored_height = first.height
+        self._stored_width = first.width
+        self.aspect = pixel_aspect(aspect)
+        self._size = _square_size(first.width, first.height, self.aspect)
         self._reformatter = VideoReformatter()
         turned = self.orientation.transpose
-        self.width, self.height = self._stored_size[::-1] if turned else self._stored_size
+        self.width, self.height = self._size[::-1] if turned else self._size
 
     def __call__(self, frame: av.VideoFrame) -> RGB:
         """uint8 (H, W, 3). Raises InputError for a pixel format that swscale cannot read."""
-        width, height = self._stored_size
+        width, height = self._size
         hdr = frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
-        untagged_hd = frame.colorspace == _UNTAGGED and (width >= 1280 or height >= 720)
+        untagged_hd = frame.colorspace == _UNTAGGED and (
+            self._stored_width >= 1280 or self._stored_height >= 720
+        )
         try:
             converted = self._reformatter.reformat(
                 frame,
@@ -122,6 +164,8 @@ class ToRGB:
                 height=height,
                 format="rgb48le" if hdr else "rgb24",
                 src_colorspace=_BT709 if untagged_hd else None,
+                # Bicubic keeps more of the detail than the default where pixels are made square.
+                interpolation=None if self.aspect == 1 else Interpolation.BICUBIC,
                 threads=1,
             )
         except (av.FFmpegError, ValueError) as error:

@@ -14,11 +14,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.container import InputContainer
-from av.stream import Disposition
+from av.container import Container, InputContainer
 from av.video.stream import VideoStream
 
 from fakestormer.errors import InputError
+from fakestormer.video.packets import PacketLog
+from fakestormer.video.streams import choose_stream
+from fakestormer.video.webp import is_animated_webp, webp_frames, webp_rate
 
 # Play lists and scripts that make FFmpeg open other files, and text shown as a picture.
 _NOT_VIDEO_FILES = {"hls", "dash", "concat", "tty", "imf", "sdp", "lavfi", "bin", "srt"}
@@ -33,8 +35,10 @@ _FRAME_THREADS_BELOW = 4096 * 2304
 
 
 @contextmanager
-def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its first real video stream (cover pictures do not count)."""
+def open_video(
+    path: str | Path, number: int | None = None
+) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and the video stream to judge. number: see `choose_stream`."""
     file = _readable(path)
     try:
         # "file:" keeps names such as "a:b.mp4" from being taken for a protocol.
@@ -50,7 +54,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
             "video: try to play it, or convert it to MP4"
         ) from error
     with container:
-        yield container, _video_stream(container, path)
+        yield container, _video_stream(container, path, number)
 
 
 def _readable(path: str | Path) -> Path:
@@ -82,8 +86,16 @@ def _readable(path: str | Path) -> Path:
     return file
 
 
-def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Frames in presentation order from where the container stands; what is damaged is skipped."""
+def decoded(
+    container: InputContainer, stream: VideoStream, log: PacketLog | None = None
+) -> Iterator[av.VideoFrame]:
+    """Frames in presentation order from where the container stands; what is damaged is skipped.
+
+    log: takes down what was read.
+    """
+    if (animation := _animation(container)) is not None:
+        yield from webp_frames(animation, _MOST_PIXELS, log)
+        return
     packets = container.demux(stream)
     while True:
         try:
@@ -93,12 +105,18 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
         except av.EOFError:
             break
         except (av.FFmpegError, OSError):  # truncated: the decoder still holds frames
+            if log is not None:
+                log.cut_short = True
             break
+        if log is not None:
+            log.packet(packet)
         try:
             yield from packet.decode()
         except av.EOFError:
             return
         except av.FFmpegError:
+            if log is not None:
+                log.failed()
             continue
     try:
         yield from stream.decode(None)
@@ -108,10 +126,12 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
 
 def average_rate(stream: VideoStream) -> Fraction:
     """Average frames per second; 25 where the container tells nothing."""
+    if (animation := _animation(stream.container)) is not None:
+        return webp_rate(animation)
     return stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
 
 
-def _video_stream(container: InputContainer, path: str | Path) -> VideoStream:
+def _video_stream(container: InputContainer, path: str | Path, number: int | None) -> VideoStream:
     """The stream to decode, set to use several threads; InputError when there is none."""
     names = set(container.format.name.split(","))
     if names & _NOT_VIDEO_FILES:
@@ -119,16 +139,10 @@ def _video_stream(container: InputContainer, path: str | Path) -> VideoStream:
             f"{path}: is a text file or play list ({container.format.name}), not a video; give "
             "the video file itself"
         )
-    if any(name.endswith(_STILL_PICTURES) for name in names):
+    still = any(name.endswith(_STILL_PICTURES) for name in names)
+    if still and _animation(container) is None:
         raise InputError(f"{path}: is a still picture, not a video; give a video file")
-    streams = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    if not streams:
-        raise InputError(f"{path}: has no video stream (sound only?); give a file with pictures")
-    stream = streams[0]
+    stream = choose_stream(container, path, number)
     if stream.codec_context is None:
         raise InputError(
             f"{path}: its video codec is not supported; convert the video to H.264 in MP4"
@@ -148,6 +162,14 @@ def _video_stream(container: InputContainer, path: str | Path) -> VideoStream:
 def _decoders_limit() -> str:
     # Decoders count the pixels that they pad the sides with, too.
     return str(_MOST_PIXELS * 5 // 4)
+
+
+def _animation(container: Container) -> Path | None:
+    """The file, where it is an animated WebP."""
+    if container.format.name != "webp_pipe":
+        return None
+    file = Path(container.name.removeprefix("file:"))
+    return file if is_animated_webp(file) else None
 
 
 def nothing_decodes(path: str | Path) -> InputError:

@@ -24,7 +24,9 @@ from av.video.stream import VideoStream
 from fakestormer.errors import InputError
 from fakestormer.video.colour import RGB, ToRGB
 from fakestormer.video.container import average_rate, decoded, nothing_decodes, open_video
+from fakestormer.video.packets import PacketLog
 from fakestormer.video.seek import UnforeseenError, sought_frames
+from fakestormer.video.streams import moving_streams
 
 Frame = tuple[int, float, RGB]
 # (index, seconds, frame as decoded, what makes it upright RGB)
@@ -40,9 +42,11 @@ _SEQUENTIAL_BELOW = 64
 class VideoInfo:
     """What a file says about its video stream.
 
-    width, height: upright, after rotation. rotation: clockwise degrees (0, 90, 180, 270) that were
-    applied. frames_per_second: average. duration_seconds: 0 where nothing tells it. frame_count:
-    the container's claim, None where it makes none. bit_rate: of the video stream, else the file.
+    width, height: upright, of square pixels, after rotation. rotation: clockwise degrees (0, 90,
+    180, 270) that were applied. frames_per_second: average. duration_seconds: 0 where nothing tells
+    it. frame_count: the container's claim, None where it makes none. bit_rate: of the video stream,
+    else the file. stream: its number in the file. pixel_aspect: width over height of a stored
+    pixel, such as "16/11". other_streams: video streams beside this one that move.
     """
 
     path: str
@@ -56,22 +60,27 @@ class VideoInfo:
     frame_count: int | None
     pixel_format: str
     bit_rate: int | None
+    stream: int = 0
+    pixel_aspect: str = "1"
+    other_streams: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The same facts as plain JSON values."""
         return dataclasses.asdict(self)
 
 
-def probe(path: str | Path) -> VideoInfo:
+def probe(path: str | Path, stream_number: int | None = None) -> VideoInfo:
     """Facts about a video; decodes one frame, so a result means that the video opens.
+
+    stream_number: of the video stream that is meant; see `streams.choose_stream`.
 
     Raises InputError with one sentence when there is no video to decode.
     """
-    with open_video(path) as (container, stream):
+    with open_video(path, stream_number) as (container, stream):
         first = next(decoded(container, stream), None)
         if first is None:
             raise nothing_decodes(path)
-        upright = ToRGB(first, str(path))
+        upright = ToRGB(first, str(path), stream.sample_aspect_ratio)
         rate = average_rate(stream)
         seconds = 0.0
         if stream.duration is not None and stream.time_base is not None:
@@ -92,19 +101,29 @@ def probe(path: str | Path) -> VideoInfo:
             frame_count=stream.frames or None,
             pixel_format=first.format.name,
             bit_rate=_bit_rate(stream, container),
+            stream=stream.index,
+            pixel_aspect=str(upright.aspect),
+            other_streams=max(0, moving_streams(container, path) - 1),
         )
 
 
 def stream_frames(
-    path: str | Path, *, start_index: int = 0, stop_index: int | None = None
+    path: str | Path,
+    *,
+    start_index: int = 0,
+    stop_index: int | None = None,
+    log: PacketLog | None = None,
+    stream_number: int | None = None,
 ) -> Iterator[Frame]:
     """Decode from the beginning: (index, pts_seconds, rgb uint8 (H, W, 3)) of each frame.
 
     Yields the frames start_index <= index < stop_index; earlier ones are decoded but not
     converted. Holds one frame at a time. A file that is damaged in the middle gives the frames that
-    decode. Raises InputError when the file cannot be opened or no frame at all decodes.
+    decode. log: takes down the packets and frames; what is missing once the stream has ended.
+    stream_number: see `probe`.
+    Raises InputError when the file cannot be opened or no frame at all decodes.
     """
-    with closing(_stored_frames(path)) as frames:
+    with closing(_stored_frames(path, log, stream_number)) as frames:
         for index, seconds, frame, upright in frames:
             if stop_index is not None and index >= stop_index:
                 return
@@ -112,12 +131,14 @@ def stream_frames(
                 yield index, seconds, upright(frame)
 
 
-def stream_frames_at(path: str | Path, indices: Iterable[int]) -> Iterator[Frame]:
+def stream_frames_at(
+    path: str | Path, indices: Iterable[int], *, stream_number: int | None = None
+) -> Iterator[Frame]:
     """The frames with these indices, ascending, each once, as `stream_frames` would give them.
 
     Raises InputError when the video ends before one of them; ValueError for a negative index.
     """
-    with FrameReader(path) as reader:
+    with FrameReader(path, stream_number) as reader:
         yield from reader.at(indices)
 
 
@@ -128,8 +149,9 @@ class FrameReader:
     early enough: faces that follow one another then cost one pass, not one each.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, stream_number: int | None = None) -> None:
         self._path = path
+        self._stream_number = stream_number
         self._can_seek = True
         self._frames: Generator[_Stored, None, None] | None = None
         self._next = 0  # index of the frame that `_frames` gives next
@@ -148,7 +170,7 @@ class FrameReader:
         given = 0
         if wanted and wanted[-1] >= _SEQUENTIAL_BELOW and self._can_seek:
             try:
-                for found in sought_frames(self._path, wanted):
+                for found in sought_frames(self._path, wanted, self._stream_number):
                     yield found
                     given += 1
             except UnforeseenError:
@@ -167,7 +189,8 @@ class FrameReader:
         """The frame with this index by decoding on, or all anew where that is passed."""
         if self._frames is None or index < self._next:
             self._stop()
-            self._frames, self._next = _stored_frames(self._path), 0
+            self._frames = _stored_frames(self._path, stream_number=self._stream_number)
+            self._next = 0
         for stored in self._frames:
             self._next = stored[0] + 1
             if stored[0] == index:
@@ -180,15 +203,22 @@ class FrameReader:
             self._frames = None
 
 
-def _stored_frames(path: str | Path) -> Generator[_Stored, None, None]:
+def _stored_frames(
+    path: str | Path, log: PacketLog | None = None, stream_number: int | None = None
+) -> Generator[_Stored, None, None]:
     """Every frame that decodes; nothing is converted. InputError when there is none."""
-    with open_video(path) as (container, stream):
+    with open_video(path, stream_number) as (container, stream):
         upright: ToRGB | None = None
-        for index, (seconds, frame) in enumerate(_timed(decoded(container, stream), stream)):
-            upright = upright or ToRGB(frame, str(path))
+        frames = decoded(container, stream, log)
+        for index, (seconds, frame) in enumerate(_timed(frames, stream)):
+            if log is not None:
+                log.frame(frame)
+            upright = upright or ToRGB(frame, str(path), stream.sample_aspect_ratio)
             yield index, seconds, frame, upright
         if upright is None:
             raise nothing_decodes(path)
+        if log is not None:
+            log.finish(container, stream, path)
 
 
 def _bit_rate(stream: VideoStream, container: InputContainer) -> int | None:

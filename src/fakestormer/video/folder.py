@@ -16,9 +16,13 @@ VIDEO = frozenset(
 #: Files that lie beside videos; everything else is tried.
 NOT_VIDEO = frozenset(
     {
-        ".csv", ".gif", ".gz", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".log", ".md", ".npy",
-        ".npz", ".parquet", ".pdf", ".png", ".py", ".sh", ".srt", ".tar", ".txt", ".wav", ".webp",
-        ".xml", ".yaml", ".yml", ".zip",
+        ".aac", ".ass", ".avif", ".bmp", ".crdownload", ".csv", ".db", ".description", ".doc",
+        ".docx", ".download", ".flac", ".gif", ".gz", ".heic", ".html", ".idx", ".ini", ".jpeg",
+        ".jpg", ".json", ".jsonl", ".lnk", ".log", ".lrc", ".m4a", ".md", ".md5", ".mp3", ".nfo",
+        ".npy", ".npz", ".opus", ".parquet", ".part", ".pdf", ".png", ".py", ".sbv", ".sh",
+        ".sha256", ".srt", ".ssa", ".sub", ".svg", ".tar", ".temp", ".tif", ".tiff", ".tmp",
+        ".torrent", ".ttml", ".txt", ".url", ".vtt", ".wav", ".webp", ".wma", ".xls", ".xlsx",
+        ".xml", ".yaml", ".yml", ".ytdl", ".zip",
     }
 )  # fmt: skip
 

@@ -49,7 +49,9 @@ class _Table:
         return self.keyframes[bisect.bisect_right(self.keyframes, position) - 1]
 
 
-def sought_frames(path: str | Path, wanted: list[int]) -> Iterator[tuple[int, float, RGB]]:
+def sought_frames(
+    path: str | Path, wanted: list[int], stream_number: int | None = None
+) -> Iterator[tuple[int, float, RGB]]:
     """(index, pts_seconds, rgb (H, W, 3)) of the wanted frames, which ascend without repeats.
 
     Raises UnforeseenError as soon as the file is not as its packets foretell; what was given until
@@ -59,15 +61,15 @@ def sought_frames(path: str | Path, wanted: list[int]) -> Iterator[tuple[int, fl
         status = Path(path).stat()
     except OSError as error:
         raise UnforeseenError from error
-    table = _table_of(str(path), status.st_size, status.st_mtime_ns)
+    table = _table_of(str(path), status.st_size, status.st_mtime_ns, stream_number)
     if table is None or wanted[-1] >= len(table.pts):
         raise UnforeseenError
-    with open_video(path) as (container, stream):
+    with open_video(path, stream_number) as (container, stream):
         frames = _foretold(decoded(container, stream), table, 0)
         position, frame = next(frames, (-1, None))
         if frame is None:
             raise UnforeseenError
-        upright = ToRGB(frame, str(path))
+        upright = ToRGB(frame, str(path), stream.sample_aspect_ratio)
         for index in wanted:
             keyframe = table.keyframe_before(index)
             if keyframe - position >= _MIN_GAIN:
@@ -106,20 +108,20 @@ def _seek(container: InputContainer, stream: VideoStream, pts: int) -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _table_of(path: str, size: int, mtime_ns: int) -> _Table | None:
+def _table_of(path: str, size: int, mtime_ns: int, stream_number: int | None) -> _Table | None:
     """The packet table of this state of a file, None when it has none to trust.
 
     Kept, because every face of a video asks for it, and reading all of a long file takes seconds.
     """
     try:
-        return _read_table(path)
+        return _read_table(path, stream_number)
     except UnforeseenError:
         return None
 
 
-def _read_table(path: str) -> _Table:
+def _read_table(path: str, stream_number: int | None) -> _Table:
     """The packet table; UnforeseenError when this file cannot be trusted to follow one."""
-    with open_video(path) as (container, stream):
+    with open_video(path, stream_number) as (container, stream):
         names = set(container.format.name.split(","))
         if not names & _CONTAINERS or stream.codec_context.name not in _CODECS:
             raise UnforeseenError
