@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +22,11 @@ from typing import Any
 import torch
 
 from fakestormer.detection import detector as room
+from fakestormer.detection import source
 from fakestormer.detection.detector import Detector
 from fakestormer.errors import NoFaceError
 from fakestormer.model.build import build
+from fakestormer.model.model_file import save_model
 from fakestormer.recipe.named import tiny
 from fakestormer.video.decode import probe, stream_frames
 
@@ -69,23 +72,24 @@ def detect_once(
 ) -> tuple[Stages, float]:
     """Stages of one `detect`; all its seconds."""
     stages = Stages(clock)
+    clips = ("clips read and cropped",)
     wrapped = {
-        "stream_frames": stages.streamed,
-        "find_tracks": stages.around("faces", ("decoding",), room.find_tracks),
-        "read_clips": stages.around("clips read and cropped", (), room.read_clips),
-        "predict_track": stages.around("network", ("clips read and cropped",), room.predict_track),
+        (source, "stream_frames"): stages.streamed,
+        (room, "find_tracks"): stages.around("faces", ("decoding",), room.find_tracks),
+        (room, "read_clips"): stages.around(clips[0], (), room.read_clips),
+        (room, "predict_track"): stages.around("network", clips, room.predict_track),
     }
-    plain = {name: getattr(room, name) for name in wrapped}
+    plain = {(module, name): getattr(module, name) for module, name in wrapped}
     began = clock()
     try:
-        for name, function in wrapped.items():
-            setattr(room, name, function)
+        for (module, name), function in wrapped.items():
+            setattr(module, name, function)
         detector.detect(path, scene=scene)
     except NoFaceError:
         print(f"| {path.name} | no face |")
     finally:
-        for name, function in plain.items():
-            setattr(room, name, function)
+        for (module, name), function in plain.items():
+            setattr(module, name, function)
     whole = clock() - began
     stages.spent["the rest"] = whole - sum(stages.spent.values())
     return stages, whole
@@ -108,9 +112,11 @@ def main() -> None:
     if asked.threads:
         torch.set_num_threads(asked.threads)
     if asked.model:
-        detector = Detector.load(asked.model)
+        detector = Detector(asked.model)
     else:
-        detector = Detector(build(tiny().model), tiny(), name="untrained", weights_sha256="")
+        with tempfile.TemporaryDirectory() as folder:
+            save_model(folder, build(tiny().model), tiny().model_dump(mode="json"), {})
+            detector = Detector(folder)
     videos = asked.videos[:2] if asked.quick else asked.videos
     detect_once(detector, videos[0], clock, scene=asked.scene)  # the face models are opened here
     kind = "of the processor" if asked.processor else "by the clock"

@@ -20,14 +20,18 @@ from rich.console import Console
 from rich.table import Table
 from skimage.data import astronaut
 
-from fakestormer.data.prepare import prepare_folder
-from fakestormer.detection.detector import Detector
-from fakestormer.detection.results import result_of, write_results
-from fakestormer.recipe.named import tiny
-from fakestormer.recipe.recipe import override
-from fakestormer.report.page import write_report
-from fakestormer.tools.synthesize import synthesize
-from fakestormer.training.loop import train
+from fakestormer import (
+    DetectorSettings,
+    PrepareSettings,
+    ResultFiles,
+    TrainSettings,
+    detect_many,
+    load_recipe,
+    prepare,
+    synthesize,
+    train,
+    write_report,
+)
 
 SIDE, RATE, FRAMES = 384, 25, 48
 FACE_CENTRE = (222.0, 130.0)  # in the portrait, pixels
@@ -124,58 +128,47 @@ def main() -> None:
     print(f"{TRAIN_VIDEOS + VALIDATION_VIDEOS} clips to train with, {len(unseen)} to test on")
 
     console.rule("2. Faces: found, followed, cropped")
-    recipe = override(tiny(), OVERRIDES)
+    recipe = load_recipe("tiny", OVERRIDES)
     store = out / "store"
-    summary = prepare_folder(
-        out / "videos",
-        store,
-        crop=recipe.crop,
-        tracking=recipe.tracking,
-        workers=2,
-        validation_sources=("validation",),
-    )
+    settings = PrepareSettings(hold_out=("validation",), workers=2)
+    summary = prepare(out / "videos", store, recipe=recipe, settings=settings)
     print(f"{summary.tracks} face tracks, {summary.frames} frames")
 
     console.rule("3. Training: every real clip against its self-blended copy")
-    result = train(recipe, store, out / "model", workers=1)
+    result = train(store, out / "model", recipe=recipe, settings=TrainSettings(workers=1))
     print(f"validation AUC {result.best['auc_video']:.3f} on {VALIDATION_VIDEOS} clips held out")
 
     console.rule("4. Detection: clips the network has not seen, real and pseudo-fake")
-    detector = Detector.load(result.model)
-    shipped = Detector.load()
-    table = Table("clip", "is", "verdict", "probability of fake", "weights that ship", "report")
-    results = []
-    higher = shipped_higher = 0
+    twins = []
     for number, video in enumerate(unseen):
         pair = out / "pairs" / str(number)
-        synthesize(
-            video,
-            pair,
-            seed=number,
-            synthesis=recipe.synthesis,
-            crop=recipe.crop,
-            tracking=recipe.tracking,
+        synthesize(video, pair, seed=number, recipe=recipe)
+        twins += [pair / "real.mp4", pair / "fake.mp4"]
+    own = {}
+    files = ResultFiles(json_file=out / "results.json")
+    for detection in detect_many(twins, settings=DetectorSettings(model=result.model), files=files):
+        own[detection.path] = detection.report
+    shipped = {detection.path: detection.report for detection in detect_many(twins)}
+    table = Table("clip", "is", "verdict", "probability of fake", "weights that ship", "report")
+    for twin in twins:
+        report, other = own[str(twin)], shipped[str(twin)]
+        page = write_report(report, out / "reports" / f"{twin.parent.name}_{twin.stem}")
+        table.add_row(
+            unseen[int(twin.parent.name)].stem,
+            {"real": "real", "fake": "pseudo-fake"}[twin.stem],
+            report.verdict,
+            f"{report.probability:.3f}",
+            f"{other.verdict} ({other.probability:.3f})",
+            str(page),
         )
-        scores, shipped_scores = [], []
-        for truth in ("real", "fake"):
-            report = detector.detect(pair / f"{truth}.mp4")
-            page = write_report(report, out / "reports" / f"{number}_{truth}")
-            results.append(result_of(report))
-            scores.append(report.probability or 0.0)
-            other = shipped.detect(pair / f"{truth}.mp4")
-            shipped_scores.append(other.probability or 0.0)
-            table.add_row(
-                video.stem,
-                {"real": "real", "fake": "pseudo-fake"}[truth],
-                report.verdict,
-                f"{report.probability:.3f}",
-                f"{other.verdict} ({other.probability:.3f})",
-                str(page),
-            )
-        higher += scores[1] > scores[0]
-        shipped_higher += shipped_scores[1] > shipped_scores[0]
-    write_results(out / "results.json", results)
     console.print(table)
+    higher, shipped_higher = (
+        sum(
+            reports[str(fake)].probability > reports[str(real)].probability
+            for real, fake in zip(twins[::2], twins[1::2], strict=True)
+        )
+        for reports in (own, shipped)
+    )
     print(
         f"The pseudo-fake scores higher than its real twin in {higher} of {len(unseen)} pairs, and "
         f"in {shipped_higher} by the weights that ship, which have never seen this face."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import signal
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,10 @@ import torch
 
 from drawn_faces import draw, template
 from fakestormer.detection.detector import Detector
-from fakestormer.detection.results import result_of
 from fakestormer.errors import InputError
 from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
 from fakestormer.model.fakestormer import build_fakestormer
+from fakestormer.model.model_file import save_model
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.named import tiny
 from fakestormer.report.page import render_report
@@ -75,9 +76,9 @@ def small_detector() -> Detector:
     recipe = tiny().model_copy(update={"name": "untrained", "model": model})
     torch.manual_seed(0)
     network = build_fakestormer(model)
-    return Detector(
-        network, recipe, name="untrained", weights_sha256="0" * 64, backend=BrightFaces()
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(folder, network, recipe.model_dump(mode="json"), {})
+        return Detector(folder, backend=BrightFaces())
 
 
 def face_frames(count: int, *, size: int = 96, seed: int = 0) -> list[RGB]:
@@ -155,7 +156,7 @@ class Judge:
         file.write_bytes(data)
         try:
             report = self._detector.detect(file)
-            json.dumps(result_of(report), allow_nan=False)
+            json.dumps(report.to_dict(), allow_nan=False)
             if int(value) % 5 == 0:
                 render_report(report, date=datetime.date(2026, 1, 1))
             sentence = None

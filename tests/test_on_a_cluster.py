@@ -15,8 +15,6 @@ from fakestormer.data.manifest import read_manifest
 from fakestormer.data.origin import Origin
 from fakestormer.data.prepare import Progress, prepare_folder, prepare_listing
 from fakestormer.detection.batch import DetectorSettings, detect_many
-from fakestormer.detection.results import result_of
-from fakestormer.types import Report
 from ray_nodes import Nodes, node_settings
 
 pytest.importorskip("ray")
@@ -92,17 +90,16 @@ def test_detect_loses_nothing_with_a_node(
     files.append(str(tmp_path / "broken.mp4"))
     settings = DetectorSettings(model=untrained_model)
     nodes = [cluster.add(), cluster.add()]
-    found: list[tuple[str, Report | str]] = []
-    for path, said in detect_many(settings, files, workers=0, cluster=cluster.address):
-        found.append((path, said))
-        if len(found) == 2:
+    detections = []
+    for detection in detect_many(files, settings=settings, cluster=cluster.address):
+        detections.append(detection)
+        if len(detections) == 2:
             os.kill(nodes[1], signal.SIGKILL)
-    assert sorted(path for path, _ in found) == sorted(files)
+    assert sorted(detection.path for detection in detections) == sorted(files)
     alone = settings.open()
-    for path, said in found:
-        if path.endswith("broken.mp4"):
-            assert isinstance(said, str)
-            assert "broken.mp4" in said
+    for detection in detections:
+        if detection.path.endswith("broken.mp4"):
+            assert "broken.mp4" in str(detection.error)
         else:
-            assert isinstance(said, Report)
-            assert result_of(said) == result_of(alone.detect(path))
+            assert detection.report is not None
+            assert detection.result == alone.detect(detection.path).to_dict()

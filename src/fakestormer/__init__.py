@@ -1,6 +1,12 @@
 """FakeSTormer: explainable deepfake video detection, trained on real videos only.
 
-The public names; they load when first used, so that `import fakestormer` is fast.
+    from fakestormer import Detector, write_report
+
+    report = Detector().detect("interview.mp4")
+    print(report.verdict, report.probability)
+    write_report(report, "reports")
+
+These are all public names. Each loads when it is first used, so `import fakestormer` is fast.
 """
 
 from __future__ import annotations
@@ -8,29 +14,69 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fakestormer.data.layouts.options import Options as Options
+    from fakestormer.data.origin import Origin as Origin
+    from fakestormer.data.prepare import Summary as Summary
+    from fakestormer.detection.batch import Detection as Detection
+    from fakestormer.detection.batch import DetectorSettings as DetectorSettings
+    from fakestormer.detection.batch import ResultFiles as ResultFiles
+    from fakestormer.detection.batch import detect_many as detect_many
     from fakestormer.detection.detector import Detector as Detector
     from fakestormer.errors import InputError as InputError
     from fakestormer.errors import NoFaceError as NoFaceError
+    from fakestormer.errors import OutputError as OutputError
     from fakestormer.errors import SetupError as SetupError
+    from fakestormer.errors import TrainingError as TrainingError
+    from fakestormer.recipe.named import load_recipe as load_recipe
     from fakestormer.recipe.recipe import Recipe as Recipe
     from fakestormer.report.page import write_report as write_report
+    from fakestormer.tools.commands import PrepareSettings as PrepareSettings
+    from fakestormer.tools.commands import TrainSettings as TrainSettings
+    from fakestormer.tools.commands import prepare as prepare
+    from fakestormer.tools.commands import synthesize as synthesize
+    from fakestormer.tools.commands import train as train
+    from fakestormer.tools.evaluate import EvaluateSettings as EvaluateSettings
+    from fakestormer.tools.evaluate import evaluate as evaluate
+    from fakestormer.tools.synthesize import SynthesisRecord as SynthesisRecord
+    from fakestormer.training.loop import TrainingResult as TrainingResult
+    from fakestormer.types import FaceReport as FaceReport
+    from fakestormer.types import Prediction as Prediction
     from fakestormer.types import Report as Report
 
+    __version__: str
+
+# The module of each name.
 _HOME = {
-    "Detector": "detection.detector",
-    "InputError": "errors",
-    "NoFaceError": "errors",
-    "Recipe": "recipe.recipe",
-    "Report": "types",
-    "SetupError": "errors",
-    "write_report": "report.page",
+    "data.layouts.options": ("Options",),
+    "data.origin": ("Origin",),
+    "data.prepare": ("Summary",),
+    "detection.batch": ("Detection", "DetectorSettings", "ResultFiles", "detect_many"),
+    "detection.detector": ("Detector",),
+    "errors": ("InputError", "NoFaceError", "OutputError", "SetupError", "TrainingError"),
+    "recipe.named": ("load_recipe",),
+    "recipe.recipe": ("Recipe",),
+    "report.page": ("write_report",),
+    "tools.commands": ("PrepareSettings", "TrainSettings", "prepare", "synthesize", "train"),
+    "tools.evaluate": ("EvaluateSettings", "evaluate"),
+    "tools.synthesize": ("SynthesisRecord",),
+    "training.loop": ("TrainingResult",),
+    "types": ("FaceReport", "Prediction", "Report"),
 }
-__all__ = sorted(_HOME)
+_MODULES = {name: module for module, names in _HOME.items() for name in names}
+__all__ = sorted([*_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'fakestormer' has no attribute '{name}'")
-    from importlib import import_module
+    from importlib import import_module, metadata
 
-    return getattr(import_module(f"fakestormer.{_HOME[name]}"), name)
+    if name == "__version__":
+        return metadata.version("fakestormer")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'fakestormer' has no attribute '{name}'")
+    if _MODULES[name].startswith(("detection", "types")):
+        import_module("fakestormer.report.notebook")  # so that notebooks draw reports
+    return getattr(import_module(f"fakestormer.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

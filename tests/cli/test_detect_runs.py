@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from fakestormer.cli import ExitCode, main
-from fakestormer.cli.inputs import named_files
+from fakestormer.cli.inputs import named_paths
+from fakestormer.detection.batch import files_of
 from fakestormer.detection.collected import COLUMNS, Collected, finished_before, table
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.results import failure_of
@@ -36,6 +37,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
         return int(stopped.value.code or 0), captured.out, captured.err
 
     return call
+
+
+def _files(arguments: list[str]) -> list[Path]:
+    return files_of(named_paths(arguments), unusable=_refuse)
+
+
+def _refuse(folder: Path, error: InputError) -> None:
+    raise error
 
 
 @pytest.fixture
@@ -61,12 +70,12 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_files_folders_and_patterns(tree: Path, arguments: list[str], names: list[str]) -> None:
-    assert named_files(arguments) == [Path(name) for name in names]
+    assert _files(arguments) == [Path(name) for name in names]
 
 
 def test_a_pattern_without_a_match_is_refused(tree: Path) -> None:
     with pytest.raises(InputError, match=r"x\*\.mp4: no file matches"):
-        named_files(["a.mp4", "x*.mp4"])
+        named_paths(["a.mp4", "x*.mp4"])
 
 
 class _Input:
@@ -84,24 +93,24 @@ def test_lists_on_standard_input(
     monkeypatch.setattr(sys, "stdin", _Input(content))
     strange = os.fsdecode(b"f\xe9.mp4")
     expected = ["b.mkv", "a.mp4", "deep/c.mp4", "deep/er/d.mp4", "*.mp4", strange]
-    assert named_files(["b.mkv", "-"]) == [Path(name) for name in expected]
+    assert _files(["b.mkv", "-"]) == [Path(name) for name in expected]
 
 
 def test_an_empty_list_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", _Input(b"\n \n"))
     with pytest.raises(InputError, match="standard input: names no file"):
-        named_files(["-"])
+        named_paths(["-"])
 
 
 def test_an_empty_name_is_not_this_folder(tree: Path) -> None:
     with pytest.raises(InputError, match="an empty name stands for no file"):
-        named_files(["a.mp4", ""])
+        named_paths(["a.mp4", ""])
 
 
 def test_a_closed_standard_input_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(InputError, match="standard input: is closed"):
-        named_files(["-"])
+        named_paths(["-"])
 
 
 @pytest.fixture

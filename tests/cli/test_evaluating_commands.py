@@ -174,7 +174,7 @@ def test_what_evaluate_refuses(
     for said in (("--level", 2), ("--corrupt", "crops"), ("--root", f"test={tmp_path}")):
         code, err = evaluate(*data, *said)
         assert code == ExitCode.USAGE
-        assert "say how to corrupt: --corruptions" in _words(err)
+        assert "are options of --corruptions" in _words(err)
     corrupt = (*data, "--corruptions")
     code, err = evaluate(*corrupt, "fog")
     assert code == ExitCode.USAGE
@@ -224,15 +224,15 @@ def test_what_prepare_refuses(run: Run, tmp_path: Path) -> None:
         assert code == ExitCode.USAGE
         return _words(err)
 
-    assert "say where it lies with --root DIR" in refused("ffpp", "--out", tmp_path / "s")
+    assert "name its folder with --root DIR" in refused("ffpp", "--out", tmp_path / "s")
     there = ("--root", tmp_path)
     assert "no data set 'kodf'; there are ffpp" in refused("kodf", *there, "--check")
     assert "--compression is of ffpp" in refused(
         "celeb-df-v2", *there, "--check", "--compression", "c40"
     )
     assert "--reals is of deeperforensics" in refused("ffpp", *there, "--reals", tmp_path)
-    assert "--check only looks" in refused("ffpp", *there, "--check", "--only", "test")
-    assert "say with --out where the store goes" in refused("folder", *there)
+    assert "--check only lists differences" in refused("ffpp", *there, "--check", "--only", "test")
+    assert "name the store with --out" in refused("folder", *there)
     code, _, err = run("prepare", "celeb-df-v2", *there, "--check")
     assert code == ExitCode.ALL_FAILED
     assert "nothing of celeb-df-v2 is here" in _one_line(err)

@@ -10,8 +10,7 @@ import pytest
 
 from fakestormer.detection.batch import DetectOne, DetectorSettings, detect_many, files_of
 from fakestormer.detection.detector import Detector
-from fakestormer.detection.results import result_of
-from fakestormer.errors import InputError, OutputError
+from fakestormer.errors import InputError, NoFaceError, OutputError
 from fakestormer.types import Report
 
 
@@ -34,22 +33,27 @@ def folder(
 
 def test_files_are_those_given_and_those_below_folders_each_once(folder: Path) -> None:
     names = ["broken.mp4", "deeper/two.mp4", "nobody.mp4", "one.mp4"]
-    assert files_of([folder]) == [folder / name for name in names]
+    assert _files([folder]) == [folder / name for name in names]
     # A file that is named is tried, whatever its name.
     given = [folder / "notes.txt", folder / "one.mp4", folder]
-    assert files_of(given) == [
+    assert _files(given) == [
         folder / name
         for name in ("notes.txt", "one.mp4", "broken.mp4", "deeper/two.mp4", "nobody.mp4")
     ]
     (empty := folder.parent / "empty").mkdir()
-    with pytest.raises(InputError, match="empty: no videos in this folder"):
-        files_of([empty])
-    told: list[tuple[Path, str]] = []
-    files = files_of([empty, folder / "one.mp4"], unusable=lambda *of: told.append(of))
+    failures: list[tuple[Path, InputError]] = []
+    files = files_of([empty, folder / "one.mp4"], unusable=lambda *of: failures.append(of))
     assert files == [folder / "one.mp4"]
-    ((which, why),) = told
+    ((which, why),) = failures
     assert which == empty
     assert "no videos in this folder" in str(why)
+
+
+def _files(inputs: list[Path]) -> list[Path]:
+    def refuse(folder: Path, error: InputError) -> None:
+        raise error
+
+    return files_of(inputs, unusable=refuse)
 
 
 def test_processes_say_what_one_detector_says(
@@ -59,18 +63,27 @@ def test_processes_say_what_one_detector_says(
     settings = DetectorSettings(
         model=untrained_model, sampling="spread", scene=False, overlay=films
     )
-    files = [str(path) for path in files_of([folder])]
-    found = dict(detect_many(settings, files, workers=2))
-    assert found.keys() == set(files)
+    events: list[tuple[str, str, int, int | None]] = []
+    detections = list(
+        detect_many(
+            [folder], settings=settings, workers=2, progress=lambda *event: events.append(event)
+        )
+    )
+    assert events == [("", "files", done, 4) for done in (1, 2, 3, 4)]
+    detections.sort(key=lambda detection: detection.place)
+    assert [detection.path for detection in detections] == [str(p) for p in _files([folder])]
     alone = settings.open()
-    for path, said in found.items():
+    for detection in detections:
+        path, said = detection.path, detection.report
         if Path(path).name in ("broken.mp4", "nobody.mp4"):
-            assert isinstance(said, str)
-            assert said.startswith(path)
+            assert said is None
+            assert str(detection.error).startswith(path)
+            assert isinstance(detection.error, NoFaceError) == path.endswith("nobody.mp4")
+            assert detection.result["error"] == str(detection.error)
         else:
-            assert isinstance(said, Report)
+            assert said is not None
             report = alone.detect(path)
-            assert result_of(said) == result_of(report)
+            assert detection.result == said.to_dict() == report.to_dict()
             assert (said.scene, report.scene is None) == (None, False)
             film = alone.write_overlay(report, folder.parent / "alone")
             assert (films / film.name).read_bytes() == film.read_bytes()
@@ -85,10 +98,10 @@ def test_a_file_that_kills_its_process_is_named(
         "fakestormer.detection.batch.map_videos",
         lambda work, names, workers: iter([(names[0], None)]),
     )
-    ((path, said),) = detect_many(DetectorSettings(model=untrained_model), ["a.mp4"], workers=1)
-    assert path == "a.mp4"
-    assert isinstance(said, str)
-    assert said.startswith("a.mp4: the process that decoded it died")
+    settings = DetectorSettings(model=untrained_model)
+    (detection,) = detect_many(["a.mp4"], settings=settings, workers=1)
+    assert (detection.path, detection.report) == ("a.mp4", None)
+    assert str(detection.error).startswith("a.mp4: the process that decoded it died")
 
 
 def test_a_film_that_is_gone_before_its_overlay_stops_nothing(
@@ -109,9 +122,9 @@ def test_a_film_that_is_gone_before_its_overlay_stops_nothing(
     detector = settings.open()
     detector.__class__ = Going
     work._detector = detector
-    said = work(str(film))
-    assert isinstance(said, str)
-    assert said.startswith(str(film))
+    outcome = work(str(film))
+    assert isinstance(outcome, InputError)
+    assert str(outcome).startswith(str(film))
     film.write_bytes((folder / "one.mp4").read_bytes())
     (tmp_path / "file").write_text("no folder")
     nowhere = DetectOne(DetectorSettings(model=untrained_model, overlay=tmp_path / "file" / "x"))

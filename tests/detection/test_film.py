@@ -14,7 +14,6 @@ from fakestormer.detection.detector import Detector
 from fakestormer.detection.every_second import second_clips
 from fakestormer.detection.film import film_name
 from fakestormer.detection.printable import report_name
-from fakestormer.detection.results import result_of
 from fakestormer.drawing.drawing import drawn_scene
 from fakestormer.errors import OutputError
 from fakestormer.types import FaceReport, FaceTrack, Report
@@ -149,7 +148,7 @@ def test_every_second_is_scored_as_the_clips_are(two: Report, detector: Detector
 def test_the_scene_is_only_for_the_page(detector: Detector, two: Report) -> None:
     plain = detector.detect(two.path, every_second=True, scene=False)
     assert plain.scene is None
-    assert result_of(plain) == result_of(two)
+    assert plain.to_dict() == two.to_dict()
 
 
 def test_without_a_scene_nothing_is_drawn(

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from fakestormer.cli.console.detecting import print_report
-from fakestormer.detection.results import result_of
 from fakestormer.types import FaceReport, Report
 
 FakeFace = Callable[..., FaceReport]
@@ -19,7 +18,7 @@ FakeReport = Callable[..., Report]
 def test_missing_heads_are_null(
     fake_face: FakeFace, fake_report: FakeReport, branches: tuple[str, ...]
 ) -> None:
-    result = json.loads(json.dumps(result_of(fake_report((fake_face(branches=branches),)))))
+    result = json.loads(json.dumps(fake_report((fake_face(branches=branches),)).to_dict()))
     (face,) = result["faces"]
     assert [clip["probability"] for clip in face["clips"]] == [0.12, 0.93, 0.41]
     for clip in face["clips"]:
@@ -27,7 +26,7 @@ def test_missing_heads_are_null(
 
 
 def test_shots_in_the_results(fake_face: FakeFace, fake_report: FakeReport) -> None:
-    (face,) = result_of(fake_report((fake_face(shots=(0.9, 0.75, 0.6)),)))["faces"]
+    (face,) = fake_report((fake_face(shots=(0.9, 0.75, 0.6)),)).to_dict()["faces"]
     assert face["shots"] == {"last": 0.6, "mean": 0.75, "each": [0.9, 0.75, 0.6]}
 
 

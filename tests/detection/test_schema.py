@@ -13,7 +13,7 @@ import pytest
 
 from fakestormer.detection.collected import Collected
 from fakestormer.detection.detector import Detector
-from fakestormer.detection.results import SCHEMA, failure_of, result_of
+from fakestormer.detection.results import SCHEMA, failure_of
 from fakestormer.types import FaceReport, ReasonCode, Report, Verdict
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -45,7 +45,7 @@ def test_what_detection_writes_fits(
     video = astronaut_video(tmp_path / "two.mp4", count=12, faces=2)
     target = tmp_path / "r.json"
     with Collected([str(video), "no.mp4"], json_file=target) as collected:
-        collected.add(str(video), result_of(Detector.load(untrained_model).detect(video)))
+        collected.add(str(video), Detector.load(untrained_model).detect(video).to_dict())
         collected.add("no.mp4", failure_of("no.mp4", "no.mp4: no such file; check the path"))
     document = json.loads(target.read_text())
     validate(document)
@@ -62,7 +62,7 @@ def test_models_without_heads_fit(
     branches: tuple[str, ...],
 ) -> None:
     validate(
-        {"schema": SCHEMA, "results": [result_of(fake_report((fake_face(branches=branches),)))]}
+        {"schema": SCHEMA, "results": [fake_report((fake_face(branches=branches),)).to_dict()]}
     )
 
 
@@ -83,7 +83,7 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_what_is_wrong_does_not_fit(
     validate: Callable[[object], None], fake_report: Callable[..., Report], what: str
 ) -> None:
-    result = json.loads(json.dumps(result_of(fake_report())))
+    result = json.loads(json.dumps(fake_report().to_dict()))
     validate({"schema": SCHEMA, "results": [result]})
     wrong = copy.deepcopy(result)
     WRONG[what](wrong)

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from fakestormer.detection.detector import Detector
-from fakestormer.detection.results import result_of
 from fakestormer.detection.scored_faces import ScoredFaces, kept_warnings
 from fakestormer.detection.verdict import standing
 from fakestormer.report import pictures
@@ -84,7 +83,7 @@ def test_a_budget_changes_no_number(
     assert f"has {SHOTS} faces" in said
     assert f"of the {len(pictured)} that count most" in said
     without = {"warnings": [warning for warning in report.warnings if warning != said]}
-    assert result_of(report) | without == result_of(whole)
+    assert report.to_dict() | without == whole.to_dict()
     scores = sorted((face.prediction.score for face in whole.faces), reverse=True)
     likely = sum(face.verdict == "likely fake" for face in whole.faces)
     assert likely in (0, SHOTS) or likely >= 3, "so that the highest scores count most"

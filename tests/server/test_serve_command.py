@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 
 from fakestormer.cli import ExitCode, app
 from fakestormer.detection.detector import Detector
-from fakestormer.detection.results import result_of
 from served import ended, send
 
 
@@ -85,7 +84,7 @@ def test_one_video_through_all_of_it(
         process.send_signal(signal.SIGTERM)
         said = process.communicate()[1]
         assert process.returncode == ExitCode.DONE
-    own = result_of(Detector.load(untrained_model).detect(film))
+    own = Detector.load(untrained_model).detect(film).to_dict()
     assert result["verdict"] == own["verdict"] == job["verdict"]
     assert result["probability"] == pytest.approx(own["probability"], abs=1e-5)
     assert result["sha256"] == own["sha256"]

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from fakestormer.detection.batch import DetectorSettings
+from fakestormer.detection.batch import DetectOne, DetectorSettings
 from fakestormer.detection.detector import Detector
-from fakestormer.detection.results import result_of
 from fakestormer.errors import InputError
 from fakestormer.server import worker
 from fakestormer.server.limits import Limits
@@ -80,7 +79,7 @@ def test_a_process_says_what_the_detector_says(
     assert [said["stage"] for said in progress][-1] == "report"
     assert {"faces", "scores"} <= {said["stage"] for said in progress}
     # All of it but the name, which is the sender's: where it lies here is nobody's business.
-    found, own = json.loads((tmp_path / "result.json").read_text()), result_of(report)
+    found, own = json.loads((tmp_path / "result.json").read_text()), report.to_dict()
     assert str(film.parent) not in json.dumps(found)
     assert found.pop("path") == found["video"].pop("path") == "holiday.mp4"
     assert own.pop("path") == own["video"].pop("path") == str(film)
@@ -149,7 +148,9 @@ def asked(detector: Detector, limits: Limits, film: Path, folder: Path) -> list[
     """What a worker of this process says."""
     ours, theirs = multiprocessing.Pipe()
     order = {"path": str(film), "folder": str(folder), "name": "a.mp4"}
-    answer = worker._judge(theirs, detector, limits, order)
+    work = DetectOne(DetectorSettings())
+    work._detector = detector
+    answer = worker._judge(theirs, work, limits, order)
     theirs.close()
     said = []
     while True:
@@ -162,7 +163,7 @@ def asked(detector: Detector, limits: Limits, film: Path, folder: Path) -> list[
 def test_a_lack_of_memory_is_told_from_a_damaged_file(
     detector: Detector, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def detect(self: Detector, path: str, progress: object) -> None:
+    def detect(self: Detector, path: str, **options: object) -> None:
         raise InputError("its pixel format cannot be converted") from MemoryError()
 
     monkeypatch.setattr(Detector, "detect", detect)

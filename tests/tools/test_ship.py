@@ -20,7 +20,6 @@ from fakestormer.data.manifest import read_manifest
 from fakestormer.data.prepare import prepare_folder
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.prediction import predict_track, verdict
-from fakestormer.detection.results import result_of
 from fakestormer.detection.verdict import standing
 from fakestormer.errors import InputError, SetupError
 from fakestormer.evaluation.protocol import score_store
@@ -246,10 +245,10 @@ def test_a_calibrated_model_says_the_same_in_detection_and_evaluation(
     assert (score.score, score.raw) == (report.probability, raw.probability)
     assert np.mean(score.clips) == pytest.approx(raw.probability)
 
-    result = result_of(report)
+    result = report.to_dict()
     assert result["raw"] == result["faces"][0]["raw"] == round(raw.probability, 6)
-    assert "raw" not in result_of(raw)
-    assert "raw" not in result_of(raw)["faces"][0]
+    assert "raw" not in raw.to_dict()
+    assert "raw" not in raw.to_dict()["faces"][0]
     # A clip is compared with the score that becomes 0.5: sigmoid(1 / 0.5).
     assert report.settings["raw_threshold"] == pytest.approx(0.880797)
     print_report(report)

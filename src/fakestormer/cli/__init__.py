@@ -27,9 +27,9 @@ from fakestormer.cli.output import Unbroken, make_unbroken
 __all__ = ["ExitCode", "app", "main"]
 
 
-#: What a disk or a quota that is full says.
+#: Errors of a full disk or quota.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-#: What a file system says of a path that a user named, wherever we happen to meet it.
+#: Errors of a path that a user gave, wherever they are raised.
 _OF_A_PATH = frozenset(
     {
         errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
@@ -41,9 +41,9 @@ _KEPT = "Interrupted; what was finished is kept."
 
 @contextmanager
 def _ctrl_c_stays_one() -> Iterator[None]:
-    """What was raised because of Ctrl-C is KeyboardInterrupt again.
+    """An error that Ctrl-C caused becomes KeyboardInterrupt.
 
-    A library in C that is interrupted while it loads or reads says something else: ImportError,
+    A C library that is interrupted while it loads or reads raises something else: ImportError,
     ValueError.
     """
     pressed = False
@@ -55,7 +55,7 @@ def _ctrl_c_stays_one() -> Iterator[None]:
 
     ours = (
         threading.current_thread() is threading.main_thread()
-        # else somebody ignores it, or does something of their own
+        # else the caller ignores Ctrl-C or handles it
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
     if ours:
@@ -94,13 +94,13 @@ def main() -> None:
             with _ctrl_c_stays_one():
                 app()
         except SystemExit as ended:
-            # The application takes Ctrl-C itself, and says nothing.
+            # Typer handles Ctrl-C itself, without a message.
             if ended.code == ExitCode.INTERRUPTED:
                 say(_KEPT)
             raise
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # so that what cannot be printed is known here
+                sys.stdout.flush()  # so that an error of printing is raised here
     except InputError as error:
         say(str(error))
         sys.exit(ExitCode.ALL_FAILED)
@@ -118,7 +118,7 @@ def main() -> None:
         if error.errno not in _NO_ROOM:
             raise
         file = "output" if error.filename is None else os.fsdecode(error.filename)
-        file = file.removeprefix("file:")  # as FFmpeg is told
+        file = file.removeprefix("file:")  # as FFmpeg gets it
         say(f"{file}: cannot be written ({error.strerror}); make room")
         if isinstance(sys.stdout, Unbroken):  # else the interpreter tries again when it ends
             sys.stdout.lead_nowhere()

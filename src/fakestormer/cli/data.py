@@ -1,4 +1,4 @@
-"""Commands that turn videos into data: prepare, synthesize."""
+"""Commands that make data from videos: prepare, synthesize."""
 
 from __future__ import annotations
 
@@ -33,28 +33,26 @@ def prepare(
         str, typer.Argument(help="a data set's name (with --root), or a folder of videos")
     ],
     store: Annotated[
-        Path | None, typer.Option("--out", help="the track store to make or to go on with")
+        Path | None, typer.Option("--out", help="the track store to make or to continue")
     ] = None,
     root: Annotated[
-        Path | None, typer.Option(help="where the data set lies, as it was distributed")
+        Path | None, typer.Option(help="the folder of the data set, as it was distributed")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="only say what is missing, unexpected or doubly listed")
+        bool, typer.Option("--check", help="only list what is missing, unexpected or listed twice")
     ] = False,
     compression: Annotated[
-        str | None, typer.Option(help="raw, c23 (default) or c40, of ffpp, dfd and what uses them")
+        str | None, typer.Option(help="raw, c23 (default) or c40: ffpp, dfd and data sets on them")
     ] = None,
     reals: Annotated[
-        Path | None, typer.Option(help="FF++ (or Celeb-DF), where deeperforensics or df40 want it")
+        Path | None, typer.Option(help="deeperforensics, df40: the folder of FF++ (or Celeb-DF)")
     ] = None,
-    variant: Annotated[
-        str | None, typer.Option(help="of deeperforensics; end_to_end if not said")
-    ] = None,
+    variant: Annotated[str | None, typer.Option(help="deeperforensics: default end_to_end")] = None,
     lists: Annotated[
         Path | None, typer.Option(help="df40: a DeepfakeBench JSON, or a folder of them")
     ] = None,
     method: Annotated[
-        list[str] | None, typer.Option(help="only fakes made by it; repeatable")
+        list[str] | None, typer.Option(help="only fakes made by this method; repeatable")
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -66,14 +64,14 @@ def prepare(
     validation_fraction: ValidationFraction = 0.0,
     split: Annotated[
         str | None,
-        typer.Option(help="train, validation or test: of all videos nothing is said of"),
+        typer.Option(help="the split of videos that have none: train, validation or test"),
     ] = None,
     table: Table = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 2,
     ray: Ray = None,
     faces: Faces = "auto",
     max_frames: Annotated[
-        int, typer.Option(min=0, help="of each video, from its beginning; 0 takes all")
+        int, typer.Option(min=0, help="frames of each video, from its beginning; 0 takes all")
     ] = 256,
 ) -> None:
     """Follow the faces of many videos and store their crops, for training or evaluation.
@@ -85,16 +83,17 @@ def prepare(
     says otherwise; the source of a video is its folder, or in a flat folder its name up to the last
     underscore before digits (grid_007.mp4 is of grid).
 
-    Stopped at any moment, the same command goes on where it was. Videos that cannot be used are
-    listed with the reason.
+    The same command goes on where it was stopped. Videos that cannot be used are listed with the
+    reason.
     """
     from fakestormer.cli.console.preparing import prepare_with_bar
     from fakestormer.data.layouts import LAYOUTS, Options, check_report
     from fakestormer.data.origin import Origin
+    from fakestormer.tools.commands import PrepareSettings
 
     if root is None and what in LAYOUTS:
         raise typer.BadParameter(
-            f"prepare {what}: say where it lies with --root DIR (or ./{what} for a folder)"
+            f"prepare {what}: name its folder with --root DIR (or ./{what} for a folder)"
         )
     if root is not None and what not in LAYOUTS:
         raise typer.BadParameter(f"no data set '{what}'; there are {', '.join(LAYOUTS)}")
@@ -109,7 +108,7 @@ def prepare(
             raise typer.BadParameter(f"{option} is of {', '.join(users)}, not of {layout}")
     if check and (store or table or only or hold_out or split or validation_fraction):
         raise typer.BadParameter(
-            "--check only looks at what is there; --out, --table, --only, --hold-out, --split and "
+            "--check only lists differences; --out, --table, --only, --hold-out, --split and "
             "--validation-fraction are for preparing"
         )
     origin = Origin(
@@ -128,22 +127,21 @@ def prepare(
         print(check_report(origin.listing()))
         return
     if store is None:
-        raise typer.BadParameter("say with --out where the store goes (or --check what is there)")
+        raise typer.BadParameter("name the store with --out (or list differences with --check)")
     require_folder(store, "--out")
-    summary = prepare_with_bar(
-        origin,
-        store,
-        recipe_of(recipe_name, set_ or []),
-        splits=tuple(one_of(word, "train", "validation", "test") for word in only or ()),
+    settings = PrepareSettings(
         hold_out=tuple(hold_out or ()),
         validation_fraction=validation_fraction,
         table=table,
+        split=one_of(split, "train", "validation", "test"),
+        splits=tuple(one_of(word, "train", "validation", "test") for word in only or ()),
+        max_frames=max_frames or None,
+        faces=backend_of(faces),
         workers=workers,
         cluster=ray,
-        faces=backend_of(faces),
-        max_frames=max_frames or None,
-        split=one_of(split, "train", "validation", "test"),
     )
+    recipe = recipe_of(recipe_name, set_ or [])
+    summary = prepare_with_bar(origin, store, recipe=recipe, settings=settings)
     if not summary.tracks:
         raise typer.Exit(ExitCode.ALL_FAILED)
     if summary.rejected or summary.unmatched:
@@ -162,22 +160,11 @@ def synthesize(
     set_: Assignments = None,
     faces: Faces = "auto",
 ) -> None:
-    """Show what a self-blended video is: real, pseudo-fake, mask, boundary, change, soft labels."""
-    from fakestormer.tools.synthesize import synthesize as run
+    """Blend a face with itself and show it: real, pseudo-fake, mask, boundary, soft labels."""
+    from fakestormer.tools.commands import synthesize as run
 
-    chosen = recipe_of(recipe_name, set_ or [])
-    record = run(
-        video,
-        folder,
-        seed=seed,
-        params=params,
-        synthesis=chosen.synthesis,
-        crop=chosen.crop,
-        tracking=chosen.tracking,
-        size=chosen.model.image_size,
-        patch_size=chosen.model.patch_size,
-        backend=backend_of(faces),
-    )
+    recipe = recipe_of(recipe_name, set_ or [])
+    record = run(video, folder, seed=seed, params=params, recipe=recipe, faces=backend_of(faces))
     print(f"{record.frame_count} frames of {video} from frame {record.first_index} on:")
     for name in ("contact_sheet.png", "side_by_side.mp4", "real.mp4", "fake.mp4", "params.json"):
         print(f"  {folder / name}")

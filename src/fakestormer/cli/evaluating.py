@@ -42,7 +42,7 @@ def pseudo_fakes(
 ) -> None:
     """Make a test set without fakes: each real track and its pseudo-fake, as two videos.
 
-    Stopped at any moment, the same command goes on where it was. Then `fakestormer prepare
+    The same command goes on where it was stopped. Then run `fakestormer prepare
     FOLDER --table FOLDER/videos.csv --split test --out STORE` and `fakestormer evaluate`.
     """
     from fakestormer.cli.console.preparing import write_pairs_with_bar
@@ -59,13 +59,14 @@ def evaluate(
         list[str], typer.Option(help="a store of real and fake videos, or NAME=STORE; repeatable")
     ],
     folder: Annotated[
-        Path, typer.Option("--out", help="for evaluation.json, .md, .html, scores.csv and plots")
+        Path,
+        typer.Option("--out", help="folder of evaluation.json, .md, .html, scores.csv and plots"),
     ],
     model: Model = None,
     split: SplitName = "test",
     sampling: Annotated[
         str | None,
-        typer.Option(help="windows, consecutive, spread, or all three; else the model's own"),
+        typer.Option(help="windows, consecutive, spread, or all; default: the model's"),
     ] = None,
     shots: Shots = None,
     shot_score: ShotScore = None,
@@ -77,15 +78,16 @@ def evaluate(
         typer.Option(help="all, or some of them separated by commas, e.g. jpeg,gaussian_blur"),
     ] = None,
     level: Annotated[
-        list[int] | None, typer.Option(min=1, max=5, help="of the corruptions; else all five")
+        list[int] | None,
+        typer.Option(min=1, max=5, help="a level of the corruptions; default: all five"),
     ] = None,
     corrupt: Annotated[
         str | None,
-        typer.Option(help="frames (if not said; before faces are found), or crops (not the same)"),
+        typer.Option(help="frames (default; before faces are detected) or crops (not the same)"),
     ] = None,
     root: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FOLDER: where the videos of a store are now; repeatable"),
+        typer.Option(help="NAME=FOLDER: the folder of a store's videos, if moved; repeatable"),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 0,
     faces: Faces = "auto",
@@ -96,31 +98,24 @@ def evaluate(
     Per store: all videos, each method's fakes against all real videos, each source by itself;
     video-level AUC with its interval, AP, EER, accuracy, TPR at low FPR. With --corruptions also
     under the benchmark's corruptions at five levels. Videos without a usable face are counted,
-    listed, and in no AUC but the one that says so. Stopped at any moment, the same command goes on
-    where it was.
+    listed, and left out of every AUC but the one that counts them. The same command goes on where
+    it was stopped.
     """
     from fakestormer.cli.console.evaluating import evaluate_with_bar
-    from fakestormer.detection.detector import Detector
+    from fakestormer.detection.batch import DetectorSettings
     from fakestormer.evaluation.corruptions import LEVELS
     from fakestormer.evaluation.results import markdown
+    from fakestormer.tools.evaluate import EvaluateSettings
 
     require_folder(folder, "--out")
-    weights = model_of(model)
-    detector = Detector.load(weights, device=device).predicting(
-        shots=shots, shot_score=one_of(shot_score, "last", "mean")
-    )
     ways: tuple[Sampling, ...] = ("windows", "consecutive", "spread")
     chosen = one_of(sampling, *ways, "all")
     names = tuple(LEVELS) if corruptions == "all" else tuple((corruptions or "").split(","))
     stores = stores_of(data)
     roots = _roots_of(root or [], stores)
     if corruptions is None and (level or corrupt or root):
-        raise typer.BadParameter("--level, --corrupt and --root say how to corrupt: --corruptions")
-    document = evaluate_with_bar(
-        detector,
-        weights,
-        stores,
-        folder,
+        raise typer.BadParameter("--level, --corrupt and --root are options of --corruptions")
+    settings = EvaluateSettings(
         samplings=ways if chosen == "all" else () if chosen is None else (chosen,),
         split=one_of(split, "train", "validation", "test", "all"),
         face=one_of(face, "largest", "max"),
@@ -130,9 +125,16 @@ def evaluate(
         levels=tuple(sorted(set(level or (1, 2, 3, 4, 5)))),
         applied_to=one_of(corrupt, "frames", "crops") or "frames",
         roots=roots,
-        workers=workers,
         faces=backend_of(faces),
+        workers=workers,
     )
+    detector = DetectorSettings(
+        model=model_of(model),
+        device=device,
+        shots=shots,
+        shot_score=one_of(shot_score, "last", "mean"),
+    )
+    document = evaluate_with_bar(stores, folder, detector, settings)
     print(markdown(document))
     print(f"pictures and the worst errors: {folder / 'evaluation.html'}")
     left_out = [
@@ -154,7 +156,7 @@ def compare(
     ] = "delong",
     out: Annotated[Path | None, typer.Option("--json", help="write the numbers here too")] = None,
 ) -> None:
-    """Tell whether two models differ on the same videos, by more than chance explains."""
+    """Test whether two models differ on the same videos by more than chance."""
     from fakestormer.cli.console.evaluating import compare_and_print
 
     if out is not None:
@@ -169,7 +171,7 @@ def compare(
 
 
 def _roots_of(words: list[str], stores: dict[str, Path]) -> dict[str, Path]:
-    """["CDF2=/data/celeb"] -> {"CDF2": /data/celeb}; only of stores there are."""
+    """["CDF2=/data/celeb"] -> {"CDF2": /data/celeb}; wrong usage for a name without a store."""
     roots = {}
     for word in words:
         name, equals, path = word.partition("=")
@@ -205,7 +207,9 @@ def ablate(
     test: Annotated[
         list[str], typer.Option(help="a store of real and fake videos, or NAME=STORE; repeatable")
     ],
-    folder: Annotated[Path, typer.Option("--out", help="runs and tables; the same one goes on")],
+    folder: Annotated[
+        Path, typer.Option("--out", help="folder of runs and tables; the same folder is continued")
+    ],
     recipe_name: RecipeName = "tiny",
     set_: Assignments = None,
     only: Annotated[list[str] | None, typer.Option(help="a row's name; repeatable")] = None,
@@ -218,9 +222,8 @@ def ablate(
 ) -> None:
     """Train and test the rows of one of the paper's tables, beside the paper's numbers.
 
-    Stopped at any moment, the same command goes on where it was; rows that ask for the same
-    network, also in other tables, share one training run. Name a test set as the paper does
-    (CDF2=STORE) where it is that one.
+    The same command goes on where it was stopped. Rows with the same network, also in other tables,
+    share one training run. Give a test set of the paper the paper's name (CDF2=STORE).
     """
     from fakestormer.cli.console.evaluating import ablate_and_print
     from fakestormer.tools.ablation.tables import TABLES

@@ -1,4 +1,4 @@
-"""Which files a command is about: files, folders, patterns, and lists on standard input."""
+"""The inputs of a command: files, folders, patterns, and lists on standard input."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from fakestormer.errors import InputError
-
-if TYPE_CHECKING:
-    from fakestormer.video.folder import Unusable
 
 #: The argument that stands for a list on standard input; a file of that name is "./-".
 LISTED = "-"
 
-#: What is no file but an address: https://..., rtsp://...
+#: An address, not a file: https://..., rtsp://...
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 #: Bytes of standard input after which its kind is known.
 _LOOKED_AT = 2**16
@@ -26,18 +23,14 @@ _LOOKED_AT = 2**16
 _NEVER_IN_NAMES = set(range(1, 32)) - set(b"\t\n\r")
 
 
-def named_files(arguments: Sequence[str], *, unusable: Unusable | None = None) -> list[Path]:
-    """The files that are meant, each once, in the order given; nothing says that they exist.
+def named_paths(arguments: Sequence[str]) -> list[Path]:
+    """The files and folders that the arguments name, in that order; they need not exist.
 
-    A folder is every video below it. A pattern (`*`, `?`, `[...]`, and `**` for folders at any
-    depth) counts as one only where no file of that very name exists: for shells that pass patterns
-    on. "-" is a list on standard input, one file or folder per line, or ended by zero bytes, as
-    `find -print0` writes it; there, names are taken as they are. unusable: as in
-    `detection.batch.files_of`.
-    Raises InputError for a pattern or a list that names nothing, and for an empty name.
+    A pattern (`*`, `?`, `[...]`, and `**` for folders at any depth) counts as one only where no
+    file has that very name: for shells that pass patterns on. "-" is a list on standard input: one
+    path per line, or paths ended by zero bytes, as `find -print0` writes them; in a list, patterns
+    are names. Raises InputError for a pattern or a list that names nothing, and for an empty name.
     """
-    from fakestormer.detection.batch import files_of
-
     paths: list[Path] = []
     for argument in arguments:
         if _ADDRESS.match(argument) and not os.path.lexists(argument):
@@ -55,11 +48,11 @@ def named_files(arguments: Sequence[str], *, unusable: Unusable | None = None) -
             paths += _matching(argument)
         else:
             paths.append(Path(argument))
-    return files_of(paths, unusable=unusable)
+    return paths
 
 
 def _list_on(stream: BinaryIO) -> bytes:
-    """What is on standard input, if it can be a list of names; a video's bytes are none."""
+    """The list of names on standard input; InputError where it is a file's content instead."""
     begin = stream.read(_LOOKED_AT)
     if _NEVER_IN_NAMES & set(begin):
         raise InputError(
@@ -70,9 +63,9 @@ def _list_on(stream: BinaryIO) -> bytes:
 
 
 def _matching(pattern: str) -> list[Path]:
-    found = sorted(glob.glob(pattern, recursive=True))
+    matches = sorted(glob.glob(pattern, recursive=True))
     # "**" also matches the folders on the way, which would bring everything below them.
-    files = [name for name in found if not ("**" in pattern and os.path.isdir(name))]
+    files = [name for name in matches if not ("**" in pattern and os.path.isdir(name))]
     if not files:
         raise InputError(f"{pattern}: no file matches this pattern; check the path")
     return [Path(name) for name in files]

@@ -1,14 +1,15 @@
-"""Commands that judge videos: detect, saliency."""
+"""Commands that detect: detect, saliency."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fakestormer.cli.options import (
-    ExitCode,
     Faces,
     Model,
     Ray,
@@ -17,17 +18,19 @@ from fakestormer.cli.options import (
     ShotScore,
     app,
     backend_of,
+    exit_by,
     model_of,
     one_of,
+    print_log_of,
     require_file,
     require_folder,
     same_place,
     say,
-    say_news_of,
 )
 
 if TYPE_CHECKING:
-    from fakestormer.errors import InputError
+    from fakestormer.detection.batch import BatchProgress
+    from fakestormer.types import Report
 
 
 @app.command()
@@ -39,13 +42,14 @@ def detect(
     json_file: Annotated[Path | None, typer.Option("--json", help="write all results here")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="a line per file, here")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="keep what --json holds of an earlier run")
+        bool, typer.Option("--resume", help="keep the results that --json has of an earlier run")
     ] = False,
     report: Annotated[
         Path | None, typer.Option(help="write one HTML report per video into this folder")
     ] = None,
     overlay: Annotated[
-        bool, typer.Option("--overlay", help="with --report: also each video, drawn into")
+        bool,
+        typer.Option("--overlay", help="with --report: also the video with faces drawn in"),
     ] = False,
     every_second: Annotated[
         bool, typer.Option("--every-second", help="score each second, for the time line")
@@ -67,27 +71,14 @@ def detect(
     ] = 0,
     ray: Ray = None,
 ) -> None:
-    """Say for every face of every video how likely it is to be manipulated, and show why."""
-    from fakestormer.cli.console.detecting import detected, print_report, print_summary
-    from fakestormer.cli.inputs import named_files
-    from fakestormer.detection.batch import DetectorSettings
-    from fakestormer.detection.collected import Collected, finished_before
+    """Give for every face of every video the probability of manipulation, and the evidence."""
+    from fakestormer.cli.console.detecting import print_report, print_summary, with_bar
+    from fakestormer.cli.inputs import named_paths
+    from fakestormer.detection.batch import DetectorSettings, ResultFiles, detect_many
     from fakestormer.detection.film import film_name
-    from fakestormer.detection.printable import page_name
-    from fakestormer.detection.results import failure_of, result_of
     from fakestormer.report.page import write_report
 
-    for option, file in (("--json", json_file), ("--csv", csv_file)):
-        if file is not None:
-            require_file(file, option)
-    if json_file is not None and csv_file is not None and same_place(json_file, csv_file):
-        raise typer.BadParameter(f"--json and --csv both name {csv_file}; name two files")
-    if resume and json_file is None:
-        raise typer.BadParameter("--resume needs --json: the file of the run to go on with")
-    if report is not None:
-        require_folder(report, "--report")
-    elif overlay:
-        raise typer.BadParameter("--overlay needs --report: the folder the drawn videos go into")
+    _check_places(json_file, csv_file, report, resume=resume, overlay=overlay)
     if runtime != "torch" and device != "cpu":
         raise typer.BadParameter(f"--runtime {runtime}: works on the CPU; leave out --device")
     settings = DetectorSettings(
@@ -101,59 +92,55 @@ def detect(
         stream=stream,
         scene=report is not None,
         runtime=one_of(runtime, "torch", "onnx", "openvino"),
-        # From here and from the nodes of a cluster it is the same folder.
+        # An absolute path is the same folder for this process and for the nodes of a cluster.
         overlay=report.absolute() if report is not None and overlay else None,
     )
-    unusable: dict[str, str] = {}
+    files = ResultFiles(json_file=json_file, csv_file=csv_file, resume=resume, reports=report)
+    paths = named_paths(videos)
+    print_log_of("fakestormer.detection.batch")
+    print_log_of("fakestormer.runtimes.exported")
+    results: dict[int, dict[str, Any]] = {}
+    for detection in with_bar(
+        lambda progress: detect_many(
+            paths, settings=settings, files=files, workers=workers, cluster=ray, progress=progress
+        )
+    ):
+        results[detection.place] = detection.result
+        if detection.error is not None:
+            say(str(detection.error))
+        if (done := detection.report) is None:
+            continue
+        page = None if report is None else write_report(done, report)
+        print_report(done)
+        if page is not None:
+            print(f"  report: {page}")
+            if overlay:
+                print(f"  overlay: {page.parent / film_name(done.path, done.sha256)}")
+    if len(results) > 1:
+        print_summary([results[place] for place in sorted(results)])
+    exit_by(failed=sum("error" in result for result in results.values()), of=len(results))
 
-    def told(folder: Path, error: InputError) -> None:
-        unusable.setdefault(str(folder), str(error))
 
-    named = named_files(videos, unusable=told)
-    files = list(dict.fromkeys([*map(str, named), *unusable]))
-    say_news_of("fakestormer.runtimes.exported")
-    with Collected(files, json_file=json_file, csv_file=csv_file) as collected:
-        # Before anything is written: what is wrong with the model leaves an older file as it was.
-        detector = settings.open()
-        if json_file is not None and resume:
-            done = finished_before(
-                json_file,
-                files,
-                model=detector.fingerprint(),
-                settings=detector.settings(every_second=every_second, stream=stream),
-            )
-            kinds = [name for name, on in ((page_name, report), (film_name, overlay)) if on]
-            done = {
-                path: result
-                for path, result in done.items()
-                if report is None
-                or all((report / name(path, result["sha256"])).is_file() for name in kinds)
-            }
-            collected.keep(done)
-            say(f"{json_file}: {len(done)} of {len(files)} files were done earlier and are kept")
-        for folder, sentence in unusable.items():
-            say(sentence)
-            collected.add(folder, failure_of(folder, sentence))
-        left = [path for path in files if path not in collected.results]
-        for path, found in detected(settings, detector, left, workers=workers, cluster=ray):
-            if isinstance(found, str):
-                say(found)
-                collected.add(path, failure_of(path, found))
-                continue
-            page = None if report is None else write_report(found, report)
-            collected.add(path, result_of(found))
-            print_report(found)
-            if page is not None:
-                print(f"  report: {page}")
-                if overlay:
-                    print(f"  overlay: {page.parent / film_name(found.path, found.sha256)}")
-    if len(files) > 1:
-        print_summary([collected.results[path] for path in files])
-    failed = sum("error" in result for result in collected.results.values())
-    if failed == len(files):
-        raise typer.Exit(ExitCode.ALL_FAILED)
-    if failed:
-        raise typer.Exit(ExitCode.SOME_FAILED)
+def _check_places(
+    json_file: Path | None,
+    csv_file: Path | None,
+    report: Path | None,
+    *,
+    resume: bool,
+    overlay: bool,
+) -> None:
+    """Wrong usage where the outputs of `detect` cannot be what or where the options say."""
+    for option, file in (("--json", json_file), ("--csv", csv_file)):
+        if file is not None:
+            require_file(file, option)
+    if json_file is not None and csv_file is not None and same_place(json_file, csv_file):
+        raise typer.BadParameter(f"--json and --csv both name {csv_file}; name two files")
+    if resume and json_file is None:
+        raise typer.BadParameter("--resume needs --json: the results file of the earlier run")
+    if report is not None:
+        require_folder(report, "--report")
+    elif overlay:
+        raise typer.BadParameter("--overlay needs --report: the folder of the drawn videos")
 
 
 @app.command("saliency")
@@ -166,7 +153,7 @@ def draw_saliency(
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Draw what the branches h and g drew on: a sheet for each of a video's highest clips."""
-    from fakestormer.cli.console.detecting import detect_with_bar
+    from fakestormer.cli.console.detecting import with_bar
     from fakestormer.detection.detector import Detector
     from fakestormer.detection.printable import face_name, shown
     from fakestormer.errors import InputError
@@ -176,12 +163,16 @@ def draw_saliency(
 
     require_folder(out, "--out")
     chosen = model_of(model)
-    detector = Detector.load(chosen, device=device, backend=open_backend(backend_of(faces)))
+    detector = Detector(chosen, device=device, backend=open_backend(backend_of(faces)))
     explainable(detector.network, str(chosen))
+
+    def reports(path: Path, progress: BatchProgress) -> Iterator[Report]:
+        yield detector.detect(path, progress=partial(progress, str(path)), scene=False)
+
     failed = 0
     for path in videos:
         try:
-            report = detect_with_bar(detector, path, scene=False)
+            (report,) = with_bar(partial(reports, path))
             for face, clip, sheet in write_saliency_sheets(
                 report, detector.network, out, clips=clips
             ):
@@ -193,7 +184,4 @@ def draw_saliency(
         except InputError as error:
             failed += 1
             say(str(error))
-    if failed == len(videos):
-        raise typer.Exit(ExitCode.ALL_FAILED)
-    if failed:
-        raise typer.Exit(ExitCode.SOME_FAILED)
+    exit_by(failed=failed, of=len(videos))

@@ -10,8 +10,8 @@ import typer
 
 from fakestormer.cli.options import (
     app,
+    print_log_of,
     recipe_of,
-    say_news_of,
 )
 
 
@@ -19,10 +19,10 @@ from fakestormer.cli.options import (
 def setup(
     wheel: Annotated[
         Path | None,
-        typer.Option(help="a mediapipe 0.10.14 wheel you already have, instead of fetching it"),
+        typer.Option(help="a mediapipe 0.10.14 wheel on disk, instead of a download"),
     ] = None,
 ) -> None:
-    """Fetch the two face model files once (through your own pip); everything works offline after.
+    """Download the two face model files once, with your pip; after that no network is needed.
 
     They are the BlazeFace detector and the 468-point face mesh (Apache-2.0), checked by SHA-256
     and kept with their licence in your cache folder.
@@ -37,7 +37,8 @@ def recipe(
     name: Annotated[str, typer.Argument(help="paper, release, small or tiny")] = "tiny",
     set_: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE")] = None,
     diff: Annotated[
-        str | None, typer.Option(help="only what another recipe, or a model's .json, has otherwise")
+        str | None,
+        typer.Option(help="a recipe or a model's .json: print only the fields that differ"),
     ] = None,
 ) -> None:
     """Print a recipe as JSON: every field that --set can change, with its value."""
@@ -59,10 +60,11 @@ def convert(
         Path, typer.Option("--output", "-o", help="the model to write: .safetensors, or a folder")
     ],
     heads: Annotated[
-        int | None, typer.Option(min=1, help="attention heads; else width / 64, as in every ViT")
+        int | None,
+        typer.Option(min=1, help="attention heads; default: width / 64, as in every ViT"),
     ] = None,
 ) -> None:
-    """Make a model of the weights that the authors of FakeSTormer publish, if you have them.
+    """Convert the weights that the authors of FakeSTormer publish, if you have them.
 
     Only tensors are read; no code in the file is run. The model works like any other here, on the
     authors' network, which differs from the paper's.
@@ -78,7 +80,7 @@ def convert(
 def verify_release(
     file: Annotated[Path, typer.Argument(help="an .npz of a released network and its numbers")],
     heads: Annotated[
-        int | None, typer.Option(min=1, help="attention heads; else found by trying")
+        int | None, typer.Option(min=1, help="attention heads; default: found by trial")
     ] = None,
 ) -> None:
     """Compare our copy of the authors' network with numbers of theirs, array by array.
@@ -122,7 +124,7 @@ def export(
         raise typer.BadParameter("name a file with --onnx, with --torch, or with both")
     from fakestormer.tools.export import export as run
 
-    say_news_of("fakestormer.tools.export")
+    print_log_of("fakestormer.tools.export")
     for done in run(model, onnx=onnx, pt2=torch):
         outputs = ", ".join(
             f"{name} ({', '.join(map(str, shape))})" for name, shape in done.shapes.items()

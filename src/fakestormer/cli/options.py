@@ -1,4 +1,4 @@
-"""What several commands share: the application, exit codes, options, and what is read from them."""
+"""What commands share: the application, exit codes, options, and the values of options."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _options(
 
 
 class ExitCode(IntEnum):
-    """What the shell is told; documented in --help and docs/quickstart.md."""
+    """Exit codes; documented in --help and docs/quickstart.md."""
 
     DONE = 0
     USAGE = 2
@@ -67,40 +67,46 @@ def say(message: str) -> None:
     print(message.encode(errors="replace").decode(), file=sys.stderr)
 
 
-def say_news_of(module: str) -> None:
-    """Have what a module of ours logs about its progress said, too."""
+def print_log_of(module: str) -> None:
+    """Print on standard error what one of our modules logs about its progress."""
     logger = logging.getLogger(module)
     logger.setLevel(logging.INFO)
-    logger.propagate = False  # libraries hang handlers of their own on the root: not twice
-    if not any(isinstance(handler, _Said) for handler in logger.handlers):
-        logger.addHandler(_Said())
+    logger.propagate = False  # libraries add handlers to the root logger: not twice
+    if not any(isinstance(handler, _Printed) for handler in logger.handlers):
+        logger.addHandler(_Printed())
 
 
-class _Said(logging.Handler):
+class _Printed(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage())
 
 
+def exit_by(*, failed: int, of: int) -> None:
+    """End the command with the exit code of a run in which `failed` of its inputs failed."""
+    if failed:
+        raise typer.Exit(ExitCode.ALL_FAILED if failed == of else ExitCode.SOME_FAILED)
+
+
 def recipe_of(name: str, assignments: list[str]) -> Recipe:
-    from fakestormer.recipe.named import RECIPES
-    from fakestormer.recipe.recipe import override
+    """The recipe of --recipe and --set."""
+    from fakestormer.recipe.named import RECIPES, load_recipe
 
     if name not in RECIPES:
         raise typer.BadParameter(f"no recipe named '{name}'; there are {', '.join(RECIPES)}")
     try:
-        return override(RECIPES[name](), assignments)
+        return load_recipe(name, assignments)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
 
 def one_of(value: str | None, *choices: str) -> Any:
-    """The value, if it is None or one of the choices; else wrong usage, naming them."""
+    """The value; wrong usage where it is neither None nor one of the choices."""
     if value is not None and value not in choices:
         raise typer.BadParameter(f"'{value}' is not one of {', '.join(choices)}")
     return value
 
 
-# os.path's in these: a path that cannot be looked at is told by whoever writes there.
+# os.path in these: a path that cannot be examined raises its error where it is written to.
 
 
 def require_folder(path: Path, option: str) -> None:
@@ -109,7 +115,7 @@ def require_folder(path: Path, option: str) -> None:
 
 
 def require_file(path: Path, option: str) -> None:
-    """Wrong usage where a file cannot go, or would replace something that is none."""
+    """Wrong usage for a path that is a folder, a device or a pipe."""
     if os.path.isdir(path):
         raise typer.BadParameter(f"{option} {path}: is a folder; name a file")
     if os.path.exists(path) and not os.path.isfile(path):
@@ -126,7 +132,7 @@ def backend_of(name: str) -> BackendName:
 
 
 def model_of(model: Path | None) -> Path:
-    """The model named, or the one that came with the package; wrong usage where there is none."""
+    """The model, or the one that comes with the package; wrong usage where there is none."""
     from fakestormer.model.model_file import NOTHING_SHIPPED, SHIPPED
 
     if model is None and not SHIPPED.is_file():
@@ -134,21 +140,22 @@ def model_of(model: Path | None) -> Path:
     return SHIPPED if model is None else model
 
 
-# What several commands share.
 Model = Annotated[
     Path | None,
     typer.Option(
         envvar="FAKESTORMER_MODEL",
-        help="a model: .safetensors or its folder; else the one that came with the package",
+        help="a model: .safetensors or its folder; default: the one in the package",
     ),
 ]
 RecipeName = Annotated[str, typer.Option("--recipe", help="paper, release, small or tiny")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="FIELD=VALUE, e.g. training.epochs=3; repeatable")
 ]
-HoldOut = Annotated[list[str] | None, typer.Option(help="a source kept for validation; repeatable")]
+HoldOut = Annotated[
+    list[str] | None, typer.Option(help="a source to hold out for validation; repeatable")
+]
 ValidationFraction = Annotated[
-    float, typer.Option(min=0, max=0.9, help="share of the other videos kept for validation")
+    float, typer.Option(min=0, max=0.9, help="share of the other videos that is held out")
 ]
 Table = Annotated[
     Path | None,
@@ -159,12 +166,13 @@ Table = Annotated[
 ]
 Faces = Annotated[str, typer.Option(help="face backend: auto, blazeface or dlib")]
 SamplingName = Annotated[
-    str | None, typer.Option(help="windows, consecutive or spread; else the model's own")
+    str | None, typer.Option(help="windows, consecutive or spread; default: the model's")
 ]
 Shots = Annotated[
-    int | None, typer.Option(min=1, max=20, help="judge so often, hiding what h points at")
+    int | None,
+    typer.Option(min=1, max=20, help="scores of each clip, hiding what h points at"),
 ]
-ShotScore = Annotated[str | None, typer.Option(help="what counts of several shots: last or mean")]
+ShotScore = Annotated[str | None, typer.Option(help="which of several shots counts: last or mean")]
 Ray = Annotated[
     str | None,
     typer.Option("--ray", help="do the work on a Ray cluster: its address, auto, or local"),

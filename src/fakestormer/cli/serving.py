@@ -1,4 +1,4 @@
-"""The command that serves: a page and an API for people without a command line."""
+"""The command `serve`: a page and an API."""
 
 from __future__ import annotations
 
@@ -16,48 +16,51 @@ from fakestormer.cli.options import Faces, Model, app, backend_of, model_of, req
 @app.command()
 def serve(
     model: Model = None,
-    host: Annotated[str, typer.Option(help="address; any but this machine's needs a token")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str, typer.Option(help="address; one that other machines reach needs a token")
+    ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
     token: Annotated[
         str | None,
         typer.Option(
             envvar="FAKESTORMER_TOKEN",
-            help="what who asks has to know; better in the environment: others see this option",
+            help="access token that clients must send; safer in the environment variable",
         ),
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(help="a host name under which this server is reached; repeatable"),
+        typer.Option(help="a host name of this server; repeatable"),
     ] = None,
-    store: Annotated[Path, typer.Option(help="the folder of jobs, kept over restarts")] = Path(
-        "fakestormer-jobs"
-    ),
+    store: Annotated[
+        Path, typer.Option(help="the folder of jobs; a restart continues them")
+    ] = Path("fakestormer-jobs"),
     workers: Annotated[
-        int, typer.Option(min=1, help="videos judged at once; each has its model in memory")
+        int, typer.Option(min=1, help="videos scored at once; each worker loads the model")
     ] = 1,
     queue: Annotated[
-        int, typer.Option(min=1, help="jobs that may wait; one more is answered with 429")
+        int, typer.Option(min=1, help="jobs that may wait; the next one is answered with 429")
     ] = 16,
     retain: Annotated[
-        float, typer.Option(min=0, help="hours a video is kept after its job; 0 deletes it at once")
+        float,
+        typer.Option(min=0, help="hours that a video is kept after its job; 0 deletes it at once"),
     ] = 24.0,
-    max_mib: Annotated[int, typer.Option(min=1, help="size of a file, MiB")] = 2048,
-    max_seconds: Annotated[float, typer.Option(min=0.1, help="length of a video")] = 3600.0,
-    max_side: Annotated[int, typer.Option(min=16, help="pixels of a picture's longer side")] = 4096,
-    max_frames: Annotated[int, typer.Option(min=2, help="frames of a video")] = 216_000,
-    max_minutes: Annotated[float, typer.Option(min=0.01, help="time that a job may take")] = 30.0,
+    max_mib: Annotated[int, typer.Option(min=1, help="largest file, MiB")] = 2048,
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="longest video")] = 3600.0,
+    max_side: Annotated[
+        int, typer.Option(min=16, help="longer side of a picture, in pixels")
+    ] = 4096,
+    max_frames: Annotated[int, typer.Option(min=2, help="most frames of a video")] = 216_000,
+    max_minutes: Annotated[float, typer.Option(min=0.01, help="longest time of a job")] = 30.0,
     max_memory: Annotated[
-        float, typer.Option(min=0.5, help="memory of a worker, its model included, GiB")
+        float, typer.Option(min=0.5, help="memory of a worker, with its model, GiB")
     ] = 8.0,
     faces: Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
-    """Serve a local page and a REST API: drop a video, watch it being judged, read the report.
+    """Serve a local page and a REST API: drop a video, watch the progress, read the report.
 
-    Ends well, with 0, by Ctrl-C or SIGTERM; what was waiting or running then goes on with the next
-    start on the same --store.
+    Ctrl-C and SIGTERM end it with exit code 0. Jobs that wait or run then continue at the next
+    start with the same --store.
     """
     from fakestormer.errors import SetupError
 
@@ -99,7 +102,7 @@ def serve(
         retain_hours=retain,
         limits=limits,
     )
-    # Several workers share the cores; one alone has what torch takes by itself.
+    # Several workers share the cores; for one alone torch chooses.
     threads = None if workers == 1 else max(1, (os.cpu_count() or 1) // workers)
     entry = worker_entry(
         judge_videos, WorkerSettings(detector=detector, limits=limits, threads=threads)

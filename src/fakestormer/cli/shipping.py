@@ -1,4 +1,4 @@
-"""Commands for a model before it is given away: calibrate, shortcuts, pack."""
+"""Commands for a model before it is published: calibrate, shortcuts, pack."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from fakestormer.cli.options import Model, SamplingName, app, model_of, one_of, 
 def calibrate(
     model: Annotated[Path, typer.Argument(help="the model: .safetensors, or its folder")],
     scores: Annotated[
-        Path, typer.Option(help="its evaluation.json on real videos and pseudo-fakes held out")
+        Path, typer.Option(help="its evaluation.json on held-out real videos and pseudo-fakes")
     ],
     method: Annotated[str, typer.Option(help="platt, temperature or isotonic")] = "platt",
     sampling: SamplingName = None,
     plot: Annotated[
-        Path | None, typer.Option(help="the PNG of its reliability; else beside the model")
+        Path | None, typer.Option(help="the reliability plot, PNG; default: beside the model")
     ] = None,
 ) -> None:
-    """Make a model's probabilities mean what they say, on videos like those it is calibrated on.
+    """Calibrate a model: of videos scored 0.7, about 70 % are then fake, on similar videos.
 
-    The calibration is written into the model's JSON; detect and evaluate use it from then on. platt
-    and temperature change no ranking and no AUC, isotonic can make scores equal. Scores of single
-    clips stay as they are.
+    The calibration is written into the model's JSON, and detect and evaluate use it. platt and
+    temperature keep the ranking and the AUC; isotonic can make scores equal. Scores of single clips
+    are not calibrated.
     """
     from fakestormer.evaluation.calibration import METHODS, Quality
     from fakestormer.tools.ship import calibrate as run
 
-    def said(found: Quality | None) -> str:
-        if found is None:
+    def text(quality: Quality | None) -> str:
+        if quality is None:
             return "too few videos"
-        return f"ECE {found.ece:.3f}, Brier {found.brier:.3f}, log loss {found.log_loss:.3f}"
+        return f"ECE {quality.ece:.3f}, Brier {quality.brier:.3f}, log loss {quality.log_loss:.3f}"
 
     fitted, picture = run(
         model,
@@ -54,9 +54,9 @@ def calibrate(
             else f", slope {how.slope:.3f}, offset {how.offset:+.3f}"
         )
     )
-    print(f"  before: {said(fitted.before)}")
-    print(f"  after: {said(fitted.after)}; on videos left out of the fit: "
-          f"{said(fitted.cross_validated)}")  # fmt: skip
+    print(f"  before: {text(fitted.before)}")
+    print(f"  after: {text(fitted.after)}; on videos left out of the fit: "
+          f"{text(fitted.cross_validated)}")  # fmt: skip
     print(f"  a score of {how.score_at(0.5):.3f} is now a probability of 0.5")
     if how.rates is not None:
         print(
@@ -74,27 +74,28 @@ def shortcuts(
     split: SplitName = "test",
     sampling: SamplingName = None,
     at_most: Annotated[
-        int | None, typer.Option(min=2, help="so many videos, spread over all; else all")
+        int | None, typer.Option(min=2, help="number of videos, spread over all; default: all")
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
-    """Score real videos against themselves, resized, blurred, recompressed or moved: AUCs near 0.5?
+    """Find shortcuts: score real videos and the same videos resized, blurred, recompressed, moved.
 
-    Where one is not, the model takes that for manipulation. Fakes are not needed.
+    An AUC far from 0.5 shows that the model takes this change for manipulation. Fakes are not
+    needed.
     """
     from fakestormer.cli.console.evaluating import shortcuts_with_bar
-    from fakestormer.detection.detector import Detector
+    from fakestormer.detection.batch import DetectorSettings
 
     require_folder(folder, "--out")
-    chosen = model_of(model)
-    detector = Detector.load(chosen, device=device).predicting(
-        sampling=one_of(sampling, "windows", "consecutive", "spread")
+    settings = DetectorSettings(
+        model=model_of(model),
+        device=device,
+        sampling=one_of(sampling, "windows", "consecutive", "spread"),
     )
     print(
         shortcuts_with_bar(
-            detector,
-            chosen,
+            settings,
             data,
             folder,
             split=one_of(split, "train", "validation", "test", "all"),
@@ -117,7 +118,7 @@ def pack(
 ) -> None:
     """Write a compact copy of a model: half precision on disk, the same scores to 0.01 or better.
 
-    Recipe, metrics, face backend, licence and calibration go along.
+    Recipe, metrics, face backend, licence and calibration are copied too.
     """
     from fakestormer.errors import InputError
     from fakestormer.tools.ship import pack as run
@@ -130,5 +131,7 @@ def pack(
             raise InputError(f"{data}: is not a readable text ({error})") from error
     packed = run(model, output, data=text)
     print(f"{packed.weights}: {packed.size / 1e6:.2f} MB, with its .json beside it")
-    found = ", ".join(f"{name} {value:.1e}" for name, value in packed.differences.items())
-    print(f"  largest differences from the model in single precision, on random frames: {found}")
+    differences = ", ".join(f"{name} {value:.1e}" for name, value in packed.differences.items())
+    print(
+        f"  largest differences from the model in single precision, on random frames: {differences}"
+    )

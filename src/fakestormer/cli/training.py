@@ -30,17 +30,21 @@ def train(
     hold_out: HoldOut = None,
     validation_fraction: Annotated[
         float | None,
-        typer.Option(min=0, max=0.9, help="of a folder of videos; 0.1 unless sources are held out"),
+        typer.Option(
+            min=0,
+            max=0.9,
+            help="held-out share of a folder of videos; default 0.1, 0 with --hold-out",
+        ),
     ] = None,
     table: Table = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="pre-trained MAE ViT weights, or a model to train further, which may have another "
-            "number of frames or other heads beside f"
+            help="pre-trained MAE ViT weights, or a model to train further; the number "
+            "of frames and the heads beside f may differ"
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue the run in --out")] = False,
     devices: Annotated[
         int, typer.Option(min=1, help="GPUs of this machine, or processes on the CPU")
     ] = 1,
@@ -58,47 +62,48 @@ def train(
     RUN/training.html.
     """
     from fakestormer.cli.console.preparing import prepare_with_bar
-    from fakestormer.data.layouts.options import Options
-    from fakestormer.data.origin import Origin
-    from fakestormer.training.loop import train as fit
+    from fakestormer.tools.commands import HELD_OUT, PrepareSettings, TrainSettings, is_store
+    from fakestormer.tools.commands import train as fit
 
     require_folder(run, "--out")
-    chosen = recipe_of(recipe_name, set_ or [])
-    store = data
-    if not (data / "store.json").is_file():
+    recipe = recipe_of(recipe_name, set_ or [])
+    preparation = None
+    if not is_store(data):
         if num_nodes > 1:
             raise typer.BadParameter(
                 f"{data} is no prepared store; for several machines run `fakestormer prepare` "
                 "first, into a folder that all of them see"
             )
-        store = run / "store"
-        fraction = 0.0 if hold_out else 0.1
-        prepare_with_bar(
-            Origin(layout="folder", root=data, options=Options(store=store)),
-            store,
-            chosen,
+        if validation_fraction is None:
+            validation_fraction = 0.0 if hold_out else HELD_OUT
+        preparation = PrepareSettings(
             hold_out=tuple(hold_out or ()),
-            validation_fraction=fraction if validation_fraction is None else validation_fraction,
+            validation_fraction=validation_fraction,
             table=table,
-            workers=max(workers, 2),
             faces=backend_of(faces),
+            workers=max(workers, 2),
         )
     elif hold_out or validation_fraction or table:
         raise typer.BadParameter(
             f"{data} is a prepared store: its split was fixed by `fakestormer prepare`; "
             "give --hold-out, --validation-fraction and --table there"
         )
+    settings = TrainSettings(
+        initial_weights=weights,
+        resume=resume,
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        workers=workers,
+    )
     try:
         result = fit(
-            chosen,
-            store,
+            data,
             run,
-            initial_weights=weights,
-            resume=resume,
-            accelerator=accelerator,
-            devices=devices,
-            num_nodes=num_nodes,
-            workers=workers,
+            recipe=recipe,
+            settings=settings,
+            preparation=preparation,
+            prepare_with=prepare_with_bar,
         )
     except KeyboardInterrupt:
         if (run / "checkpoints" / "last").exists():
@@ -171,10 +176,10 @@ def fit(
 def replay(
     step: Annotated[Path, typer.Argument(help="RUN/failed-step-..., as the message named it")],
 ) -> None:
-    """Do a step again at which training stopped, because its numbers were no longer finite.
+    """Repeat the step at which training stopped because its numbers were not finite.
 
-    On the CPU, in one process: the same pairs, draws and weights. Prints the losses of every part
-    of the batch.
+    It runs on the CPU, in one process, with the same pairs, draws and weights. It prints the
+    losses of every part of the batch.
     """
     from fakestormer.training.failure import replay as again
 

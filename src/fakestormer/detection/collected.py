@@ -1,6 +1,6 @@
-"""What a run over many files has found so far, written down while it goes on, and gone on with.
+"""The results of a run over many files, written while it runs, and read when it is resumed.
 
-results.json    everything, as `results.schema.json` describes it; what --resume reads
+results.json    all results, as `results.schema.json` describes them; a resumed run reads it
 results.csv     a line per file, for spreadsheets
 """
 
@@ -22,9 +22,9 @@ from fakestormer.detection.results import write_results
 from fakestormer.errors import InputError
 from fakestormer.files import held, sha256_of, write_atomically
 
-#: Writing takes at most about this share of a run, because all is written anew each time.
+#: Writing takes at most about this share of a run, because each time writes all results.
 WRITING_SHARE = 0.05
-#: Seconds between two writings of a run that is short of files.
+#: Least seconds between two writings.
 WRITE_EVERY = 2.0
 
 COLUMNS = (
@@ -48,12 +48,12 @@ def stamp_of(path: str) -> Stamp | None:
 
 
 class Collected:
-    """Results by file, in the order of `files` whatever the order they are finished in.
+    """Results by file, in the order of `files`, whatever file finishes first.
 
-    As a context: what was finished is in the files when it ends, however it ends, and other runs
-    are kept from writing to them meanwhile. Both files are always whole; older ones stay as they
-    are until there is something to write. Raises InputError where one cannot be written, and, as a
-    context begins, when another run is writing to one.
+    As a context: when it ends, for whatever reason, the files hold all that was finished; meanwhile
+    no other run can write to them. Both files are always whole; older ones stay as they are until
+    the first result. Raises InputError where one cannot be written, and, when the context begins,
+    where another run writes to one.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Collected:
         self._held = ExitStack()
 
     def add(self, path: str, result: dict[str, Any]) -> None:
-        """Take a file's entry of "results", with the file's size and time as the run began."""
+        """Add a file's entry of "results", with the file's size and time at the start."""
         stamp = self._stamps.get(path)
         self.results[path] = result if stamp is None else result | {"file": stamp}
         self._unwritten = True
@@ -76,7 +76,7 @@ class Collected:
             self.write()
 
     def keep(self, earlier: Mapping[str, dict[str, Any]]) -> None:
-        """Take entries of an earlier run as they are, with what their files are now."""
+        """Add entries of an earlier run, with the size and time that their files have now."""
         for path, result in earlier.items():
             self.results[path] = result | {"file": self._stamps[path]}
         self._unwritten = True
@@ -119,10 +119,10 @@ class Collected:
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """The results as CSV (RFC 4180 but for its line ends): `COLUMNS`, several values by "; ".
+    """The results as CSV (RFC 4180, but with \\n): `COLUMNS`, several values joined by "; ".
 
-    No value makes a spreadsheet compute: a path that begins like a formula begins with "./", any
-    other text with an apostrophe.
+    No value is a formula for a spreadsheet: a path that would be one begins with "./", any other
+    text with an apostrophe.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -160,11 +160,11 @@ def _plain(text: str, before: str) -> str:
 def finished_before(
     json_file: Path, files: Sequence[str], *, model: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """The results of an earlier run that hold for these files still; failures are none.
+    """The results of an earlier run that still hold for these files; failures never do.
 
-    Those with the same path, model (weights, recipe, face backend, versions) and settings, whose
-    file has the same size and time, or the same size and SHA-256. A results file that does not
-    exist gives none. Raises InputError for one that is no such file.
+    A result holds where path, model (weights, recipe, face backend, versions) and settings are the
+    same, and the file has the same size and time, or the same size and SHA-256. A missing results
+    file gives none. Raises InputError where `json_file` is no results file.
     """
     try:
         content = json.loads(json_file.read_text(encoding="utf-8"))
@@ -179,7 +179,7 @@ def finished_before(
             f"{json_file}: holds no results of `fakestormer detect`, so there is nothing to "
             "resume; name another file, or leave --resume out to write over it"
         ) from error
-    # As they are after a way through JSON.
+    # With the types that JSON gives back.
     wanted = json.loads(json.dumps({"model": dict(model), "settings": dict(settings)}))
     return {
         path: entry

@@ -1,33 +1,26 @@
-"""`Detector.load(...)`, `.detect(path) -> Report`: what users import.
-
-detector = Detector.load("runs/mine/model.safetensors")
-report = detector.detect("interview.mp4")
-print(report.verdict, report.probability)
-
-`Detector.load()` takes the model that came with the package, where one did.
-"""
+"""A trained network with all that detection needs: `Detector().detect("interview.mp4")`."""
 
 from __future__ import annotations
 
+import copy
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fakestormer.detection import quality, warnings
 from fakestormer.detection.every_second import score_every_second
 from fakestormer.detection.film import scene_of, write_overlay
-from fakestormer.detection.prediction import predict_track
-from fakestormer.detection.provenance import content_credentials
+from fakestormer.detection.prediction import input_boxes, predict_track
 from fakestormer.detection.scored_faces import PICTURE_BYTES, ScoredFaces, kept_warnings
+from fakestormer.detection.source import Source, Video, opened
 from fakestormer.detection.verdict import Seen, judge, standing
 from fakestormer.errors import InputError, NoFaceError
 from fakestormer.faces.clips import read_clips
@@ -35,15 +28,12 @@ from fakestormer.faces.crop import crop_squares
 from fakestormer.faces.open import open_backend
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.faces.tracking import find_tracks
-from fakestormer.files import sha256_of
 from fakestormer.model.model_file import calibration_of, load_model, recipe_of, weights_file
-from fakestormer.model.network import VideoNetwork
-from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig, Sampling
-from fakestormer.recipe.recipe import Recipe
+from fakestormer.recipe.prediction import PredictionConfig, Sampling
 from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName, open_runtime
 from fakestormer.types import Clip, FaceReport, FaceTrack, Report
 from fakestormer.video.cuts import CutDetector
-from fakestormer.video.decode import FrameReader, probe, stream_frames
+from fakestormer.video.decode import FrameReader, VideoInfo
 from fakestormer.video.packets import PacketLog
 
 #: (stage, frames done so far, frames in all as far as the container says)
@@ -53,50 +43,42 @@ Indexed = tuple[int, float, NDArray[np.uint8]]
 
 
 class Detector:
-    """A trained network with everything that belongs to it: faces, crop, sampling, verdict."""
+    """A trained network with everything that belongs to it: faces, crop, sampling, verdict.
+
+    detector = Detector()            # the weights that come with the package
+    detector = Detector("RUN")       # a model that `fakestormer train` wrote
+    report = detector.detect("interview.mp4")
+    print(report.verdict, report.probability)
+    """
 
     def __init__(
         self,
-        network: VideoNetwork,
-        recipe: Recipe,
-        *,
-        name: str,
-        weights_sha256: str,
-        trained_with: str | None = None,
-        licence: str | None = None,
-        backend: FaceBackend | None = None,
-        prediction: PredictionConfig | None = None,
-    ) -> None:
-        self.network = network.eval()
-        self.recipe = recipe
-        self.prediction = prediction or recipe.prediction
-        self.name = name
-        self.weights_sha256 = weights_sha256
-        self.trained_with = trained_with
-        self.licence = licence
-        self._backend = backend
-
-    @classmethod
-    def load(
-        cls,
         model: str | Path | None = None,
         *,
         device: str = "cpu",
         backend: FaceBackend | None = None,
         prediction: PredictionConfig | None = None,
         runtime: RuntimeName = "torch",
-    ) -> Detector:
-        """Load a trained model: a `.safetensors` file with its `.json` beside it, or their folder.
+    ) -> None:
+        """Load a trained model.
 
-        None takes the one that came with the package. Weights in half precision become single.
-        `prediction` replaces the recipe's own way of sampling and pooling; a calibration in the
-        model's JSON holds for both. `backend` replaces the default face backend (with a warning in
-        the report when the model was trained with another). Raises InputError (what is wrong, which
-        file, what to do) when the two files are missing or do not fit, or when there is no such
-        device; SetupError when None is named and none came with the package.
+        Args:
+            model: a `.safetensors` file with its `.json` beside it, or the folder that holds both;
+                None takes the weights that come with the package. Weights in half precision become
+                single precision.
+            device: "cpu", "cuda", ...: where torch computes the network.
+            backend: the face backend; None opens the default one at first use. A report has a
+                warning where the model was trained with another backend.
+            prediction: how clips are sampled and pooled; None takes the recipe's way. The
+                calibration in the model's JSON holds for both.
+            runtime: "torch", "onnx" or "openvino": what computes the network; the last two work on
+                the CPU (see `runtimes.exported.open_runtime`).
 
-        `runtime`: what computes the network, on the CPU; see
-        `runtimes.exported.open_runtime`, also for what it raises.
+        Raises:
+            InputError: a file is missing or damaged, the two files do not belong together, or the
+                device cannot be used.
+            SetupError: the package has no weights and `model` is None, or the runtime is not
+                installed.
         """
         if runtime != "torch" and device != "cpu":
             raise InputError(
@@ -118,16 +100,31 @@ class Detector:
             raise InputError(
                 f"device '{device}' cannot be used here ({reason}); choose another, e.g. cpu"
             ) from error
-        return cls(
-            open_runtime(runtime, network, path, document["weights_sha256"]),
-            recipe,
-            name=path.parent.name if path.name == "model.safetensors" else path.stem,
-            weights_sha256=document["weights_sha256"],
-            trained_with=document.get("face_backend"),
-            licence=document.get("licence"),
-            backend=backend,
-            prediction=way,
-        )
+        self.network = open_runtime(runtime, network, path, document["weights_sha256"]).eval()
+        self.recipe = recipe
+        self.prediction = way
+        self.name = path.parent.name if path.name == "model.safetensors" else path.stem
+        self.weights_sha256: str = document["weights_sha256"]
+        self.trained_with: str | None = document.get("face_backend")
+        self.licence: str | None = document.get("licence")
+        self._backend = backend
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        device: str = "cpu",
+        backend: FaceBackend | None = None,
+        prediction: PredictionConfig | None = None,
+        runtime: RuntimeName = "torch",
+    ) -> Self:
+        """The same as `Detector(model, ...)`, by the name that version 0.1.0 had for it."""
+        return cls(model, device=device, backend=backend, prediction=prediction, runtime=runtime)
+
+    def __repr__(self) -> str:
+        recipe, sampling = self.recipe.name, self.prediction.sampling
+        return f"Detector({self.name!r}, recipe {recipe!r}, sampling {sampling!r})"
 
     def predicting(
         self,
@@ -136,9 +133,19 @@ class Detector:
         shots: int | None = None,
         shot_score: Literal["last", "mean"] | None = None,
     ) -> Detector:
-        """The same detector with another way to choose frames, or several shots; None keeps.
+        """The same detector with another way to choose frames, or with several shots.
 
-        Raises InputError for several shots of a model without h, which says what to hide.
+        Args:
+            sampling: "windows", "consecutive" or "spread"; None keeps the detector's own.
+            shots: how often a clip is scored; after each shot the patches where h sees most change
+                are hidden. None keeps the detector's own number.
+            shot_score: "last" or "mean": which of several shots counts.
+
+        Returns:
+            A new detector, which shares the network with this one.
+
+        Raises:
+            InputError: several shots of a model without h.
         """
         changes = {"sampling": sampling, "shots": shots, "shot_score": shot_score}
         prediction = self.prediction.model_copy(
@@ -148,16 +155,9 @@ class Detector:
             raise InputError(
                 f"{self.name}: this model has no h, which says what to hide between shots; use 1"
             )
-        return Detector(
-            self.network,
-            self.recipe,
-            name=self.name,
-            weights_sha256=self.weights_sha256,
-            trained_with=self.trained_with,
-            licence=self.licence,
-            backend=self._backend,
-            prediction=prediction,
-        )
+        detector = copy.copy(self)
+        detector.prediction = prediction
+        return detector
 
     @property
     def backend(self) -> FaceBackend:
@@ -190,8 +190,10 @@ class Detector:
 
     def detect(
         self,
-        path: str | Path,
+        video: Video,
         *,
+        frames_per_second: float | None = None,
+        name: str | None = None,
         progress: Progress | None = None,
         every_second: bool = False,
         picture_bytes: int = PICTURE_BYTES,
@@ -200,19 +202,80 @@ class Detector:
     ) -> Report:
         """Follow and score every face of one video.
 
-        every_second: also score a clip in each second of every face, for its time line; verdict
-        and probability stay those of the sampled clips. picture_bytes: what the faces' crops may
-        take together; beyond it those that count least have None, with the same numbers. scene:
-        also decode the whole frame that the HTML report shows. stream: the video stream to judge,
-        by its number among all streams of the file, from 0; None takes the one that players show.
+        Args:
+            video: the path of a video file, its bytes, a file opened in binary mode (read from
+                where it stands), or frames as an array, uint8 (T, H, W, 3), RGB.
+            frames_per_second: of an array; files have times of their own.
+            name: what the report and messages call the video; else the path, or the file object's
+                name, or "video".
+            progress: called with (stage, done, total): stages "faces" (frames, total may be None),
+                "scores" (faces), "seconds" (clips).
+            every_second: also score a clip in each second of every face, for its time line. The
+                verdict and the probability stay those of the sampled clips.
+            picture_bytes: the most that the crops of all faces take together. Beyond it the faces
+                that count least have no crops; their numbers stay the same.
+            scene: also decode the whole frame that the HTML report shows.
+            stream: the video stream, by its number among all streams of the file, from 0; None
+                takes the one that players show.
 
-        Raises InputError when the file cannot be read as a video, NoFaceError when no face can
-        be followed in it for at least two frames; both say so in one sentence.
+        Returns:
+            The report: the verdict, its probability, every face, and what to bear in mind.
+
+        Raises:
+            InputError: the video cannot be read.
+            NoFaceError: no face can be followed in it for at least two frames.
         """
-        file = Path(path)
-        info = probe(file, stream)
+        with opened(video, name=name, frames_per_second=frames_per_second, stream=stream) as source:
+            info, log = source.info(), PacketLog()
+            watched, tracks = self._follow(source, info, log, progress)
+            bits = {
+                track.number: quality.bits_of_face(track, log, watched.activity, info)
+                for track in tracks
+            }
+            scored = self._score_all(source, tracks, picture_bytes, bits, progress)
+            faces, decisive = scored.faces, scored.decisive
+            if every_second:
+                faces = self._with_time_lines(source, tracks, faces, progress)
+                decisive = next(face for face in faces if face.number == decisive.number)
+            tags = source.tags()
+            return Report(
+                path=source.name,
+                sha256=source.sha256(),
+                probability=decisive.prediction.probability,
+                verdict=decisive.verdict,
+                face_number=decisive.number,
+                faces=faces,
+                warnings=(
+                    *warnings.picture_notes(info),
+                    *warnings.truncation_warnings(log, watched.times[-1]),
+                    *warnings.backend_warnings(self.trained_with, self.backend.name),
+                    *warnings.calibration_warnings(self.prediction),
+                    *warnings.unjudged_warnings(decisive, faces),
+                    *kept_warnings(faces),
+                    *watched.warnings(),
+                    *quality.compression_warnings(bits[decisive.number], info.codec),
+                    *quality.editing_warnings(tags),
+                ),
+                video=info.as_json()
+                | {"frames_decoded": len(watched.times)}
+                | quality.bit_facts(log, info, len(watched.times), bits[decisive.number])
+                | watched.facts()
+                | {"written_by": quality.written_by(tags), "tags": tags}
+                | {"content_credentials": source.credentials(info.container)},
+                model=dict(self.fingerprint()),
+                settings=self.settings(every_second=every_second, stream=stream),
+                scene=scene_of(source.reader(), decisive) if scene else None,
+            )
+
+    def _follow(
+        self, source: Source, info: VideoInfo, log: PacketLog, progress: Progress | None
+    ) -> tuple[quality.Watched, list[FaceTrack]]:
+        """What was seen of the video on the way, and its tracks; NoFaceError where there is none.
+
+        The whole video is read, whatever the sampling: the box's path is smoothed along whole
+        tracks, and a face may appear after the first frames.
+        """
         tracking = self.recipe.tracking
-        log = PacketLog()
         watched = quality.Watched(
             CutDetector(correlation=tracking.cut_correlation, colours=tracking.cut_colours)
         )
@@ -224,76 +287,50 @@ class Detector:
                     progress("faces", len(watched.times), info.frame_count)
                 yield frame
 
-        # The whole video, whatever the sampling: the box's path is smoothed along whole tracks,
-        # and a face may appear after the first frames.
-        frames = stream_frames(file, log=log, stream_number=stream)
-        tracks = find_tracks(counted(frames), self.backend, tracking)
+        tracks = find_tracks(counted(source.frames(log)), self.backend, tracking)
         if not tracks:
-            raise NoFaceError(warnings.no_face(file, len(watched.times)))
-        face_bits = {
-            track.number: quality.bits_of_face(track, log, watched.activity, info)
-            for track in tracks
-        }
+            raise NoFaceError(warnings.no_face(source.name, len(watched.times)))
+        return watched, tracks
+
+    def _score_all(
+        self,
+        source: Source,
+        tracks: list[FaceTrack],
+        picture_bytes: int,
+        bits: dict[int, float | None],
+        progress: Progress | None,
+    ) -> ScoredFaces:
         scored = ScoredFaces(picture_bytes)
         enough = self.prediction.largest_share * max(len(track) for track in tracks)
         # One reader for all faces, which goes on where it stands: of a film with a cut every second
         # each face would otherwise be sought anew.
-        with FrameReader(file, stream) as reader:
+        with source.reader() as reader:
             for done, track in enumerate(tracks, start=1):
-                bits = face_bits[track.number]
-                compressed = bits is not None and bits < quality.TOO_FEW_BITS
-                face = self._score(file, track, reader, compressed=compressed)
+                face_bits = bits[track.number]
+                compressed = face_bits is not None and face_bits < quality.TOO_FEW_BITS
+                face = self._score(source.name, track, reader, compressed=compressed)
                 scored.add(face, standing(face, lasting=len(track) >= enough))
                 if progress is not None:
                     progress("scores", done, len(tracks))
-        faces, decisive = scored.faces, scored.decisive
-        if every_second:
-            told = None if progress is None else partial(progress, "seconds")
-            found = score_every_second(
-                file,
+        return scored
+
+    def _with_time_lines(
+        self,
+        source: Source,
+        tracks: list[FaceTrack],
+        faces: tuple[FaceReport, ...],
+        progress: Progress | None,
+    ) -> tuple[FaceReport, ...]:
+        with source.reader() as reader:
+            lines = score_every_second(
+                reader,
                 tracks,
                 self.network,
                 self.prediction,
                 self.recipe.crop,
-                stream_number=stream,
-                progress=told,
+                progress=None if progress is None else partial(progress, "seconds"),
             )
-            faces = tuple(replace(face, every_second=found[face.number]) for face in faces)
-            decisive = next(face for face in faces if face.number == decisive.number)
-        probability = decisive.prediction.probability
-        tags = quality.container_tags(file, stream)
-        all_bits = quality.bits_per_pixel(
-            log.bits_per_frame(0, len(watched.times) - 1), log.pixels, info.codec
-        )
-        return Report(
-            path=str(path),
-            sha256=sha256_of(file),
-            probability=probability,
-            verdict=decisive.verdict,
-            face_number=decisive.number,
-            faces=faces,
-            warnings=(
-                *warnings.picture_notes(info),
-                *warnings.truncation_warnings(log, watched.times[-1]),
-                *warnings.backend_warnings(self.trained_with, self.backend.name),
-                *warnings.calibration_warnings(self.prediction),
-                *warnings.unjudged_warnings(decisive, faces),
-                *kept_warnings(faces),
-                *watched.warnings(),
-                *quality.compression_warnings(face_bits[decisive.number], info.codec),
-                *quality.editing_warnings(tags),
-            ),
-            video=info.as_json()
-            | {"frames_decoded": len(watched.times)}
-            | {"bits_per_pixel": _rounded(all_bits)}
-            | {"face_bits_per_pixel": _rounded(face_bits[decisive.number])}
-            | watched.facts()
-            | {"written_by": quality.written_by(tags), "tags": tags}
-            | {"content_credentials": content_credentials(file, info.container)},
-            model=dict(self.fingerprint()),
-            settings=self.settings(every_second=every_second, stream=stream),
-            scene=scene_of(file, decisive, stream) if scene else None,
-        )
+        return tuple(replace(face, every_second=lines[face.number]) for face in faces)
 
     def settings(self, *, every_second: bool = False, stream: int | None = None) -> dict[str, Any]:
         """How clips are sampled and pooled, as reports have it.
@@ -318,17 +355,17 @@ class Detector:
         return settings
 
     def _score(
-        self, file: Path, track: FaceTrack, reader: FrameReader, *, compressed: bool
+        self, name: str, track: FaceTrack, reader: FrameReader, *, compressed: bool
     ) -> FaceReport:
         squares_t3 = crop_squares(track, self.recipe.crop)
 
         def read(positions_ct: np.ndarray) -> list[Clip]:
             return read_clips(
-                file, track, positions_ct, self.recipe.crop, squares=squares_t3, reader=reader
+                name, track, positions_ct, self.recipe.crop, squares=squares_t3, reader=reader
             )
 
         prediction, crops = predict_track(self.network, len(track), read, self.prediction)
-        boxes = self._shown_boxes(squares_t3, track, prediction.indices)
+        boxes = input_boxes(squares_t3[prediction.indices - track.indices[0]], self.prediction)
         width = float((track.boxes[:, 2] - track.boxes[:, 0]).median())
         seen = Seen(width=width, frames=len(track), compressed=compressed)
         clip = self.network.config.frames
@@ -349,21 +386,20 @@ class Detector:
             squares=squares_t3,
         )
 
-    def write_overlay(self, report: Report, folder: Path) -> Path:
+    def write_overlay(self, report: Report, folder: str | Path) -> Path:
         """Write the video of a report with boxes, numbers, scores and heat maps drawn into it.
 
-        The file lies beside the report's page, and its path is returned. Scores every frame of
-        every face anew, so it takes longer than detection. Raises InputError when the video has
-        changed, OutputError when the file cannot be written.
+        Every frame of every face is scored anew, so this takes longer than detection.
+
+        Args:
+            report: of a video file that is still at `report.path`.
+            folder: where the video goes; made if absent.
+
+        Returns:
+            The path of the video, named like the report's page.
+
+        Raises:
+            InputError: the video cannot be read any more, or has changed.
+            OutputError: the overlay cannot be written.
         """
-        return write_overlay(report, folder, self.network, self.prediction, self.recipe.crop)
-
-    def _shown_boxes(self, squares_t3: Tensor, track: FaceTrack, indices_ct: Tensor) -> Tensor:
-        """What the network saw of each frame, as boxes (C, T, 4) in source pixels."""
-        cx, cy, side = squares_t3[indices_ct - track.indices[0]].unbind(-1)
-        half = side / 2 * (1 - 2 * self.prediction.margin / REFERENCE_SIDE)
-        return torch.stack([cx - half, cy - half, cx + half, cy + half], dim=-1).float()
-
-
-def _rounded(bits: float | None) -> float | None:
-    return None if bits is None else round(bits, 4)
+        return write_overlay(report, Path(folder), self.network, self.prediction, self.recipe.crop)

@@ -6,7 +6,6 @@ Crops are dropped as soon as their clip is scored, so that an hour takes what a 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.types import Clip, EverySecond, FaceTrack
-from fakestormer.video.decode import stream_frames_at
+from fakestormer.video.decode import FrameReader
 
 _BATCH = 8
 
@@ -39,13 +38,12 @@ def second_clips(track: FaceTrack, clip_length: int) -> NDArray[np.int64]:
 
 
 def score_every_second(
-    file: Path,
+    reader: FrameReader,
     tracks: Sequence[FaceTrack],
     network: VideoNetwork,
     prediction: PredictionConfig,
     config: CropConfig,
     *,
-    stream_number: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[int, EverySecond]:
     """The time line of each track, by its number. progress: (clips scored, clips in all).
@@ -69,22 +67,23 @@ def score_every_second(
 
     def score() -> None:
         nonlocal done
-        found, _ = predict_clips(network, [clip for *_, clip in waiting], prediction)
-        for (k, row, _), value in zip(waiting, found.clip_probabilities, strict=True):
+        prediction_m, _ = predict_clips(network, [clip for *_, clip in waiting], prediction)
+        for (k, row, _), value in zip(waiting, prediction_m.clip_probabilities, strict=True):
             scores[k][row] = value
         done += len(waiting)
         waiting.clear()
         if progress is not None:
             progress(done, total)
 
-    for index, _, rgb_hwc in stream_frames_at(file, list(uses), stream_number=stream_number):
+    for index, _, rgb_hwc in reader.at(uses):
         for k, row, position in uses[index]:
             crops = open_clips.setdefault((k, row), {})
             crops[position] = crop(rgb_hwc, squares[k][position], config.stored_size)
             positions = clips[k][row].tolist()
             if position == positions[-1]:
+                source = f"#{tracks[k].number}@{index}"
                 clip = assemble_clip(
-                    open_clips.pop((k, row)), tracks[k], positions, squares[k], config, file.name
+                    open_clips.pop((k, row)), tracks[k], positions, squares[k], config, source
                 )
                 waiting.append((k, row, clip))
         if len(waiting) >= _BATCH:

@@ -29,7 +29,7 @@ from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig
 from fakestormer.types import FaceReport, Report, Scene
-from fakestormer.video.decode import Frame, stream_frames, stream_frames_at
+from fakestormer.video.decode import Frame, FrameReader, stream_frames
 from fakestormer.video.encode import write_frames
 
 _LONGEST_SIDE = 1280
@@ -40,7 +40,7 @@ _CLIPS_AT_ONCE = 8
 
 @dataclass(slots=True)
 class _Seen:
-    """A face in one frame: its square, its crop, and what the network said, once it did."""
+    """A face in one frame: its square, its crop, and the network's scores once they are known."""
 
     square: tuple[float, float, float]
     crop: RGB
@@ -63,7 +63,7 @@ def film_name(path: str, sha256: str) -> str:
     return page_name(path, sha256).removesuffix(".html") + ".overlay.mp4"
 
 
-def scene_of(file: Path, face: FaceReport, stream_number: int | None = None) -> Scene:
+def scene_of(reader: FrameReader, face: FaceReport) -> Scene:
     """The frame in which the face's highest-scoring clip changes most; its first where none does.
 
     Raises InputError when the video ends before it.
@@ -74,7 +74,8 @@ def scene_of(file: Path, face: FaceReport, stream_number: int | None = None) -> 
     if prediction.derivative is not None and prediction.derivative.shape[1] > 1:
         t = 1 + int(torch.nan_to_num(prediction.derivative[c, 1:]).amax(dim=(1, 2)).argmax())
     index = int(prediction.indices[c, t])
-    ((_, _, rgb_hwc),) = stream_frames_at(file, [index], stream_number=stream_number)
+    with reader:
+        ((_, _, rgb_hwc),) = reader.at([index])
     small, scale = made_smaller(rgb_hwc, _SCENE_SIDE)
     picture = rearrange(torch.from_numpy(small), "h w c -> c h w").contiguous()
     return Scene(picture=picture, scale=scale, clip=c, frame=t)
@@ -148,7 +149,7 @@ def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
         (face.first_frame, k) for k, face in enumerate(report.faces) if face.squares is not None
     ]
     ahead.sort(reverse=True)
-    there: list[tuple[int, Tensor]] = []  # place of the face, its squares
+    visible: list[tuple[int, Tensor]] = []  # place of the face, its squares
     for index, seconds, rgb_hwc in stream_frames(
         report.path, stream_number=report.settings.get("stream")
     ):
@@ -156,15 +157,15 @@ def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
             place = ahead.pop()[1]
             squares_n3 = report.faces[place].squares
             assert squares_n3 is not None, "chosen above"
-            there.append((place, squares_n3))
-        there = [
+            visible.append((place, squares_n3))
+        visible = [
             (place, squares_n3)
-            for place, squares_n3 in there
+            for place, squares_n3 in visible
             if index - report.faces[place].first_frame < len(squares_n3)
         ]
         small, scale = made_smaller(rgb_hwc, _LONGEST_SIDE)
         kept = _Kept((index, seconds, small), scale)
-        for place, squares_n3 in there:
+        for place, squares_n3 in visible:
             cx, cy, side = squares_n3[index - report.faces[place].first_frame].tolist()
             shown = crop(rgb_hwc, (cx, cy, side), config.stored_size)
             kept.faces[place] = _Seen((cx, cy, side), shown)
@@ -174,12 +175,12 @@ def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
 def _runs(frames: list[_Kept], place: int) -> list[list[_Seen]]:
     """The frames that show a face, in runs without a gap."""
     grouped = itertools.groupby(frames, key=lambda kept: place in kept.faces)
-    return [[kept.faces[place] for kept in run] for there, run in grouped if there]
+    return [[kept.faces[place] for kept in run] for is_visible, run in grouped if is_visible]
 
 
 @torch.inference_mode()
 def _score(run: list[_Seen], network: VideoNetwork, prediction: PredictionConfig) -> None:
-    """Write into each face what the network says of a clip that ends with it or goes on after it.
+    """Write into each face the scores of a clip that ends with it or continues after it.
 
     Clips overlap by a frame; the last begins earlier, or repeats the last frame of a short run.
     """

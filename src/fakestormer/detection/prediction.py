@@ -151,10 +151,10 @@ def _joined(
     parts: Sequence[Tensor | None], change: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor | None:
     """The batches' parts as one float32 tensor on the CPU; None where the head is missing."""
-    there = [part.float().cpu() for part in parts if part is not None]
-    if not there:
+    present = [part.float().cpu() for part in parts if part is not None]
+    if not present:
         return None
-    joined = torch.cat(there)
+    joined = torch.cat(present)
     return joined if change is None else change(joined)
 
 
@@ -176,3 +176,13 @@ def predict_track(
         config.sampling, track_length, network.config.frames, frames=config.frames
     )
     return predict_clips(network, read(positions_ct), config, batch_size=batch_size)
+
+
+def input_boxes(squares_ct3: Tensor, config: PredictionConfig) -> Tensor:
+    """The part of each frame that the network saw, as boxes float32 (C, T, 4), source pixels.
+
+    squares_ct3: (cx, cy, side) of the crops, source pixels.
+    """
+    cx, cy, side = squares_ct3.unbind(-1)
+    half = side / 2 * (1 - 2 * config.margin / REFERENCE_SIDE)
+    return torch.stack([cx - half, cy - half, cx + half, cy + half], dim=-1).float()

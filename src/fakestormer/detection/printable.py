@@ -1,4 +1,4 @@
-"""What stands in names, tags and facts of strangers, made fit for print."""
+"""Names, tags and facts from files, cleaned for print."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOINERS = "\u200c\u200d"
 
 
 def face_name(number: int) -> str:
-    """What people call track `number` in reports and messages: they count from 1."""
+    """The name of track `number` in reports and messages, which count from 1."""
     return f"Face {number + 1}"
 
 
@@ -38,7 +38,7 @@ def page_name(path: str, sha256: str) -> str:
 
 
 def shown(text: object) -> str:
-    """Text from a stranger, fit for print: what is invisible or turns the writing becomes "�".
+    """Text from a file, cleaned for print: invisible and direction characters become "�".
 
     Covers control and format characters (which can make "exe.4pm" read "mp4.exe"), and the
     halves of characters that Python makes of file names that are not UTF-8.

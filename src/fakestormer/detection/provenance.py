@@ -1,7 +1,7 @@
-"""Content Credentials (C2PA): what a file says of its origin, signed, and whether that holds.
+"""Content Credentials (C2PA): the signed claims of a file about its origin, and whether they hold.
 
-Needs the optional package c2pa-python (extra `provenance`); without it nothing is checked, and that
-is said. Nothing is fetched: a file that only names a place where its credentials lie is told so.
+Needs the optional package c2pa-python (extra `provenance`); without it reports say that nothing was
+checked. Nothing is fetched: credentials that a file only links to are not checked.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 #: By FFmpeg's name of the container, what the library calls it.
 _KINDS = {"mov": "video/mp4", "mp4": "video/mp4", "avi": "video/x-msvideo"}
-#: Of a reader's own context: the library's global settings no longer reach readers, and its default
-#: is to fetch whatever address a stranger's file names.
+#: For the reader's context, because readers ignore the library's global settings, and by default
+#: fetch any address that a file names.
 _OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 _MOST_PROBLEMS, _MOST_SOURCES, _LONGEST = 10, 5, 200
-#: Said of every signer, because there is no list of trusted ones here.
+#: The code for every signer, because there is no list of trusted signers here.
 _UNLISTED = "signingCredential.untrusted"
 
-#: What the last part of IPTC's addresses of digital source types means.
+#: The meaning of IPTC's digital source types, by the last part of their addresses.
 _SOURCES = {
     "digitalCapture": "recorded by a camera",
     "computationalCapture": "recorded by a camera and computed from several pictures",
@@ -97,10 +97,10 @@ def content_credentials(file: Path, container: str) -> dict[str, Any]:
         if str(error).startswith("Remote"):
             return {"checked": True, "found": None, "reason": "remote"}
         return {"checked": True, "found": None, "error": str(error)[:_LONGEST]}
-    return {"checked": True, "found": True, **_told(store)}
+    return {"checked": True, "found": True, **_claims(store)}
 
 
-def _told(store: Mapping[str, Any]) -> dict[str, Any]:
+def _claims(store: Mapping[str, Any]) -> dict[str, Any]:
     manifests = store.get("manifests") or {}
     manifest = manifests.get(store.get("active_manifest")) or {}
     signature = manifest.get("signature_info") or {}
@@ -132,32 +132,32 @@ def _source_types(manifest: Mapping[str, Any]) -> Iterator[str]:
                     yield str(name).rstrip("/").rpartition("/")[2][:_LONGEST]
 
 
-def credentials_sentence(found: Mapping[str, Any] | None) -> str:
-    """What a report says about them; of facts that know nothing of them, that nothing is known."""
-    if not found:
+def credentials_sentence(facts: Mapping[str, Any] | None) -> str:
+    """The report's sentence about a file's credentials; facts: of `content_credentials`."""
+    if not facts:
         return NOT_CHECKED
-    if not found["checked"]:
-        reason = str(found.get("reason"))
+    if not facts["checked"]:
+        reason = str(facts.get("reason"))
         return {"container": _OTHER_CONTAINER, "not loaded": _NOT_LOADED}.get(reason, NOT_CHECKED)
-    if found["found"] is None:
-        if found.get("reason") == "remote":
+    if facts["found"] is None:
+        if facts.get("reason") == "remote":
             return _REMOTE
-        why = str(found.get("error")).strip(" .:")
+        why = str(facts.get("error")).strip(" .:")
         return f"They cannot be read ({why}), so nothing that they may say counts."
-    if not found["found"]:
+    if not facts["found"]:
         return _NONE
-    who = found.get("issuer") or "somebody unnamed"
-    told = f"Signed in the name of {who}" + (f" at {found['time']}" if found.get("time") else "")
-    if found.get("generator"):
-        told += f", made with {found['generator']}"
-    if sources := found.get("sources"):
+    who = facts.get("issuer") or "somebody unnamed"
+    text = f"Signed in the name of {who}" + (f" at {facts['time']}" if facts.get("time") else "")
+    if facts.get("generator"):
+        text += f", made with {facts['generator']}"
+    if sources := facts.get("sources"):
         words = "; ".join(_SOURCES.get(name, name) for name in sources)
-        told += f". They say that the video, or a part of it, was {words}"
-    return f"{told}. {_HOLDS.get(str(found.get('state')), '') or _broken(found)}"
+        text += f". They say that the video, or a part of it, was {words}"
+    return f"{text}. {_HOLDS.get(str(facts.get('state')), '') or _broken(facts)}"
 
 
-def _broken(found: Mapping[str, Any]) -> str:
-    codes = [code for code in found.get("problems") or [] if code != _UNLISTED]
+def _broken(facts: Mapping[str, Any]) -> str:
+    codes = [code for code in facts.get("problems") or [] if code != _UNLISTED]
     if any(code.endswith(("ash.mismatch", "hashedURI.mismatch")) for code in codes):
         why = "the file was changed after it was signed"
     elif any(code.startswith("claimSignature.mismatch") for code in codes):

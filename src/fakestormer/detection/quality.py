@@ -1,6 +1,6 @@
-"""What a careful analyst wants to know about a file before a score of it is believed.
+"""Facts about a file that limit the trust in its score: rate, cuts, bits, blur, tags.
 
-All of it is measured on the way, while faces are followed; nothing is decoded a second time.
+They are measured while faces are followed; nothing is decoded a second time.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _VARIABLE = 0.05
 _GAP = 1.75
 
 _MOST_TAGS, _LONGEST_TAG, _MOST_CUTS = 64, 200, 100
-#: Parts of a container's tags that say where somebody was; they stay with the file.
+#: Parts of the names of tags about places, whose values are not shown.
 _PLACES = ("location", "gps", "geo", "xyz")
-#: What programs write as a file's maker; cameras write other names. Nearly every file that has been
-#: through a site or a messenger names a converter.
+#: The names that programs write into a file's tags; cameras write others. Nearly every file from a
+#: site or a messenger names a converter.
 _CONVERTERS = {
     "lavf": "FFmpeg's library, as most sites, messengers and editors use it",
     "handbrake": "HandBrake, a converter",
@@ -62,7 +62,7 @@ _EDITORS = {
 
 @dataclass(slots=True)
 class Watched:
-    """The times and cuts of a video, taken down frame by frame: 8 bytes a frame."""
+    """The times and cuts of a video, noted frame by frame: 8 bytes a frame."""
 
     cut_detector: CutDetector
     times: array[float] = field(default_factory=lambda: array("d"))
@@ -86,22 +86,22 @@ class Watched:
         }
 
     def warnings(self) -> list[str]:
-        found = []
+        texts = []
         pace = pace_of(np.frombuffer(self.times, np.float64))
         if pace.usual > LONGEST_STEP:
-            found.append(
+            texts.append(
                 f"The video has few frames a second, about {1 / pace.usual:.3g}: the method judges "
                 "change from frame to frame, and learnt it at 24 to 30."
             )
         if pace.variable:
-            found.append(
+            texts.append(
                 f"The frame rate varies, between about {pace.slowest:.3g} and {pace.fastest:.3g} "
                 "frames per second: the method judges change from frame to frame, and learnt it at "
                 "constant rates."
             )
         elif pace.gaps:
             longest, at = max((step, -seconds) for seconds, step in pace.gaps)
-            found.append(
+            texts.append(
                 f"Frames are missing in {len(pace.gaps)} "
                 f"{'place' if len(pace.gaps) == 1 else 'places'}, the longest "
                 f"{longest:.2f} s at {time_code(-at)}: a clip across a gap sees a jump."
@@ -109,12 +109,12 @@ class Watched:
         if self.cuts:
             times = ", ".join(time_code(seconds) for seconds in self.cuts[:5])
             more = f" and {len(self.cuts) - 5} more" if len(self.cuts) > 5 else ""
-            found.append(
+            texts.append(
                 f"The video has several scenes: {len(self.cuts)} "
                 f"{'cut was' if len(self.cuts) == 1 else 'cuts were'} found ({times}{more}). The "
                 "same person is another face after each."
             )
-        return found
+        return texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +174,18 @@ def bits_of_face(
     """`bits_per_pixel` in a face's area while it is seen; None if unknown."""
     first = int(track.indices[0])
     bits = log.bits_per_frame(first, first + len(track) - 1)
-    found = bits_per_pixel(bits, log.pixels, info.codec)
-    return None if found is None else found * activity.share(track, info.width, info.height)
+    average = bits_per_pixel(bits, log.pixels, info.codec)
+    return None if average is None else average * activity.share(track, info.width, info.height)
+
+
+def bit_facts(log: PacketLog, info: VideoInfo, frames: int, face: float | None) -> dict[str, Any]:
+    """For a report's `video`: the bits of the whole picture and of the deciding face.
+
+    frames: decoded. face: `bits_of_face`.
+    """
+    picture = bits_per_pixel(log.bits_per_frame(0, frames - 1), log.pixels, info.codec)
+    facts = {"bits_per_pixel": picture, "face_bits_per_pixel": face}
+    return {key: None if bits is None else round(bits, 4) for key, bits in facts.items()}
 
 
 def compression_warnings(bits: float | None, codec: str) -> list[str]:
@@ -195,7 +205,7 @@ def sharpness(crops_ct3hw: Tensor, boxes_ct4: Tensor) -> float | None:
     a blurred one. The median over at most eight clips, of the inner half of the first frame's
     crop; None where that is too small or flat to say.
     """
-    found = []
+    values = []
     for c in range(min(len(crops_ct3hw), _CLIPS_MEASURED)):
         rgb = rearrange(crops_ct3hw[c, 0], "c h w -> h w c").contiguous().numpy()
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -207,8 +217,8 @@ def sharpness(crops_ct3hw: Tensor, boxes_ct4: Tensor) -> float | None:
             grey = np.asarray(smaller, np.float32)
         inner = grey[side // 4 : -(side // 4), side // 4 : -(side // 4)]
         if (contrast := float(inner.var())) > 1.0:
-            found.append(float(cv2.Laplacian(inner, cv2.CV_32F).var()) / contrast)
-    return float(np.median(found)) if found else None
+            values.append(float(cv2.Laplacian(inner, cv2.CV_32F).var()) / contrast)
+    return float(np.median(values)) if values else None
 
 
 def blur_warnings(crops_ct3hw: Tensor, boxes_ct4: Tensor) -> list[str]:
@@ -222,9 +232,9 @@ def blur_warnings(crops_ct3hw: Tensor, boxes_ct4: Tensor) -> list[str]:
 
 
 def container_tags(path: Path, stream_number: int | None = None) -> dict[str, str]:
-    """What the container and its video stream say of themselves, at most 64 short texts, sorted.
+    """The tags of the container and of its video stream: at most 64 short texts, sorted.
 
-    Tags that say where somebody was are named without their value.
+    Tags about places are named without their value.
     """
     with open_video(path, stream_number) as (container, stream):
         tags = {f"container {key}": value for key, value in container.metadata.items()}
@@ -241,9 +251,9 @@ def written_by(tags: dict[str, str]) -> str | None:
 
     A file without one may be re-encoded all the same, and one with a name need not be manipulated.
     """
-    if (found := _writer(tags, _EDITORS | _CONVERTERS)) is None:
+    if (writer := _writer(tags, _EDITORS | _CONVERTERS)) is None:
         return None
-    who, tag = found
+    who, tag = writer
     return (
         f"{who} (its tag says {tag!r}): not as a camera left it, probably re-encoded, and nothing "
         "more than that"
@@ -252,9 +262,9 @@ def written_by(tags: dict[str, str]) -> str | None:
 
 def editing_warnings(tags: dict[str, str]) -> list[str]:
     """That an editing program wrote the file. Converters are a fact of nearly every file."""
-    if (found := _writer(tags, _EDITORS)) is None:
+    if (writer := _writer(tags, _EDITORS)) is None:
         return []
-    who, tag = found
+    who, tag = writer
     return [
         f"The file was written by {who} (its tag says {tag!r}): it is not as a camera left it. "
         "What was edited is not known; cutting and colours leave such a tag, too."

@@ -1,8 +1,8 @@
 """The faces of a video while they are scored, and which of them keep their pictures.
 
-A face has up to eight clips, and their crops take up to 5 MB. A film with a cut every second makes
-thousands of faces an hour, so beyond a budget the faces that count least give their crops up; what
-was measured on them, scores and warnings, is there by then and stays.
+A face has up to eight clips, and their crops take up to 5 MB. A film with a cut every second has
+thousands of faces an hour. Beyond a budget the faces that count least lose their crops; their
+scores and warnings are known by then and stay.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _size(face: FaceReport) -> int:
 
 
 def kept_warnings(faces: tuple[FaceReport, ...]) -> list[str]:
-    """That pictures are missing, where they are."""
+    """Some faces have no pictures."""
     pictured = sum(face.crops is not None for face in faces)
     if pictured == len(faces):
         return []

@@ -1,9 +1,8 @@
-"""From a face's scores to what is claimed of it: its interval over clips, its verdict, and why not.
+"""A face's scores -> its interval over clips, its verdict, and the reasons for "inconclusive".
 
-A score near the threshold carries no verdict, and neither does one that its own clips contradict,
-or that was made from too little. What wipes traces out (compression) takes the weight from a low
-score alone: traces that were found were there. Of several faces the one of highest `standing`
-decides.
+A score near the threshold gives no verdict. Neither does a score that the face's clips contradict,
+nor one from too few pixels or frames. Strong compression removes traces, so it makes a low score
+inconclusive, but not a high one. Of several faces the one with the highest `standing` decides.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _LEAST = 1e-7  # float32 scores are kept this far from 0 and 1 where their logit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a face's score rests on.
+    """The material of a face's score.
 
     width: median of the face box, source pixels. frames: followed. compressed: so strongly that
     traces may be gone.
@@ -44,7 +43,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What is claimed of a face. reasons: empty unless the verdict is "inconclusive"."""
+    """The verdict on a face. reasons: empty unless the verdict is "inconclusive"."""
 
     verdict: Verdict
     interval: tuple[float, float] | None
@@ -166,10 +165,11 @@ Standing = tuple[bool, bool, float]
 
 
 def standing(face: FaceReport, *, lasting: bool) -> Standing:
-    """What a face counts beside the others of its video: the highest one decides the verdict.
+    """The rank of a face among those of its video: the face of the highest rank decides.
 
-    A face seen for long comes before one that flits by and is scored from few frames, one that is
-    likely fake before others (a higher score may say too little), and then the higher score counts:
-    one manipulated face makes a manipulated video. lasting: seen for long.
+    A face that is seen for long ranks before a short one, which is scored from few frames. Then a
+    face that is likely fake ranks before others, because a higher score may be inconclusive. Then
+    the higher score ranks first: one manipulated face makes a manipulated video. lasting: whether
+    the face is seen for long.
     """
     return lasting, face.verdict == "likely fake", face.prediction.score

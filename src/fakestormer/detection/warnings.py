@@ -1,9 +1,8 @@
-"""What a reader of a verdict should keep in mind, in full sentences; see also quality.py."""
+"""Warnings about a verdict, in full sentences; see also quality.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from fakestormer.detection.printable import face_name
 from fakestormer.detection.verdict import SMALL_FACE_PX
@@ -14,28 +13,28 @@ from fakestormer.video.packets import PacketLog
 
 
 def truncation_warnings(log: PacketLog, last_seconds: float) -> list[str]:
-    """That packets of the video stream are missing or cannot be decoded.
+    """Packets of the video stream are missing or cannot be decoded.
 
-    What a container announces is no reason: its duration is that of the longest sound or subtitle,
-    and numbers of frames count what an edit list hides. last_seconds: of the last frame.
+    The container's claims do not count: its duration is that of the longest sound or subtitle, and
+    its number of frames includes those that an edit list hides. last_seconds: of the last frame.
     """
     if not log.damaged:
         return []
-    found = []
+    damages = []
     if log.missing:
-        found.append(f"{log.missing} of its pictures are missing")
+        damages.append(f"{log.missing} of its pictures are missing")
     if log.undecodable:
-        found.append(f"{log.undecodable} cannot be decoded")
-    if not found:
-        found.append(f"it ends in the middle, after {last_seconds:.1f} s of pictures")
+        damages.append(f"{log.undecodable} cannot be decoded")
+    if not damages:
+        damages.append(f"it ends in the middle, after {last_seconds:.1f} s of pictures")
     return [
-        f"The file is truncated or damaged: {' and '.join(found)}. Only the readable part was "
+        f"The file is truncated or damaged: {' and '.join(damages)}. Only the readable part was "
         "judged."
     ]
 
 
 def backend_warnings(trained_with: str | None, used: str) -> list[str]:
-    """That faces were found by another backend (its name) than those the model was trained on."""
+    """Another face backend was used than in training."""
     if trained_with is None or trained_with == used:
         return []
     return [
@@ -46,7 +45,7 @@ def backend_warnings(trained_with: str | None, used: str) -> list[str]:
 
 
 def calibration_warnings(config: PredictionConfig) -> list[str]:
-    """That scores were calibrated for another way of sampling."""
+    """The calibration is for another sampling."""
     calibration = config.calibration
     if calibration is None or calibration.fits(config):
         return []
@@ -58,7 +57,7 @@ def calibration_warnings(config: PredictionConfig) -> list[str]:
 
 
 def face_warnings(*, frames: int, width: float, clip: int) -> list[str]:
-    """What a face's score suffers from. width: pixels. frames: followed, clip: of one clip."""
+    """The face is small or short. width: pixels. frames: of its track; clip: of one clip."""
     warnings = []
     if width < SMALL_FACE_PX:
         warnings.append(
@@ -74,7 +73,7 @@ def face_warnings(*, frames: int, width: float, clip: int) -> list[str]:
 
 
 def unjudged_warnings(decisive: FaceReport, faces: Sequence[FaceReport]) -> list[str]:
-    """That a verdict of nothing found does not cover faces that could not be judged."""
+    """A verdict "no manipulation found" does not cover faces that are inconclusive."""
     unjudged = [face_name(face.number) for face in faces if face.verdict == "inconclusive"]
     if decisive.verdict != "no manipulation found" or not unjudged:
         return []
@@ -82,8 +81,8 @@ def unjudged_warnings(decisive: FaceReport, faces: Sequence[FaceReport]) -> list
     return [f"The verdict does not cover every face: inconclusive remained {names}."]
 
 
-def no_face(file: Path, frames: int) -> str:
-    """Why a video of so many frames cannot be judged, and what to give instead."""
+def no_face(file: str, frames: int) -> str:
+    """Why a video with so many frames has no verdict, and what to give instead."""
     if frames == 1:
         return (
             f"{file}: has a single frame, and this method judges change over time; "
@@ -96,7 +95,7 @@ def no_face(file: Path, frames: int) -> str:
 
 
 def picture_notes(info: VideoInfo) -> list[str]:
-    """What was chosen and changed before any picture was looked at: the stream, square pixels."""
+    """The choice of the stream, and pixels that were made square."""
     notes = []
     if info.other_streams:
         others = f"{info.other_streams} other video stream{'s' * (info.other_streams > 1)}"

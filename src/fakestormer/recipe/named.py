@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+from fakestormer.errors import InputError
 from fakestormer.recipe import model as model_config
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import PredictionConfig
-from fakestormer.recipe.recipe import Recipe
+from fakestormer.recipe.recipe import Recipe, override, read_recipe
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.recipe.training import LossConfig, TrainingConfig
 
@@ -88,3 +90,35 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "small": small,
     "tiny": tiny,
 }
+
+
+def load_recipe(name: str | Path, assignments: Sequence[str] = ()) -> Recipe:
+    """A recipe by its name, or the recipe of a trained model.
+
+    load_recipe("tiny", ["training.epochs=3", "model.frames=8"])
+
+    Args:
+        name: "paper", "release", "small" or "tiny"; or a model's folder or `.json`.
+        assignments: "FIELD=VALUE" for every field that differs.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        InputError: there is no such recipe, the file cannot be read, or a field or its value is
+            wrong.
+    """
+    if name in RECIPES:
+        recipe = RECIPES[str(name)]()
+    else:
+        path = Path(name)
+        path = path / "model.json" if path.is_dir() else path.with_suffix(".json")
+        if not path.is_file():
+            raise InputError(
+                f"no recipe named '{name}'; there are {', '.join(RECIPES)}, and the .json of models"
+            )
+        recipe = read_recipe(path)
+    try:
+        return override(recipe, assignments)
+    except ValueError as error:
+        raise InputError(str(error)) from error

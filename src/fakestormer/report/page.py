@@ -61,14 +61,23 @@ def clear_threshold(report: Report) -> float:
     return top if stated is None or not 0.0 <= stated <= top else stated
 
 
-def write_report(report: Report, folder: Path, *, date: datetime.date | None = None) -> Path:
-    """Write the report into `folder` (made if absent) and return the file's path.
+def write_report(report: Report, folder: str | Path, *, date: datetime.date | None = None) -> Path:
+    """Write a report as one HTML file that needs no other file and no network.
 
-    date: printed on the page, today by default; the same report and date give the same bytes.
-    Raises InputError when the folder cannot be made or written to.
+    Args:
+        report: what `Detector.detect` gave.
+        folder: where the file goes; made if absent. Two videos never share a file name, and a
+            second report on the same video replaces the first.
+        date: printed on the page, today by default. The same report and date give the same bytes.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
     """
     page = render_report(report, date=date or datetime.date.today())
-    target = folder / report_name(report)
+    target = Path(folder) / report_name(report)
     try:
         write_atomically(target, page.encode("utf-8"))
     except OSError as error:

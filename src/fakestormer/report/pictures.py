@@ -89,15 +89,15 @@ def album(faces: Sequence[FaceReport], *, budget: int) -> Album:
         side, quality, clips = steps[-1]
         steps.append((side, quality, clips // 2))
     for side, quality, clips in steps:
-        found: Album = {}
+        pictures: Album = {}
         size = 0
         for place, clip_pictures in _pictures(faces, side=side, quality=quality, clips=clips):
-            found[place] = clip_pictures
+            pictures[place] = clip_pictures
             size += sum(len(p.frame) + len(p.layer or "") for p in clip_pictures)
             if size > budget:
                 break
         if size <= budget:
-            return found
+            return pictures
     return {}
 
 

@@ -69,7 +69,7 @@ class SceneView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShotsView:
-    """What several shots said about a face. `each`: the score of every shot alone."""
+    """The scores of several shots of a face. `each`: of every shot alone."""
 
     each: tuple[float, ...]
     last: float
@@ -125,8 +125,8 @@ def face_view(
     clips: list[ClipView] = []
     for c, probability in enumerate(probabilities):
         seconds = prediction.pts_seconds[c].tolist()
-        found = album.get((place, c))
-        frames = tuple(_frame(face, c, t, found[t] if found else None) for t in range(len(seconds)))
+        drawn = album.get((place, c))
+        frames = tuple(_frame(face, c, t, drawn[t] if drawn else None) for t in range(len(seconds)))
         clips.append(
             ClipView(
                 number=c + 1,

@@ -1,4 +1,4 @@
-"""The REST API: jobs are made, watched, read, cancelled and deleted."""
+"""The REST API: jobs are created, watched, read, cancelled and deleted."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from fakestormer.server.views import (
 
 log = logging.getLogger("fakestormer.server")
 
-#: Seconds after which a stream of events without news says that it is still there.
+#: Seconds without events after which a stream sends a sign of life.
 _KEEP_ALIVE = 15.0
 
-_SAID = {
+_MEANING = {
     400: "The form is cut off or not as described",
     401: "The token is missing or wrong",
     403: "Sent by a page of another site",
@@ -81,7 +81,8 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
         "/jobs",
         status_code=201,
         summary="Send a video",
-        description="Judged in its turn; what it is is found out by decoding, not by its name.",
+        description="The job waits in the queue. The file type is detected by decoding; the name "
+        "is ignored.",
         responses=problems(400, 408, 413, 415, 429, 507),
         openapi_extra=_FORM,
     )
@@ -225,7 +226,7 @@ _FORM: dict[str, Any] = {
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """These answers, for the OpenAPI description."""
-    return {status: {"model": Problem, "description": _SAID[status]} for status in statuses}
+    return {status: {"model": Problem, "description": _MEANING[status]} for status in statuses}
 
 
 def _stream(events: AsyncIterator[str]) -> StreamingResponse:

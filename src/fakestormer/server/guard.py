@@ -1,8 +1,9 @@
-"""What stands before every request: who may ask, for whom the answer is, and the access log.
+"""Checks before every request, headers of every answer, and the access log.
 
-A server on this machine can be reached by every page that its user has open. So: the Host header
-has to be a name of ours (a page whose name was turned to point at this machine sends its own), what
-changes something must not come from another page, and no other origin may read or frame an answer.
+Every page that a user of this machine has open can send requests to this server. So the Host header
+must name this server (a page whose host name was redirected to this machine sends its own name), a
+request that changes something must not come from another page, and no other origin may read or
+frame an answer.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = logging.getLogger("fakestormer.server.access")
 
 COOKIE = "fakestormer"
-#: What can be read without the token: the form that asks for it, and what it looks like.
+#: Paths that need no token: the log-in form and its style.
 OPEN = frozenset({"/login", "/assets/style.css", "/assets/page.css", "/assets/icon.svg"})
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-#: A report shows metadata of strangers' files: it is not even of our origin.
+#: A report shows metadata of strangers' files, so it gets an origin of its own.
 REPORT_POLICY = (
     "sandbox allow-scripts allow-modals allow-popups allow-downloads; default-src 'none'; "
     "img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; "
@@ -40,10 +41,10 @@ REPORT_POLICY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who may ask. token: None lets everybody who reaches us. names: host names that are ours.
+    """Which requests are answered. token: None answers all. names: host names of this server.
 
-    addresses: "loopback" or "any", which IP addresses may stand in a Host header; an address there
-    cannot have been turned to point at us.
+    addresses: "loopback" or "any": which IP addresses a Host header may have; an address cannot be
+    redirected as a name can.
     """
 
     token: str | None
@@ -66,12 +67,12 @@ class Access:
             return False
         return self.addresses == "any" or address.is_loopback
 
-    def knows_token(self, said: str) -> bool:
-        """In constant time."""
-        return self.token is None or hmac.compare_digest(said.encode(), self.token.encode())
+    def knows_token(self, given: str) -> bool:
+        """Compares in constant time."""
+        return self.token is None or hmac.compare_digest(given.encode(), self.token.encode())
 
     def session(self) -> str:
-        """What the cookie of a browser that knew the token holds: not the token itself."""
+        """The content of the cookie for browsers that gave the token; not the token itself."""
         assert self.token is not None, "there is nothing to log in to"
         return hmac.new(self.token.encode(), b"fakestormer session", hashlib.sha256).hexdigest()
 
@@ -79,9 +80,9 @@ class Access:
         """Whether a request carries the token, or the cookie that was given for it."""
         if self.token is None:
             return True
-        scheme, _, said = headers.get("authorization", "").partition(" ")
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self.knows_token(said.strip())
+            return self.knows_token(credentials.strip())
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         except CookieError:
@@ -91,7 +92,7 @@ class Access:
 
 
 class Guard:
-    """ASGI middleware: refuses, or passes on and seals the answer with headers."""
+    """ASGI middleware: refuses a request, or passes it on and adds headers to the answer."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self.app = app
@@ -123,7 +124,7 @@ class Guard:
             refusal = self._refusal(scope)
             await (refusal or self.app)(scope, receive, sealed)
         finally:
-            # Never the query, which may hold what is nobody's business.
+            # Without the query, which may hold private data.
             client = scope.get("client") or ("-",)
             path = ascii(scope["path"])[1:-1]
             milliseconds = 1000 * (time.monotonic() - began)
@@ -149,7 +150,7 @@ class Guard:
 
 
 def _same_origin(headers: Headers, host: str) -> bool:
-    """Programs say nothing about an origin and browsers always do."""
+    """Browsers always send their origin; programs send none."""
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")

@@ -1,4 +1,4 @@
-"""A job: one video that somebody sent, and what became of it."""
+"""A job: one uploaded video and its result."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LONGEST_NAME = 150
 
 
 class Job(BaseModel):
-    """What is kept of a job on disk.
+    """A job as it is kept on disk.
 
-    name: what the sender called the file; shown, and used for nothing else. attempts: how often it
-    was begun. error: the sentence why there is no verdict. upload_kept: whether the video is still
-    there. Times are in UTC.
+    name: the sender's name of the file, for display only. attempts: how often the job was started.
+    error: why there is no verdict, in one sentence. upload_kept: whether the video is still on
+    disk. Times are in UTC.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,14 +46,15 @@ class Job(BaseModel):
 
     @property
     def ended(self) -> bool:
-        """Nothing will change about it any more."""
+        """Whether the state is final."""
         return self.state in FINAL
 
 
 class Progress(BaseModel):
-    """How far a running job is. stage: "starting", or the detector's name of it; total: if known.
+    """The progress of a running job. stage: "starting", or a stage of the detector. total: None if
+    it is not known.
 
-    Kept in memory alone.
+    It is kept in memory only.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,4 +1,4 @@
-"""What one job may ask of this machine."""
+"""The limits of one job."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Of one video and of the job that judges it.
+    """Limits of one video, and of the job that scores it.
 
-    megabytes: of the file (2**20 bytes). seconds: its length. side: of its picture, pixels, the
-    longer one. frames: that it announces or that decode. minutes: that judging it may take.
-    gigabytes: of memory (2**30 bytes) for the process that decodes and judges, model included.
+    megabytes: of the file (2**20 bytes). seconds: the length of the video. side: the longer side of
+    its picture, in pixels. frames: the number in its header, and the number that decodes. minutes:
+    the time of the job. gigabytes: memory of the worker process (2**30 bytes), model included.
     """
 
     megabytes: int = 2048
@@ -32,7 +32,7 @@ class Limits:
                 raise ValueError(f"Limits.{name}: expected above 0, got {getattr(self, name)}")
 
     def check(self, info: VideoInfo) -> None:
-        """Raises InputError, one sentence, for a video that says of itself that it is too much."""
+        """Raises InputError for a video whose header exceeds a limit."""
         if info.duration_seconds > self.seconds:
             raise InputError(
                 f"{info.path}: is {info.duration_seconds:.0f} s long, and this server takes up to "
@@ -47,7 +47,7 @@ class Limits:
             self.check_frames(info.path, info.frame_count)
 
     def check_frames(self, path: str, frames: int) -> None:
-        """Raises InputError for so many frames, announced or seen so far."""
+        """Raises InputError for too many frames, in the header or decoded so far."""
         if frames > self.frames:
             raise InputError(
                 f"{path}: has more than {self.frames} frames, the most that this server takes; "

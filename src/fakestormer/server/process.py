@@ -1,4 +1,4 @@
-"""One worker process as the server sees it: started, spoken to, heard, killed."""
+"""One worker process as the server sees it: started, given orders, killed."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-#: What a worker process runs; picklable, because it goes to a fresh interpreter.
+#: The function of a worker process; picklable, because it runs in a new interpreter.
 Entry = Callable[[Connection], None]
 
-#: A worker's message is short; one that is not is cut off, with its worker.
+#: Bytes of a message; a worker that sends more is ended.
 _LONGEST_MESSAGE = 2**20
 
 
 class WorkerProcess:
-    """A process and the pipe to it. `heard` gets each message, `lost` is called once at its end.
+    """A process and the pipe to it.
 
-    Both are called in the event loop that made it. job: the id of what it works on.
+    on_message: called with each message. on_end: called once, when the process has ended. Both are
+    called in the event loop that made it. job: the id of the job that it works on.
     """
 
     def __init__(
         self,
         entry: Entry,
         *,
-        heard: Callable[[WorkerProcess, dict[str, Any]], None],
-        lost: Callable[[WorkerProcess], None],
+        on_message: Callable[[WorkerProcess, dict[str, Any]], None],
+        on_end: Callable[[WorkerProcess], None],
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=entry, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()  # so that the pipe ends when the process does
-        self._heard = heard
-        self._lost = lost
+        self._on_message = on_message
+        self._on_end = on_end
         self._over = False
         self.ready = False
         self.job: str | None = None
@@ -44,7 +45,7 @@ class WorkerProcess:
         asyncio.get_running_loop().add_reader(self._connection.fileno(), self._read)
 
     def order(self, job_id: str, message: dict[str, str]) -> bool:
-        """Hand it a job; False when it has just died, which `lost` will tell soon."""
+        """Hand it a job; False when it has just died, which `on_end` reports soon."""
         try:
             self._connection.send_bytes(json.dumps(message).encode())
         except OSError:
@@ -53,14 +54,14 @@ class WorkerProcess:
         return True
 
     def release(self) -> None:
-        """It works on nothing any more."""
+        """It has no job any more."""
         self.job = None
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
 
     def kill(self) -> None:
-        """End it now; `lost` is not called."""
+        """End it now; `on_end` is not called."""
         self._end(False)
 
     def death(self) -> str:
@@ -76,14 +77,14 @@ class WorkerProcess:
                 message = json.loads(self._connection.recv_bytes(_LONGEST_MESSAGE))
                 if not isinstance(message, dict):
                     raise ValueError("a message is an object")
-                self._heard(self, message)
+                self._on_message(self, message)
         except EOFError:
-            self._process.join(1)  # it is ending by itself: give it the time to have an exit code
+            self._process.join(1)  # it ends by itself: wait for its exit code
             self._end(True)
         except (OSError, ValueError, RecursionError):
             self._end(True)
 
-    def _end(self, tell: bool) -> None:
+    def _end(self, report: bool) -> None:
         if self._over:
             return
         self._over = True
@@ -93,5 +94,5 @@ class WorkerProcess:
         self._connection.close()
         if self.deadline is not None:
             self.deadline.cancel()
-        if tell:
-            self._lost(self)
+        if report:
+            self._on_end(self)

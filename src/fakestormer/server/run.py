@@ -27,7 +27,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class AddressError(ValueError):
-    """The server cannot or must not listen there: one sentence."""
+    """The server cannot or must not listen on this address; says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def serve(settings: ServerSettings, entry: Entry, *, ready: Callable[[Running], 
 
 
 def access_to(settings: ServerSettings) -> Access:
-    """Who may ask this server. Raises AddressError where a token is needed and there is none."""
+    """Which requests are answered. Raises AddressError where a token is needed and missing."""
     token = settings.token
     if token is not None and not (token and token.isascii() and token.isprintable()):
         raise AddressError("the token must be letters, digits and signs of ASCII, at least one")
@@ -86,15 +86,15 @@ def access_to(settings: ServerSettings) -> Access:
 
 def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise AddressError(f"{host}: is no address of this machine ({error.strerror})") from error
-    return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in entries]
 
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens there; AddressError where it cannot."""
+    """A socket that listens on an address; AddressError where it cannot."""
     family = socket.AF_INET6 if _addresses(host)[0].version == 6 else socket.AF_INET
     try:
         sock = socket.create_server((host, port), family=family, backlog=256)
@@ -172,7 +172,7 @@ class _Server(uvicorn.Server):
         """Unlike uvicorn's: does not raise the signal again once everything has ended well."""
         try:
             before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
-        except ValueError:  # not in the main thread: whoever runs us there stops us by should_exit
+        except ValueError:  # not in the main thread: the caller sets should_exit
             before = {}
         try:
             yield

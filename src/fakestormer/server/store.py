@@ -26,7 +26,7 @@ log = logging.getLogger("fakestormer.server")
 
 
 class JobStore:
-    """A folder of jobs. Paths are made of our own ids alone."""
+    """A folder of jobs. Paths contain ids only, no names of senders."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,7 +64,7 @@ class JobStore:
 
     def read(self) -> list[Job]:
         """All jobs, oldest first, after sweeping up what a killed server left unfinished."""
-        found = []
+        jobs = []
         for folder in sorted(self._jobs.iterdir()):
             if not (folder / "job.json").is_file():  # its upload never ended
                 shutil.rmtree(folder, ignore_errors=True)
@@ -76,8 +76,8 @@ class JobStore:
                 continue
             if job.id == folder.name:
                 self.sweep(job.id)
-                found.append(job)
-        return sorted(found, key=lambda job: (job.created, job.id))
+                jobs.append(job)
+        return sorted(jobs, key=lambda job: (job.created, job.id))
 
     def sweep(self, job_id: str) -> None:
         """Remove what a killed process was writing."""

@@ -1,8 +1,8 @@
-"""Which job is worked on by which process, and what becomes of it; no job is ever lost.
+"""The jobs and the processes that work on them; no job is ever lost.
 
-queued -> running -> done | failed | cancelled; a server that stops puts what runs back to queued.
+queued -> running -> done | failed | cancelled; a stopped server queues running jobs again.
 
-Everything here runs in the event loop's thread, so that nothing needs a lock.
+All of this runs in the thread of the event loop, so nothing needs a lock.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from fakestormer.server.watch import Watches
 
 log = logging.getLogger("fakestormer.server")
 
-#: A job that was under way each time the server was killed is not begun again for ever.
+#: A job that ran each time the server was killed fails after so many attempts.
 MOST_ATTEMPTS = 3
-#: Seconds between two looks at which uploads have been kept for long enough.
+#: Seconds between two searches for uploads to delete.
 _SWEEP = 30.0
-#: A worker that cannot even start is started again after 1, 2, 4, ... seconds, up to this.
+#: Most seconds before a worker that cannot start is started again: 1, 2, 4, ... up to this.
 _LONGEST_PAUSE = 30.0
 _REMEMBERED = 20
-#: What a worker says about a video that it judged.
-_FOUND = ("verdict", "probability", "interval", "reasons", "warnings")
+#: The fields of a finished job that a worker reports.
+_RESULT = ("verdict", "probability", "interval", "reasons", "warnings")
 
 
 class QueueFullError(Exception):
-    """No room for another job; `seconds` is when to try again."""
+    """The queue has no room. seconds: when to try again."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"try again in {seconds} s")
@@ -48,8 +48,8 @@ class QueueFullError(Exception):
 class Supervisor:
     """All jobs of a store, and the worker processes that do them.
 
-    queue: how many may wait, uploads under way included. seconds: that a job may run. retain: how
-    long an upload is kept after its job ended.
+    queue: how many jobs may wait, uploads under way included. seconds: how long a job may run.
+    retain: how long an upload is kept after its job ended.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Supervisor:
         await self._first_ready
 
     async def stop(self) -> None:
-        """End the workers; what they were doing is queued again, for the next start."""
+        """End the workers; their jobs are queued again, for the next start."""
         self._stopping = True
         for timer in self._timers:
             timer.cancel()
@@ -121,7 +121,7 @@ class Supervisor:
         self._processes.clear()
         self.watches.close()
 
-    # What people ask for.
+    # Requests.
 
     @contextmanager
     def room(self) -> Iterator[None]:
@@ -135,7 +135,7 @@ class Supervisor:
             self._arriving -= 1
 
     def submit(self, job: Job) -> None:
-        """Take a job whose upload is there. Raises OSError where it cannot be kept."""
+        """Queue a job that has been uploaded. Raises OSError where it cannot be written."""
         self.store.write(job)
         self.jobs[job.id] = job
         self._waiting.append(job.id)
@@ -167,33 +167,33 @@ class Supervisor:
         return len(self._waiting)
 
     def place(self, job_id: str) -> int | None:
-        """How many jobs have to begin before it, itself included; None when it does not wait."""
+        """Its place in the queue, from 1; None when it does not wait."""
         return self._waiting.index(job_id) + 1 if job_id in self._waiting else None
 
-    # What workers say.
+    # Messages of workers.
 
-    def _heard(self, process: WorkerProcess, message: dict[str, Any]) -> None:
-        """Messages come from a process that has read a stranger's file: nothing in them is sure."""
-        said, job_id = message.get("say"), process.job
+    def _on_message(self, process: WorkerProcess, message: dict[str, Any]) -> None:
+        """A message of a process that has read a stranger's file, so it is checked."""
+        kind, job_id = message.get("say"), process.job
         try:
-            if said == "ready" and not process.ready:
+            if kind == "ready" and not process.ready:
                 process.ready = True
                 self._false_starts = 0
                 self.model = {str(k): str(v) for k, v in dict(message["model"]).items()}
                 if self._first_ready is not None and not self._first_ready.done():
                     self._first_ready.set_result(None)
-            elif said == "unusable" and not process.ready:
+            elif kind == "unusable" and not process.ready:
                 error = SetupError if message["setup"] else InputError
                 self._unusable = error(message["sentence"])
-            elif said == "progress" and job_id is not None:
+            elif kind == "progress" and job_id is not None:
                 self.progress[job_id] = Progress.model_validate(
                     {name: message[name] for name in ("stage", "done", "total")}
                 )
                 self._tell(job_id)
-            elif said in ("done", "failed") and job_id is not None:
-                if said == "done":
-                    found = {name: message[name] for name in _FOUND}
-                    self._finish(job_id, {"state": "done"} | found)
+            elif kind in ("done", "failed") and job_id is not None:
+                if kind == "done":
+                    result = {name: message[name] for name in _RESULT}
+                    self._finish(job_id, {"state": "done"} | result)
                 else:
                     self._fail(job_id, str(message["sentence"]))
                 process.release()
@@ -201,10 +201,10 @@ class Supervisor:
                     process.kill()
                     self._replace(process)
         except (KeyError, TypeError, ValidationError) as error:
-            raise ValueError(f"not what a worker says: {error}") from error
+            raise ValueError(f"no message of a worker: {error}") from error
         self._dispatch()
 
-    def _lost(self, process: WorkerProcess) -> None:
+    def _on_end(self, process: WorkerProcess) -> None:
         job_id = process.job
         if job_id is not None:
             job = self.jobs[job_id]
@@ -222,7 +222,7 @@ class Supervisor:
                     self._unusable
                     or SetupError(
                         f"worker processes do not start here ({process.death()}); is there enough "
-                        "memory? What they said stands above"
+                        "memory? Their messages stand above"
                     )
                 )
                 self._processes.remove(process)
@@ -242,7 +242,7 @@ class Supervisor:
         self.store.sweep(job_id)
         self._replace(process)
 
-    # What follows from it.
+    # Consequences.
 
     def _dispatch(self) -> None:
         for process in self._processes:
@@ -271,7 +271,8 @@ class Supervisor:
 
     def _hire(self) -> None:
         if not self._stopping:
-            self._processes.append(WorkerProcess(self._entry, heard=self._heard, lost=self._lost))
+            process = WorkerProcess(self._entry, on_message=self._on_message, on_end=self._on_end)
+            self._processes.append(process)
 
     def _later(self, seconds: float, what: Callable[[], None]) -> None:
         def run() -> None:
@@ -284,16 +285,16 @@ class Supervisor:
     def _fail(self, job_id: str, sentence: str) -> None:
         self._finish(job_id, {"state": "failed", "error": sentence})
 
-    def _finish(self, job_id: str, found: dict[str, Any]) -> None:
+    def _finish(self, job_id: str, fields: dict[str, Any]) -> None:
         job = self.jobs[job_id]
         if job.started is not None:
             self._took.append((now() - job.started).total_seconds())
         self.progress.pop(job_id, None)
-        self._change(job_id, {"finished": now()} | found)
+        self._change(job_id, {"finished": now()} | fields)
         self._expire(job_id, now())
 
     def _change(self, job_id: str, fields: dict[str, Any]) -> None:
-        """Keep the new state of a job, on disk too, and tell those who watch it."""
+        """Keep the new state of a job, on disk too, and notify its watchers."""
         job = Job.model_validate(self.jobs[job_id].model_dump() | fields)
         self.jobs[job_id] = job
         try:
@@ -319,6 +320,6 @@ class Supervisor:
             self._change(job_id, {"upload_kept": False})
 
     def _when(self) -> int:
-        """Seconds until the queue has probably moved up by one, 1 to 600."""
+        """Estimated seconds until the queue has one place more, 1 to 600."""
         mean = sum(self._took) / len(self._took) if self._took else 10.0
         return max(1, min(600, round(mean / self.workers)))

@@ -1,4 +1,4 @@
-"""A multipart upload, streamed to disk and cut off at the limit; nothing is held in memory."""
+"""A multipart upload is written to disk as it arrives, and refused above the limit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from starlette.requests import ClientDisconnect, Request
 from fakestormer.server.limits import MIB
 
 FIELD = "video"
-#: Seconds in which at least something has to arrive.
+#: Seconds without data after which an upload is refused.
 PATIENCE = 60.0
 _WRITTEN_AT_ONCE = MIB
 #: Room for the boundaries and headers around a file.
 _AROUND = 64 * 2**10
-#: What is read and thrown away before a refusal, so that the sender gets to read it.
+#: Bytes that are read and dropped before a refusal, so that the client reads the answer.
 _DRAINED = 8 * MIB
 _DRAINED_SECONDS = 2.0
 
@@ -33,11 +33,10 @@ class RefusedError(Exception):
 
 
 async def receive(request: Request, target: Path, *, limit: int) -> tuple[str, int]:
-    """Write the part "video" of a form to `target`; returns the name it came with, and its bytes.
+    """Write the part "video" of a form to `target`; returns its file name and its size in bytes.
 
-    Raises RefusedError for a form that is not one, is not whole or is above `limit` bytes, and
-    where the disk is full; OSError for other trouble with the disk. What was written then stays
-    for the caller to remove.
+    Raises RefusedError for a damaged or incomplete form and for a file above `limit` bytes;
+    OSError where the disk is full or fails. The caller then removes what was written.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit + _AROUND:
@@ -71,7 +70,7 @@ def too_large(limit: int) -> RefusedError:
 
 
 async def drain(request: Request) -> None:
-    """Read some of what a sender that is refused still has to say, so that it reads the answer."""
+    """Read and drop some of a refused upload, so that the client reads the answer."""
     if request.headers.get("expect", "").lower() == "100-continue":
         return  # it waits before it sends
     seen = 0
@@ -94,7 +93,7 @@ def _to_disk(number: int) -> None:
 
 
 class _Form:
-    """What has been parsed of a form so far. content: bytes of the file not yet taken."""
+    """A form while it is parsed. content: bytes of the file that are not written yet."""
 
     def __init__(self, content_type: str, limit: int) -> None:
         kind, options = parse_options_header(content_type)

@@ -1,4 +1,4 @@
-"""What the API says, as types: they are its OpenAPI description too."""
+"""The answers of the API, as types; they are its OpenAPI description too."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fakestormer.types import Verdict
 
 
 class Problem(BaseModel):
-    """Why a request was not done."""
+    """Why a request was refused."""
 
     detail: str = Field(description="one sentence for people")
 
 
 class Links(BaseModel):
-    """Where the parts of a job are; `result` and `report` once it is done."""
+    """The addresses of a job; `result` and `report` exist once it is done."""
 
     job: str
     events: str
@@ -28,27 +28,33 @@ class Links(BaseModel):
 
 
 class JobView(BaseModel):
-    """One video and what became of it."""
+    """One video and its result."""
 
     model_config = ConfigDict(title="Job")
 
     id: str
-    name: str = Field(description="what the sender called the file; for people alone")
+    name: str = Field(description="the sender's name of the file, for display only")
     size: int = Field(description="bytes")
     state: State
-    place: int | None = Field(description="1 is next; null when it does not wait")
+    place: int | None = Field(
+        description="place in the queue, 1 is next; null when it does not wait"
+    )
     progress: Progress | None = Field(description="null when it is not running")
     verdict: Verdict | None
-    probability: float | None = Field(description="of manipulation, 0 to 1; null without a verdict")
-    interval: list[float] | None = Field(description="of the probability over the clips: low, high")
+    probability: float | None = Field(
+        description="probability of manipulation, 0 to 1; null without a verdict"
+    )
+    interval: list[float] | None = Field(
+        description="interval of the probability over the clips: low, high"
+    )
     reasons: list[str] = Field(description="why the verdict is inconclusive, if it is")
-    warnings: list[str] = Field(description="what to bear in mind about the verdict")
-    error: str | None = Field(description="one sentence, when it failed")
+    warnings: list[str] = Field(description="what to consider beside the verdict")
+    error: str | None = Field(description="why the job failed, in one sentence")
     created: datetime
     started: datetime | None
     finished: datetime | None
-    revision: int = Field(description="of two views of a job the one with the larger is newer")
-    upload_kept: bool = Field(description="whether the server still has the video")
+    revision: int = Field(description="the newer of two views of a job has the larger number")
+    upload_kept: bool = Field(description="whether the server still keeps the video")
     links: Links
 
 
@@ -56,23 +62,23 @@ class JobList(BaseModel):
     """The newest jobs first."""
 
     jobs: list[JobView]
-    total: int = Field(description="how many there are, listed or not")
+    total: int = Field(description="number of jobs, listed or not")
 
 
 class LimitsView(BaseModel):
-    """What one video may be; see `fakestormer serve --help`."""
+    """Limits of one video; see `fakestormer serve --help`."""
 
     model_config = ConfigDict(title="Limits")
 
     bytes: int
     seconds: float
-    side: int = Field(description="pixels, the longer side of the picture")
+    side: int = Field(description="longer side of the picture, in pixels")
     frames: int
-    minutes: float = Field(description="that judging it may take")
+    minutes: float = Field(description="time that a job may take")
 
 
 class ServerView(BaseModel):
-    """What this server is and takes."""
+    """The server and its limits."""
 
     model_config = ConfigDict(title="Server")
 
@@ -81,8 +87,10 @@ class ServerView(BaseModel):
     limits: LimitsView
     workers: int
     waiting: int
-    queue: int = Field(description="how many jobs may wait; one more is answered with 429")
-    retain_hours: float = Field(description="how long a video is kept after its job ended")
+    queue: int = Field(
+        description="number of jobs that may wait; the next one is answered with 429"
+    )
+    retain_hours: float = Field(description="hours that a video is kept after its job ended")
 
 
 def job_view(supervisor: Supervisor, job: Job) -> JobView:

@@ -1,4 +1,4 @@
-"""Who waits for news of jobs; the slow ones are told the newest state, not every one."""
+"""Clients that wait for changes of jobs; a slow client gets the newest state, not every one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Watch:
-    """News of one job, or of all. Nothing piles up: a job that changes ten times is told once."""
+    """Changes of one job, or of all; a job that changes ten times is reported once."""
 
     def __init__(self, only: str | None) -> None:
         self._only = only

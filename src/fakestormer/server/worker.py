@@ -1,7 +1,7 @@
-"""The process that decodes and judges: one model, one video after another, within limits.
+"""The process that decodes and scores videos: one model, one video after another, within limits.
 
-Both sides speak JSON, never pickles: a video that takes over this process must not reach the
-server's. `parent -> {"path", "folder", "name"}`, one at a time; back come
+Messages are JSON, never pickles: a video that takes over this process must not reach the server's
+process. The server sends {"path", "folder", "name"}, one at a time, and gets
 
     {"say": "ready", "model": {...}}              once, when the model is loaded
     {"say": "unusable", "setup": bool, "sentence": str}     instead, and the process ends
@@ -10,7 +10,7 @@ server's. `parent -> {"path", "folder", "name"}`, one at a time; back come
      "reasons": [str, ...], "warnings": [str, ...]}
     {"say": "failed", "sentence": str, "last": bool}        last: and the process ends
 
-Whatever else goes wrong ends the process with its traceback, and the server sees that.
+Any other error ends the process with its traceback, which the server notices.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,7 @@ from typing import Any
 import cv2
 import torch
 
-from fakestormer.detection.batch import DetectorSettings
-from fakestormer.detection.detector import Detector
-from fakestormer.detection.results import result_of
+from fakestormer.detection.batch import DetectOne, DetectorSettings
 from fakestormer.errors import InputError, SetupError
 from fakestormer.files import write_atomically
 from fakestormer.report.page import render_report
@@ -37,13 +35,13 @@ from fakestormer.server.limits import Limits
 from fakestormer.types import Report
 from fakestormer.video.decode import probe
 
-#: Seconds between two words about the same stage.
+#: Seconds between two messages about the same stage.
 _PAUSE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """How a worker opens its detector and what a job may take. threads: None leaves torch's own."""
+    """The detector, the limits of a job, and threads; None leaves the choice to torch."""
 
     detector: DetectorSettings
     limits: Limits
@@ -51,14 +49,14 @@ class WorkerSettings:
 
 
 def judge_videos(connection: Connection, settings: WorkerSettings) -> None:
-    """The life of a worker process; ends when the server hangs up."""
+    """The main function of a worker process; ends when the server closes the connection."""
     end_with_parent()
     if settings.threads is not None:
         cv2.setNumThreads(settings.threads)
         torch.set_num_threads(settings.threads)
     try:
-        detector = settings.detector.open()
-        model = detector.fingerprint()
+        work = DetectOne(settings.detector)
+        model = work.detector.fingerprint()
     except (InputError, SetupError) as error:
         is_setup = isinstance(error, SetupError)
         say(connection, {"say": "unusable", "setup": is_setup, "sentence": str(error)})
@@ -71,67 +69,65 @@ def judge_videos(connection: Connection, settings: WorkerSettings) -> None:
         except EOFError:
             return
         try:
-            answer = _judge(connection, detector, settings.limits, order)
+            answer = _judge(connection, work, settings.limits, order)
         except MemoryError:
             sentence = (
                 f"{order['name']}: needs more memory than the {settings.limits.gigabytes:g} GiB "
                 "that a job may use; scale it down, or cut out the part that matters"
             )
-            # What was half allocated goes with the process.
+            # The process ends, and frees what it has allocated.
             say(connection, {"say": "failed", "sentence": sentence, "last": True})
             return
         say(connection, answer)
 
 
 def say(connection: Connection, message: dict[str, Any]) -> None:
-    """Tell the server something."""
+    """Send the server a message."""
     connection.send_bytes(json.dumps(message).encode())
 
 
 def _judge(
-    connection: Connection, detector: Detector, limits: Limits, order: dict[str, str]
+    connection: Connection, work: DetectOne, limits: Limits, order: dict[str, str]
 ) -> dict[str, Any]:
     path, folder, name = order["path"], Path(order["folder"]), order["name"]
     last = ("", 0.0)
 
     def progress(stage: str, done: int, total: int | None) -> None:
         nonlocal last
-        if stage == "faces":  # what a file announces need not be true
+        if stage == "faces":  # the frame count that a file announces need not be true
             limits.check_frames(path, done)
         if stage != last[0] or done == total or time.monotonic() - last[1] >= _PAUSE:
             last = (stage, time.monotonic())
             say(connection, {"say": "progress", "stage": stage, "done": done, "total": total})
 
+    outcome: Report | InputError
     try:
         limits.check(probe(path))
-        report = renamed(detector.detect(path, progress=progress), name)
-        progress("report", 0, None)
-        page = render_report(report, date=datetime.date.today())
+        outcome = work(path, name=name, progress=progress)
     except InputError as error:
-        if isinstance(error.__cause__, MemoryError):
-            raise error.__cause__ from None
-        # The sender knows the file by the name it had there, not by ours.
-        return {"say": "failed", "sentence": str(error).replace(path, name)}
+        outcome = error
+    if isinstance(outcome, InputError):
+        if isinstance(outcome.__cause__, MemoryError):
+            raise outcome.__cause__ from None
+        # Senders know the file by their own name for it.
+        return {"say": "failed", "sentence": str(outcome).replace(path, name)}
+    progress("report", 0, None)
+    page = render_report(outcome, date=datetime.date.today())
     try:
         write_atomically(folder / "report.html", page.encode())
-        write_atomically(folder / "result.json", json.dumps(result_of(report), indent=2).encode())
+        write_atomically(folder / "result.json", outcome.to_json().encode())
     except OSError as error:
         return {
             "say": "failed",
             "sentence": f"{name}: its result cannot be written ({error.strerror}); make room on "
             "the server's disk and send it again",
         }
-    about_face = () if report.decisive is None else report.decisive.warnings
+    face_warnings = () if outcome.decisive is None else outcome.decisive.warnings
     return {
         "say": "done",
-        "verdict": report.verdict,
-        "probability": report.probability,
-        "interval": report.interval,
-        "reasons": [reason.text for reason in report.reasons],
-        "warnings": [*report.warnings, *about_face],
+        "verdict": outcome.verdict,
+        "probability": outcome.probability,
+        "interval": outcome.interval,
+        "reasons": [reason.text for reason in outcome.reasons],
+        "warnings": [*outcome.warnings, *face_warnings],
     }
-
-
-def renamed(report: Report, name: str) -> Report:
-    """The report as if the file lay in the current folder under the name its sender gave it."""
-    return replace(report, path=name, video=report.video | {"path": name})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 
 import torch
@@ -155,16 +158,57 @@ class FaceReport:
         if self.reasons and self.verdict != "inconclusive":
             raise ValueError(f"FaceReport.reasons: {self.verdict!r} needs none")
 
+    def to_dict(self) -> dict[str, Any]:
+        """One entry of "faces" in `Report.to_dict()`."""
+        prediction, shots = self.prediction, self.prediction.shot_probabilities
+        frame_scores = prediction.frame_scores
+        clips = [
+            {
+                "probability": round(float(prediction.clip_probabilities[c]), 6),
+                "frames": _numbers(prediction.indices[c]),
+                "seconds": _numbers(prediction.pts_seconds[c]),
+                "frame_scores": None if frame_scores is None else _numbers(frame_scores[c]),
+                "boxes": _numbers(self.boxes[c], digits=2),
+            }
+            for c in range(len(prediction.clip_probabilities))
+        ]
+        entry = {
+            "number": self.number,
+            "probability": round(prediction.probability, 6),
+            **_raw(self),
+            "interval": _rounded(self.interval),
+            "verdict": self.verdict,
+            "reasons": _reasons(self.reasons),
+            "warnings": list(self.warnings),
+            "shots": {
+                "last": round(float(shots[-1]), 6),
+                "mean": round(float(shots.double().mean()), 6),
+                "each": _numbers(shots),
+            },
+            "clips": clips,
+        }
+        if (line := self.every_second) is not None:
+            scores = zip(_numbers(line.seconds), _numbers(line.probabilities), strict=True)
+            entry["every_second"] = [{"seconds": at, "probability": p} for at, p in scores]
+        return entry
+
+
+#: Draws a report for notebooks. `report.notebook` puts its function here, because pictures are
+#: drawn on a floor above this one.
+notebook_drawings: list[Callable[[Report], str]] = []
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Report:
-    """The answer for one video file.
+    """The answer for one video.
 
-    probability: of the face the verdict rests on (`face_number`); None when nothing could be
-    scored, in which case verdict is "inconclusive". sha256: of the input file. video: facts
-    about the file (container, codec, size, rate), model: name, weights hash, recipe, versions;
-    settings: how clips were sampled. The three are JSON-able and printed as they are. interval and
-    reasons: of the face that the verdict rests on. scene: of it, too.
+    path: the video's path, or its name. sha256: of the file, or of the pixels of an array.
+    probability: of manipulation, of the face that the verdict rests on; None where nothing could
+    be scored, and then the verdict is "inconclusive". verdict: "likely fake", "no manipulation
+    found" or "inconclusive". face_number: the face that the verdict rests on. faces: all faces.
+    warnings: what to bear in mind, in full sentences. video: facts about the file (container,
+    codec, size, rate). model: name, SHA-256 of the weights, recipe, versions. settings: how clips
+    were sampled. scene: one whole frame of the video, where it was asked for.
     """
 
     path: str
@@ -179,7 +223,49 @@ class Report:
     settings: dict[str, Any]
     scene: Scene | None = None
 
-    __repr__ = described
+    def __repr__(self) -> str:
+        score = "" if self.probability is None else f", probability {self.probability:.3f}"
+        if self.interval is not None:
+            score += " ({:.3f} to {:.3f} over its clips)".format(*self.interval)
+        faces = "1 face" if len(self.faces) == 1 else f"{len(self.faces)} faces"
+        return f"Report({PurePath(self.path).name!r}: {self.verdict}{score}, {faces})"
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the face, its time line and the verdict."""
+        return notebook_drawings[0](self) if notebook_drawings else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON values, without pictures.
+
+        Returns:
+            One entry of "results" in the file that `fakestormer detect --json` writes (see
+            `detection/results.schema.json`). "probability" is calibrated where the model has a
+            calibration, and "raw" beside it is the score before that. Numbers of shots, clips and
+            frames are never calibrated. Scores are rounded to 6 digits.
+        """
+        return {
+            "path": self.path,
+            "sha256": self.sha256,
+            "probability": None if self.probability is None else round(self.probability, 6),
+            **({} if self.decisive is None else _raw(self.decisive)),
+            "interval": _rounded(self.interval),
+            "verdict": self.verdict,
+            "reasons": _reasons(self.reasons),
+            "face": self.face_number,
+            "faces": [face.to_dict() for face in self.faces],
+            "warnings": list(self.warnings),
+            "video": self.video,
+            "model": self.model,
+            "settings": self.settings,
+        }
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """`to_dict()` as text; in ASCII, because file names need not be valid Unicode.
+
+        Args:
+            indent: spaces for each level; None puts everything on one line.
+        """
+        return json.dumps(self.to_dict(), indent=indent)
 
     @property
     def decisive(self) -> FaceReport | None:
@@ -193,3 +279,23 @@ class Report:
     @property
     def reasons(self) -> tuple[Reason, ...]:
         return () if self.decisive is None else self.decisive.reasons
+
+
+def _numbers(tensor: Tensor, digits: int = 6) -> Any:
+    """Nested lists of numbers, rounded: smaller digits are noise of the arithmetic."""
+    if tensor.ndim:
+        return [_numbers(part, digits) for part in tensor]
+    return round(float(tensor), digits) if tensor.is_floating_point() else int(tensor)
+
+
+def _rounded(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else [round(bound, 6) for bound in interval]
+
+
+def _reasons(reasons: Sequence[Reason]) -> list[dict[str, str]]:
+    return [{"code": reason.code, "text": reason.text} for reason in reasons]
+
+
+def _raw(face: FaceReport) -> dict[str, float]:
+    raw = face.prediction.raw
+    return {} if raw is None else {"raw": round(raw, 6)}

@@ -1,96 +1,49 @@
-"""Videos being judged: detect, saliency."""
+"""Bars and results of the commands that detect: detect, saliency."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from fakestormer.cli.console.bars import LISTED, bar
-from fakestormer.detection.batch import DetectorSettings, detect_many
-from fakestormer.detection.detector import Detector
+from fakestormer.detection.batch import BatchProgress
 from fakestormer.detection.printable import face_name, shown
-from fakestormer.errors import InputError, OutputError
 from fakestormer.types import Report, Verdict
 
+Item = TypeVar("Item")
 
-def detect_with_bar(
-    detector: Detector,
-    path: Path,
-    *,
-    every_second: bool = False,
-    scene: bool = True,
-    stream: int | None = None,
-) -> Report:
-    """`Detector.detect` with a progress bar by stage."""
-    stages = {
-        "faces": "following faces",
-        "scores": "scoring faces",
-        "seconds": "scoring every second",
-    }
-    with bar() as drawn:
-        task = drawn.add_task(f"{shown(path.name)}: reading", total=None)
+_STAGES = {
+    "faces": "following faces",
+    "scores": "scoring faces",
+    "seconds": "scoring every second",
+    "overlay": "drawing the overlay",
+}
 
-        def advance(stage: str, done: int, total: int | None) -> None:
-            drawn.update(
-                task,
-                description=f"{shown(path.name)}: {stages[stage]}",
-                completed=done,
-                total=None if total is None else max(done, total),
-            )
 
-        return detector.detect(
-            path, progress=advance, every_second=every_second, scene=scene, stream=stream
+def with_bar(work: Callable[[BatchProgress], Iterable[Item]]) -> Iterator[Item]:
+    """What `work(progress)` gives, with a bar for the stages of a file, or for all files.
+
+    The bar is gone while an item is printed: it would send standard output to standard error.
+    """
+    drawn = bar()
+    task = drawn.add_task("reading", total=None)
+
+    def advance(path: str, stage: str, done: int, total: int | None) -> None:
+        drawn.start()
+        drawn.update(
+            task,
+            description=f"{shown(Path(path).name)}: {_STAGES[stage]}" if path else "detecting",
+            completed=done,
+            total=None if total is None else max(done, total),
         )
 
-
-def overlay_with_bar(detector: Detector, report: Report, folder: Path) -> None:
-    """`Detector.write_overlay` with a bar that moves, for want of a measure."""
-    with bar() as drawn:
-        drawn.add_task(f"{shown(Path(report.path).name)}: drawing the overlay", total=None)
-        detector.write_overlay(report, folder)
-
-
-def detected(
-    settings: DetectorSettings,
-    detector: Detector,
-    files: Sequence[str],
-    *,
-    workers: int,
-    cluster: str | None,
-) -> Iterator[tuple[str, Report | str]]:
-    """(file, its report or the sentence why there is none), with a bar: by stage of each file, or
-    of all files where other processes work on them, each with a detector of its own. Overlays are
-    written where the work is done.
-
-    detector: what `settings` opens; always here, so that what is wrong with a model is said once.
-    """
-    if not files:
-        return
-    if workers == 0 and cluster is None:
-        for path in files:
-            try:
-                report = detect_with_bar(
-                    detector,
-                    Path(path),
-                    every_second=settings.every_second,
-                    scene=settings.scene,
-                    stream=settings.stream,
-                )
-                if settings.overlay is not None:
-                    overlay_with_bar(detector, report, settings.overlay)
-            except OutputError:
-                raise  # no other overlay could be written there either
-            except InputError as error:
-                yield path, str(error)
-            else:
-                yield path, report
-        return
-    with bar() as drawn:
-        task = drawn.add_task("detecting", total=len(files))
-        for path, found in detect_many(settings, files, workers=workers, cluster=cluster):
-            drawn.advance(task)
-            yield path, found
+    try:
+        for item in work(advance):
+            drawn.live.stop()
+            yield item
+    finally:
+        drawn.live.stop()
 
 
 def print_report(report: Report) -> None:

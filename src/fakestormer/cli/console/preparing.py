@@ -1,108 +1,50 @@
-"""Stores and pairs being made: prepare, train (its first part), pseudo-fakes."""
+"""Bars and results of the commands that make stores and pairs: prepare, train, pseudo-fakes."""
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fakestormer.cli.console.bars import LISTED, bar
+from fakestormer.cli.options import print_log_of
 from fakestormer.detection.printable import face_name, shown
 from fakestormer.errors import InputError
-from fakestormer.faces.open import BackendName
-from fakestormer.files import writing
 from fakestormer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from fakestormer.data.manifest import Split
     from fakestormer.data.origin import Origin
-    from fakestormer.data.prepare import Progress as Prepared
-    from fakestormer.data.prepare import Summary
+    from fakestormer.data.prepare import Progress, Summary
     from fakestormer.evaluation.protocol import SplitChoice
     from fakestormer.recipe.synthesis import SynthesisConfig
+    from fakestormer.tools.commands import PrepareSettings
 
 
 def prepare_with_bar(
-    origin: Origin,
-    store: Path,
-    recipe: Recipe,
-    *,
-    hold_out: tuple[str, ...],
-    validation_fraction: float,
-    table: Path | None,
-    workers: int,
-    faces: BackendName,
-    max_frames: int | None = 256,
-    split: Split | None = None,
-    splits: tuple[Split, ...] = (),
-    cluster: str | None = None,
+    videos: str | Path | Origin, store: Path, *, recipe: Recipe, settings: PrepareSettings
 ) -> Summary:
-    """`prepare_listing` with a progress bar, what was rejected, and a closing line.
+    """`prepare` with a progress bar, the videos that cannot be used, and a closing line."""
+    from fakestormer.data.manifest import read_manifest
+    from fakestormer.tools.commands import prepare
 
-    splits: only the entries of these; empty takes all.
-    """
-    # Only here: preparing locks files in a way that some systems lack.
-    from fakestormer.data.manifest import Labelling, read_manifest
-    from fakestormer.data.prepare import prepare_listing
-    from fakestormer.data.table import match_table
-
-    # The whole data set, whatever part of it is asked for: the manifest keeps what is finished.
-    methods = origin.options.methods
-    origin = dataclasses.replace(
-        origin, options=dataclasses.replace(origin.options, methods=(), store=store)
-    )
-    listing = origin.listing()
-    names = [entry.video for entry in listing.entries]
-    matched = None if table is None else match_table(table, origin.root, names)
-    labelling = Labelling(
-        validation_sources=frozenset(hold_out),
-        validation_fraction=validation_fraction,
-        seed=recipe.training.seed,
-        split=split,
-        table={} if matched is None else matched.said,
-    )
-    differing = (listing.missing, listing.unexpected, listing.doubled, listing.conflicts)
-    differences = sum(len(names) for names in differing)
-    if differences:
-        print(
-            f"{shown(str(origin.root))}: {differences} differences from the data set's lists; "
-            "--check names them",
-            file=sys.stderr,
-        )
-    with writing(store):
-        store.mkdir(parents=True, exist_ok=True)
+    print_log_of("fakestormer.tools.commands")
     with bar() as drawn:
         task = drawn.add_task("preparing", total=None)
-        found = rejected = 0
+        faces = rejected = 0
 
-        def advance(progress: Prepared) -> None:
-            nonlocal found, rejected
-            found += sum(not row.rejected for row in progress.rows)
+        def advance(progress: Progress) -> None:
+            nonlocal faces, rejected
+            faces += sum(not row.rejected for row in progress.rows)
             rejected += sum(bool(row.rejected) for row in progress.rows)
             drawn.update(
                 task,
                 total=progress.total,
                 completed=progress.done,
-                description=f"preparing: {found} faces, {rejected} rejected",
+                description=f"preparing: {faces} faces, {rejected} rejected",
             )
 
-        summary = prepare_listing(
-            listing,
-            store,
-            backend=faces,
-            crop=recipe.crop,
-            tracking=recipe.tracking,
-            workers=workers,
-            cluster=cluster,
-            max_frames=max_frames,
-            min_frames=recipe.model.frames,
-            splits=splits,
-            methods=methods,
-            labelling=labelling,
-            origin=origin,
-            progress=advance,
-        )
+        summary = prepare(videos, store, recipe=recipe, settings=settings, progress=advance)
     refused = [row for row in read_manifest(store) if row.rejected]
     for row in refused[:LISTED]:
         face = "" if row.track < 0 else f", {face_name(row.track)}"
@@ -120,11 +62,6 @@ def prepare_with_bar(
             "more and are left out of the manifest",
             file=sys.stderr,
         )
-    unmatched = () if matched is None else matched.unmatched
-    for line in unmatched[:LISTED]:
-        print(f"{table}: {shown(line)}: is about no video here", file=sys.stderr)
-    if unmatched:
-        print(f"{table}: {len(unmatched)} rows are about no video here", file=sys.stderr)
     by_split = ", ".join(f"{count} for {name}" for name, count in summary.by_split.items())
     reasons = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.items())
     print(
@@ -132,7 +69,7 @@ def prepare_with_bar(
         f"{summary.videos} videos; {sum(summary.rejected.values())} videos or tracks rejected"
         + (f" ({reasons})" if reasons else "")
     )
-    return dataclasses.replace(summary, unmatched=len(unmatched))
+    return summary
 
 
 def write_pairs_with_bar(

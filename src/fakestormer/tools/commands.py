@@ -1,0 +1,276 @@
+"""Commands as functions: prepare, train, synthesize. The command line uses them too.
+
+Each loads what it needs when it is called, so that an extra that is not installed is reported by
+the function that needs it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fakestormer.detection.printable import shown
+from fakestormer.errors import InputError
+from fakestormer.faces.open import BackendName
+from fakestormer.files import writing
+from fakestormer.recipe.named import tiny
+from fakestormer.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from fakestormer.data.manifest import Split
+    from fakestormer.data.origin import Origin
+    from fakestormer.data.prepare import Progress, Summary
+    from fakestormer.tools.synthesize import SynthesisRecord
+    from fakestormer.training.loop import TrainingResult
+
+log = logging.getLogger(__name__)
+
+#: Rows of a table that are listed as unmatched; the count has all.
+_LISTED = 50
+
+#: The share of a folder's videos that `train` holds out where no source is held out.
+HELD_OUT = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareSettings:
+    """How `prepare` labels videos and works on them.
+
+    hold_out: sources that are held out for validation, as a whole. validation_fraction: the share
+    of the other videos that is held out. table: a CSV about the videos: path, and source, identity,
+    split, label or method. split: of the videos of which the table says nothing. splits: do only
+    videos of these splits; empty does all. max_frames: of each video, from its beginning; None
+    takes all. faces: the face backend's name. workers: processes; 0 works in this one. cluster: the
+    address of a Ray cluster that does the work instead.
+    """
+
+    hold_out: tuple[str, ...] = ()
+    validation_fraction: float = 0.0
+    table: Path | None = None
+    split: Split | None = None
+    splits: tuple[Split, ...] = ()
+    max_frames: int | None = 256
+    faces: BackendName = "auto"
+    workers: int = 0
+    cluster: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """What a training starts from and runs on.
+
+    initial_weights: pre-trained MAE ViT weights, or a model to train further. resume: go on with
+    the run in the folder. accelerator: "auto", "cpu" or "cuda". devices: GPUs of this machine, or
+    processes on the CPU. num_nodes: machines. workers: processes that read and synthesise.
+    show_progress: draw a bar on standard error.
+    """
+
+    initial_weights: Path | None = None
+    resume: bool = False
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    workers: int = 1
+    show_progress: bool = True
+
+
+def prepare(
+    videos: str | Path | Origin,
+    store: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    settings: PrepareSettings | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Follow the faces of many videos and store their crops, for training or evaluation.
+
+    The same call goes on where an earlier one was stopped. Videos that cannot be used are in the
+    store's manifest, with the reason.
+
+    Args:
+        videos: a folder of videos, which are real unless the table or a folder named "fake" says
+            otherwise; or an Origin, which names a data set's layout and the folder it lies in.
+        store: the folder to write.
+        recipe: how faces are followed and cropped; None takes `load_recipe("tiny")`.
+        settings: labels, splits and processes.
+        progress: called when a video is finished.
+
+    Returns:
+        What the store holds now.
+
+    Raises:
+        InputError: there are no videos, a source that is held out does not exist, the store was
+            begun with other settings or cannot be written, or another process is writing to it.
+        SetupError: the face models or Ray are not installed.
+    """
+    # Only here: preparing locks files in a way that some systems lack.
+    from fakestormer.data.layouts.options import Options
+    from fakestormer.data.manifest import Labelling
+    from fakestormer.data.origin import Origin
+    from fakestormer.data.prepare import prepare_listing
+    from fakestormer.data.table import match_table
+
+    recipe, settings, store = recipe or tiny(), settings or PrepareSettings(), Path(store)
+    if isinstance(videos, str | Path):
+        videos = Origin(layout="folder", root=Path(videos), options=Options())
+    # The whole data set, whatever part of it is asked for: the manifest keeps what is finished.
+    methods = videos.options.methods
+    whole = dataclasses.replace(videos.options, methods=(), store=store)
+    origin = dataclasses.replace(videos, options=whole)
+    listing = origin.listing()
+    matched = None
+    if settings.table is not None:
+        names = [entry.video for entry in listing.entries]
+        matched = match_table(settings.table, origin.root, names)
+    labelling = Labelling(
+        validation_sources=frozenset(settings.hold_out),
+        validation_fraction=settings.validation_fraction,
+        seed=recipe.training.seed,
+        split=settings.split,
+        table={} if matched is None else matched.said,
+    )
+    differing = (listing.missing, listing.unexpected, listing.doubled, listing.conflicts)
+    if differences := sum(len(names) for names in differing):
+        log.warning(
+            "%s: %d differences from the data set's lists; --check names them",
+            shown(origin.root), differences,
+        )  # fmt: skip
+    with writing(store):
+        store.mkdir(parents=True, exist_ok=True)
+    summary = prepare_listing(
+        listing,
+        store,
+        backend=settings.faces,
+        crop=recipe.crop,
+        tracking=recipe.tracking,
+        workers=settings.workers,
+        cluster=settings.cluster,
+        max_frames=settings.max_frames,
+        min_frames=recipe.model.frames,
+        splits=settings.splits,
+        methods=methods,
+        labelling=labelling,
+        origin=origin,
+        progress=progress,
+    )
+    unmatched = () if matched is None else matched.unmatched
+    for line in unmatched[:_LISTED]:
+        log.warning("%s: %s: is about no video here", settings.table, shown(line))
+    if unmatched:
+        log.warning("%s: %d rows are about no video here", settings.table, len(unmatched))
+    return dataclasses.replace(summary, unmatched=len(unmatched))
+
+
+def is_store(folder: str | Path) -> bool:
+    """Whether `prepare` has written this folder."""
+    return (Path(folder) / "store.json").is_file()
+
+
+def train(
+    data: str | Path,
+    out: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    settings: TrainSettings | None = None,
+    preparation: PrepareSettings | None = None,
+    prepare_with: Callable[..., Summary] = prepare,
+) -> TrainingResult:
+    """Train a model on real videos: every clip is paired with its self-blended pseudo-fake.
+
+    Ctrl-C finishes the step, saves, and raises KeyboardInterrupt.
+
+    Args:
+        data: a store that `prepare` has written, or a folder of real videos, which is prepared into
+            OUT/store first.
+        out: the folder of the run: the model, its checkpoints and its logs.
+        recipe: everything that the model depends on; None takes `load_recipe("tiny")`.
+        settings: what the training starts from and runs on.
+        preparation: for a folder of videos; None holds out a tenth of them.
+        prepare_with: prepares a folder of videos, with the arguments of `prepare`.
+
+    Returns:
+        The path of the model that did best on the held-out videos, and its metrics.
+
+    Raises:
+        InputError: there are too few videos, none is held out, or the folder holds another run.
+        SetupError: the extra `train` or the face models are not installed.
+        TrainingError: a loss or a gradient is no finite number.
+    """
+    from fakestormer.training.loop import train as fit
+
+    recipe, settings = recipe or tiny(), settings or TrainSettings()
+    store, out = Path(data), Path(out)
+    if is_store(store):
+        if preparation is not None:
+            raise InputError(f"{data}: is a prepared store; its split was fixed by `prepare`")
+    elif settings.num_nodes > 1:
+        raise InputError(
+            f"{data}: is no prepared store; for several machines call `prepare` first, into a "
+            "folder that all of them see"
+        )
+    else:
+        how = preparation or PrepareSettings(validation_fraction=HELD_OUT)
+        store = out / "store"
+        prepare_with(data, store, recipe=recipe, settings=how)
+    return fit(
+        recipe,
+        store,
+        out,
+        initial_weights=settings.initial_weights,
+        resume=settings.resume,
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        workers=settings.workers,
+        show_progress=settings.show_progress,
+    )
+
+
+def synthesize(
+    video: str | Path,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    params: str | Path | None = None,
+    recipe: Recipe | None = None,
+    faces: BackendName = "auto",
+) -> SynthesisRecord:
+    """Blend the largest face of a video with itself, as training does, and write it to look at.
+
+    Args:
+        video: a video of a real face.
+        out: the folder of the contact sheet, the films (real, pseudo-fake, side by side) and
+            `params.json`.
+        seed: draws the parameters.
+        params: a `params.json` to replay, to the same pixels.
+        recipe: how faces are cropped and blended; None takes `load_recipe("small")`.
+        faces: the face backend's name.
+
+    Returns:
+        Everything that decides about the pixels, as in `params.json`.
+
+    Raises:
+        InputError: the video or `params` cannot be used, or `out` is a file.
+        NoFaceError: no face can be followed in the video.
+        SetupError: the face models are not installed.
+    """
+    from fakestormer.recipe.named import small
+    from fakestormer.tools.synthesize import synthesize as blend
+
+    recipe = recipe or small()
+    return blend(
+        Path(video),
+        Path(out),
+        seed=seed,
+        params=None if params is None else Path(params),
+        synthesis=recipe.synthesis,
+        crop=recipe.crop,
+        tracking=recipe.tracking,
+        size=recipe.model.image_size,
+        patch_size=recipe.model.patch_size,
+        backend=faces,
+    )
