@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from fakestormer.model.layouts import (
     our_names,
 )
 from fakestormer.model.network import VideoNetwork
+from fakestormer.model.pth import read_pth
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,13 @@ def load_weights(
     state = _read_safetensors(Path(path))
     if resize_embeddings:
         state |= _resized(state, network)
-    own = network.state_dict()
-    problems = [f"missing {name}" for name in own if name not in state]
-    problems += [f"unexpected {name}" for name in state if name not in own]
+    current = network.state_dict()
+    problems = [f"missing {name}" for name in current if name not in state]
+    problems += [f"unexpected {name}" for name in state if name not in current]
     problems += [
-        f"misshapen {_shapes(name, state[name], own[name])}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
+        f"misshapen {_shapes(name, state[name], current[name])}"
+        for name in current
+        if name in state and state[name].shape != current[name].shape
     ]
     if problems:
         raise InputError(
@@ -100,8 +100,8 @@ def start_from(network: VideoNetwork, other: VideoNetwork) -> None:
     """Take over the weights of a network that differs in T or in the heads beside f alone."""
     state = other.state_dict()
     state |= _resized(state, network)
-    own = network.state_dict()
-    network.load_state_dict({name: state.get(name, tensor) for name, tensor in own.items()})
+    current = network.state_dict()
+    network.load_state_dict({name: state.get(name, tensor) for name, tensor in current.items()})
 
 
 def load_pretrained(
@@ -132,26 +132,28 @@ def load_pretrained(
             f"{path}: a stem of convolutions has no counterpart in a ViT; use stem='patch'"
         )
     vit = _read_vit(path)
-    own = network.state_dict()
-    found: dict[str, Tensor] = {}
+    current = network.state_dict()
+    tensors: dict[str, Tensor] = {}
     origin: dict[str, str] = {}
     unexpected = list(vit.not_tensors)
     for key, tensor in vit.tensors.items():
-        known = [name for name in our_names(key) if name in own]
+        known = [name for name in our_names(key) if name in current]
         if not known:
             unexpected.append(key)
         for name in known:
-            found[name], origin[name] = tensor, key
-    resized = _resized(found, network)
-    found |= resized
-    mismatched = [name for name in found if found[name].shape != own[name].shape]
+            tensors[name], origin[name] = tensor, key
+    resized = _resized(tensors, network)
+    tensors |= resized
+    mismatched = [name for name in tensors if tensors[name].shape != current[name].shape]
     report = PretrainedReport(
         layout=vit.layout,
-        loaded=frozenset(found) - frozenset(mismatched),
+        loaded=frozenset(tensors) - frozenset(mismatched),
         new=tuple(n for n, _ in network.named_parameters() if not comes_from_image_model(n)),
-        missing=tuple(n for n in own if comes_from_image_model(n) and n not in found),
+        missing=tuple(n for n in current if comes_from_image_model(n) and n not in tensors),
         unexpected=tuple(unexpected),
-        mismatched=tuple(_shapes(origin[name], found[name], own[name]) for name in mismatched),
+        mismatched=tuple(
+            _shapes(origin[name], tensors[name], current[name]) for name in mismatched
+        ),
         ignored=vit.ignored,
         resized=tuple(resized),
     )
@@ -165,7 +167,7 @@ def load_pretrained(
             f"{path}: does not fit this network ({'; '.join(problems)}); the paper starts from "
             f"MAE ViT-B/16, which fits the base network"
         )
-    network.load_state_dict({name: found[name] for name in report.loaded}, strict=False)
+    network.load_state_dict({name: tensors[name] for name in report.loaded}, strict=False)
     if network.config.temporal_init == "copy_spatial":
         copy_spatial_to_temporal(network)
     return report
@@ -226,7 +228,7 @@ class _ViT:
 
 
 def _read_vit(path: Path) -> _ViT:
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
+    state: Any = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
     wrapped = isinstance(state.get("model"), dict)
     entries: dict[str, Any] = state["model"] if wrapped else state
     if not all(isinstance(key, str) for key in entries):
@@ -264,10 +266,10 @@ def _resized(state: Mapping[str, Tensor], network: VideoNetwork) -> dict[str, Te
         and _is_square(len(position) - 1)
     ):
         resized[POSITION] = resize_positions(position, config.grid)
-    time, own = state.get(TIME), network.state_dict().get(TIME)
-    if time is not None and own is not None:
-        extra = len(own) - config.frames
-        if len(time) > extra and len(time) != len(own):
+    time, embedding = state.get(TIME), network.state_dict().get(TIME)
+    if time is not None and embedding is not None:
+        extra = len(embedding) - config.frames
+        if len(time) > extra and len(time) != len(embedding):
             resized[TIME] = resize_time(time, config.frames, extra=extra)
     return resized
 
@@ -281,33 +283,11 @@ def _shapes(key: str, file: Tensor, network: Tensor) -> str:
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    _check_there(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
     try:
         return dict(load_file(path))
     except SafetensorError as error:
         raise InputError(
             f"{path}: not a readable safetensors file ({error}); fetch or save it again"
         ) from error
-
-
-def _read_pth(path: Path) -> dict[str, Any]:
-    _check_there(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (  # what torch's reader raises on files that are something else, or damaged
-        pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
-        AttributeError, IndexError, AssertionError,
-    ) as error:  # fmt: skip
-        why = (str(error).splitlines() or ["damaged"])[0]
-        raise InputError(
-            f"{path}: not a checkpoint of tensors only ({why}); convert it to safetensors where "
-            f"you trust it"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise InputError(f"{path}: expected a dictionary of tensors, found {type(state).__name__}")
-    return state
-
-
-def _check_there(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
