@@ -35,21 +35,17 @@ from fakestormer.model.pth import read_pth
 
 @dataclass(frozen=True, slots=True)
 class PretrainedReport:
-    """What `load_pretrained` found.
+    """What `load_pretrained` loaded.
 
     layout: "original", "timm" or "transformers". loaded: our parameters that now hold pre-trained
     values, the ones to freeze in the warm-up. new: our parameters with no counterpart in an image
-    model. missing: ours that the file should have had. unexpected: keys of the file that we do not
-    know. mismatched: keys of the file of another shape, "key: file (..), network (..)". ignored:
-    keys left out on purpose (MAE's decoder, classifiers). resized: ours that were interpolated.
+    model. ignored: keys of the file left out on purpose (MAE's decoder, classifiers). resized:
+    those of ours that were interpolated.
     """
 
     layout: str
     loaded: frozenset[str]
     new: tuple[str, ...]
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    mismatched: tuple[str, ...]
     ignored: tuple[str, ...]
     resized: tuple[str, ...]
 
@@ -68,18 +64,13 @@ def save_weights(network: VideoNetwork, path: str | Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load_weights(
-    network: VideoNetwork, path: str | Path, *, resize_embeddings: bool = False
-) -> None:
+def load_weights(network: VideoNetwork, path: str | Path) -> None:
     """Fill the network with weights that `save_weights` wrote.
 
     Strict: every missing, unexpected and misshapen key is named in one InputError (a ValueError),
-    and then nothing is loaded. With `resize_embeddings` the position and time embeddings of a
-    network with another image size or another T are interpolated to fit.
+    and then nothing is loaded.
     """
     state = _read_safetensors(Path(path))
-    if resize_embeddings:
-        state |= _resized(state, network)
     current = network.state_dict()
     problems = [f"missing {name}" for name in current if name not in state]
     problems += [f"unexpected {name}" for name in state if name not in current]
@@ -104,9 +95,7 @@ def start_from(network: VideoNetwork, other: VideoNetwork) -> None:
     network.load_state_dict({name: state.get(name, tensor) for name, tensor in current.items()})
 
 
-def load_pretrained(
-    network: VideoNetwork, path: str | Path, *, strict: bool = True
-) -> PretrainedReport:
+def load_pretrained(network: VideoNetwork, path: str | Path) -> PretrainedReport:
     """Start FakeSTormer or the plain TimeSformer from an MAE ViT encoder.
 
     path: .safetensors, or what torch.save wrote (.pth, .bin), in the layout of MAE's authors, of
@@ -115,10 +104,9 @@ def load_pretrained(
     norm, as MAE has); position embeddings are interpolated to our grid. With
     temporal_init "copy_spatial" the temporal attentions start from the loaded spatial ones (they
     count as new: they train in the warm-up). Only tensors are read from .pth files, no objects.
-    With `strict`, missing, unexpected and mismatched keys raise one InputError that names them
-    all, and nothing is loaded; without, what fits is loaded and the report names the rest.
 
-    Also raises InputError for a network that is no such transformer, and for a file that is none.
+    Raises one InputError that names all missing, unexpected and mismatched keys, and then nothing
+    is loaded; also for a network that is no such transformer, and for a file that is none.
     """
     path = Path(path)
     architecture = network.config.architecture
@@ -145,32 +133,27 @@ def load_pretrained(
     resized = _resized(tensors, network)
     tensors |= resized
     mismatched = [name for name in tensors if tensors[name].shape != current[name].shape]
-    report = PretrainedReport(
-        layout=vit.layout,
-        loaded=frozenset(tensors) - frozenset(mismatched),
-        new=tuple(n for n, _ in network.named_parameters() if not comes_from_image_model(n)),
-        missing=tuple(n for n in current if comes_from_image_model(n) and n not in tensors),
-        unexpected=tuple(unexpected),
-        mismatched=tuple(
-            _shapes(origin[name], tensors[name], current[name]) for name in mismatched
-        ),
-        ignored=vit.ignored,
-        resized=tuple(resized),
-    )
+    missing = [n for n in current if comes_from_image_model(n) and n not in tensors]
     problems = [
-        *(f"missing {name}" for name in report.missing),
-        *(f"unexpected {key}" for key in report.unexpected),
-        *(f"misshapen {text}" for text in report.mismatched),
+        *(f"missing {name}" for name in missing),
+        *(f"unexpected {key}" for key in unexpected),
+        *(f"misshapen {_shapes(origin[n], tensors[n], current[n])}" for n in mismatched),
     ]
-    if strict and problems:
+    if problems:
         raise InputError(
             f"{path}: does not fit this network ({'; '.join(problems)}); the paper starts from "
             f"MAE ViT-B/16, which fits the base network"
         )
-    network.load_state_dict({name: tensors[name] for name in report.loaded}, strict=False)
+    network.load_state_dict(tensors, strict=False)
     if network.config.temporal_init == "copy_spatial":
         copy_spatial_to_temporal(network)
-    return report
+    return PretrainedReport(
+        layout=vit.layout,
+        loaded=frozenset(tensors),
+        new=tuple(n for n, _ in network.named_parameters() if not comes_from_image_model(n)),
+        ignored=vit.ignored,
+        resized=tuple(resized),
+    )
 
 
 def resize_positions(position: Tensor, grid: int) -> Tensor:
