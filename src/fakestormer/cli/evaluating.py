@@ -100,15 +100,12 @@ def evaluate(
     where it was.
     """
     from fakestormer.cli.console.evaluating import evaluate_with_bar
-    from fakestormer.detection.detector import Detector
     from fakestormer.evaluation.corruptions import LEVELS
-    from fakestormer.evaluation.results import markdown
+    from fakestormer.evaluation.evaluate import EvaluationSettings
+    from fakestormer.evaluation.tables import markdown
 
     require_folder(folder, "--out")
     weights = model_of(model)
-    detector = Detector.load(weights, device=device).predicting(
-        shots=shots, shot_score=one_of(shot_score, "last", "mean")
-    )
     ways: tuple[Sampling, ...] = ("windows", "consecutive", "spread")
     chosen = one_of(sampling, *ways, "all")
     names = tuple(LEVELS) if corruptions == "all" else tuple((corruptions or "").split(","))
@@ -116,11 +113,9 @@ def evaluate(
     roots = _roots_of(root or [], stores)
     if corruptions is None and (level or corrupt or root):
         raise typer.BadParameter("--level, --corrupt and --root say how to corrupt: --corruptions")
-    document = evaluate_with_bar(
-        detector,
-        weights,
-        stores,
-        folder,
+    settings = EvaluationSettings(
+        shots=shots,
+        shot_score=one_of(shot_score, "last", "mean"),
         samplings=ways if chosen == "all" else () if chosen is None else (chosen,),
         split=one_of(split, "train", "validation", "test", "all"),
         face=one_of(face, "largest", "max"),
@@ -132,7 +127,9 @@ def evaluate(
         roots=roots,
         workers=workers,
         faces=backend_of(faces),
+        device=device,
     )
+    document = evaluate_with_bar(weights, stores, folder, settings)
     print(markdown(document))
     print(f"pictures and the worst errors: {folder / 'evaluation.html'}")
     left_out = [

@@ -13,101 +13,33 @@ from fakestormer.cli.console.bars import bar
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.printable import shown
 from fakestormer.errors import InputError
-from fakestormer.faces.open import BackendName, OpenBackend
 from fakestormer.files import write_atomically, writing
 from fakestormer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from fakestormer.evaluation.compare import Method
-    from fakestormer.evaluation.corruptions import CorruptionName
-    from fakestormer.evaluation.protocol import FaceChoice, SplitChoice
-    from fakestormer.evaluation.scoring import AppliedTo
-    from fakestormer.model.network import VideoNetwork
-    from fakestormer.recipe.prediction import Sampling
+    from fakestormer.evaluation.evaluate import EvaluationSettings
+    from fakestormer.evaluation.plan import SplitChoice
 
 
 def evaluate_with_bar(
-    detector: Detector,
-    model: Path,
-    stores: Mapping[str, Path],
-    out: Path,
-    *,
-    samplings: tuple[Sampling, ...],
-    split: SplitChoice,
-    face: FaceChoice,
-    corruptions: tuple[CorruptionName, ...] = (),
-    levels: tuple[int, ...] = (),
-    applied_to: AppliedTo = "frames",
-    roots: Mapping[str, Path] | None = None,
-    workers: int = 0,
-    faces: BackendName = "auto",
+    model: Path, stores: Mapping[str, Path], out: Path, settings: EvaluationSettings
 ) -> dict[str, Any]:
-    """Score the stores' videos with a progress bar, write everything, return the document.
-
-    samplings: empty takes the model's own. levels: of every corruption. roots: where the videos of
-    a store lie, where they were moved.
-    """
+    """`evaluate` with a progress bar; returns the document."""
     # Only here: holding a folder needs locks that some systems lack.
-    from fakestormer.data.manifest import read_settings
-    from fakestormer.data.origin import entries_of
-    from fakestormer.evaluation.outputs import write_outputs
-    from fakestormer.evaluation.protocol import videos_of
-    from fakestormer.evaluation.run import Plan, evaluate, opened
-    from fakestormer.evaluation.scoring import CLEAN, Condition, check_backend
+    from fakestormer.evaluation.evaluate import evaluate
 
-    for store in stores.values():  # before hours are spent on the others
-        videos_of(store, detector.recipe.crop, split)
-    conditions = [
-        Condition(corruption=name, level=level) for name in corruptions for level in levels
-    ]
-    predictions = {
-        sampling: detector.prediction.model_copy(update={"sampling": sampling})
-        for sampling in samplings or (detector.prediction.sampling,)
-    }
-    entries = None
-    if conditions and applied_to == "frames":
-        for store in stores.values():  # before hours are spent on the clean videos
-            check_backend(OpenBackend(faces)(), store)
-        moved = roots or {}
-        entries = {name: entries_of(store, moved.get(name)) for name, store in stores.items()}
-    plan = Plan(
-        stores=stores,
-        crop=detector.recipe.crop,
-        weights_sha256=detector.weights_sha256,
-        open_network=_OpenNetwork(model, detector, alone=workers == 0),
-        open_faces=OpenBackend(faces),
-        predictions=predictions,
-        split=split,
-        face=face,
-        conditions=(CLEAN, *conditions),
-        applied_to=applied_to,
-        entries=entries,
-        workers=workers,
-    )
-    for name, store in stores.items():
-        found_by = read_settings(store).backend
-        if detector.trained_with not in (None, found_by):
-            print(
-                f"{name}: its faces were found by {found_by}, the model was trained on faces found "
-                f"by {detector.trained_with}: they are cropped a little differently",
-                file=sys.stderr,
-            )
     with bar() as drawn:
         task = drawn.add_task("scoring", total=None)
 
-        def advance(done: int, total: int, what: str) -> None:
-            description = f"scoring {shown(what)}" if what else "scoring"
+        def advance(done: int, total: int, name: str) -> None:
+            description = f"scoring {shown(name)}" if name else "scoring"
             drawn.update(task, completed=done, total=total, description=description)
 
-        with opened(out):
-            scores = evaluate(plan, out, progress=advance)
-            return write_outputs(
-                plan,
-                scores,
-                out,
-                model=detector.fingerprint(faces=False),
-                clip_length=detector.network.config.frames,
-            )
+        def warn(sentence: str) -> None:
+            print(sentence, file=sys.stderr)
+
+        return evaluate(model, stores, out, settings, progress=advance, warn=warn)
 
 
 def shortcuts_with_bar(
@@ -121,17 +53,18 @@ def shortcuts_with_bar(
     workers: int,
 ) -> str:
     """Look for shortcuts with a progress bar, write everything, return the Markdown."""
+    from fakestormer.evaluation.evaluate import OpenNetwork
     from fakestormer.evaluation.shortcuts import find_shortcuts, write_shortcuts
 
     with writing(out):  # before hours are spent
         out.mkdir(parents=True, exist_ok=True)
     with bar() as drawn:
         task = drawn.add_task("scoring real videos, treated", total=None)
-        found, scores = find_shortcuts(
+        shortcuts, scores = find_shortcuts(
             store,
             detector.recipe.crop,
             detector.prediction,
-            _OpenNetwork(model, detector, alone=workers == 0),
+            OpenNetwork(model, detector, alone=workers == 0),
             split=split,
             at_most=at_most,
             workers=workers,
@@ -143,21 +76,7 @@ def shortcuts_with_bar(
         "split": split,
         "settings": detector.prediction.model_dump(mode="json"),
     }
-    return write_shortcuts(out, found, scores, about=about)
-
-
-class _OpenNetwork:
-    """The network of a model, for a process that scores: loaded there, or the one at hand."""
-
-    def __init__(self, model: Path, detector: Detector, *, alone: bool) -> None:
-        self.model = model
-        self.device = str(next(detector.network.parameters()).device)
-        self._at_hand = detector.network if alone else None
-
-    def __call__(self) -> VideoNetwork:
-        if self._at_hand is not None:
-            return self._at_hand
-        return Detector.load(self.model, device=self.device).network
+    return write_shortcuts(out, shortcuts, scores, about=about)
 
 
 def compare_and_print(
@@ -165,7 +84,7 @@ def compare_and_print(
 ) -> None:
     """Print whether the models of two evaluations differ on the same videos."""
     from fakestormer.evaluation.compare import compare_videos, comparison_markdown
-    from fakestormer.evaluation.results import read_evaluation, scores_of
+    from fakestormer.evaluation.document import read_evaluation, scores_of
 
     documents = [read_evaluation(path) for path in (a, b)]
     there = [document["settings"]["samplings"] for document in documents]

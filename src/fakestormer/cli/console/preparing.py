@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fakestormer.data.origin import Origin
     from fakestormer.data.prepare import Progress as Prepared
     from fakestormer.data.prepare import Summary
-    from fakestormer.evaluation.protocol import SplitChoice
+    from fakestormer.evaluation.plan import SplitChoice
     from fakestormer.recipe.synthesis import SynthesisConfig
 
 
