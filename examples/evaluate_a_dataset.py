@@ -11,8 +11,7 @@ from pathlib import Path
 
 from fakestormer import (
     Detector,
-    DetectorSettings,
-    EvaluateSettings,
+    EvaluationSettings,
     Options,
     Origin,
     PrepareSettings,
@@ -34,9 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     store = asked.out / "store"
     prepare(origin, store, recipe=recipe, settings=PrepareSettings(splits=("test",)))
 
-    detector = DetectorSettings(model=asked.model)
-    settings = EvaluateSettings(split="test")
-    evaluate({asked.data_set: store}, asked.out, detector=detector, settings=settings)
+    settings = EvaluationSettings(split="test")
+    evaluate(asked.model, {asked.data_set: store}, asked.out, settings)
     print((asked.out / "evaluation.md").read_text())
 
 

@@ -19,10 +19,14 @@ from torch import nn
 
 from fakestormer.data.manifest import Row, Split, StoreSettings, write_manifest, write_settings
 from fakestormer.data.store import encode_frame, write_track
+from fakestormer.evaluation.plan import FaceChoice, SplitChoice, videos_of
+from fakestormer.evaluation.score import Scoring, VideoScore, score_video, store_reader
 from fakestormer.model.fakestormer import build_fakestormer
 from fakestormer.model.model_file import save_model
+from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.recipe.model import ModelConfig
+from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.recipe.training import TrainingConfig
@@ -170,3 +174,20 @@ def drawn_model(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> Pat
         folder, network, recipe.model_dump(mode="json"), {"validation": {}}, face_backend="drawn"
     )
     return folder
+
+
+def score_store(
+    network: VideoNetwork,
+    prediction: PredictionConfig,
+    crop: CropConfig,
+    store: Path,
+    *,
+    split: SplitChoice = "test",
+    face: FaceChoice = "largest",
+) -> list[VideoScore]:
+    """Every video of a split scored in this process; its data set is called "data"."""
+    scoring = Scoring(network=network, predictions={"it": prediction}, face=face)
+    return [
+        score_video(scoring, rows, store_reader(store), data="data")["it"]
+        for _, rows in videos_of(store, crop, split)
+    ]

@@ -28,6 +28,38 @@ FILES = {
     ): path
     for path in sorted(SOURCE.rglob("*.py"))
 }
+LONGEST_FUNCTION, MOST_PARAMETERS = 60, 8
+_COMMAND = "one parameter per option of the command"
+_ROUTES = "the routes of one router, each a short function"
+_DRAWING = "one drawing, in the order in which it is drawn"
+# Functions that are larger, and why.
+LARGE_FUNCTIONS = {
+    "cli.console.evaluating.ablate_and_print": _COMMAND,
+    "cli.console.preparing.prepare_with_bar": _COMMAND,
+    "cli.data.prepare": _COMMAND,
+    "cli.evaluating.ablate": _COMMAND,
+    "cli.evaluating.evaluate": _COMMAND,
+    "cli.judging.detect": _COMMAND,
+    "cli.serving.serve": _COMMAND,
+    "cli.training.train": _COMMAND,
+    "data.layouts.bench_json.bench_layout": "the rules of one data set, in their order",
+    "data.layouts.dfdc.dfdcp": "the rules of one data set, in their order",
+    "data.loaders.training_batches": "says where and how batches are made, one keyword for each",
+    "data.prepare.prepare_folder": "Python's `prepare`: one keyword per option of the command",
+    "data.prepare.prepare_listing": "Python's `prepare`: one keyword per option of the command",
+    "detection.detector.Detector.detect": "the steps of a detection, in their order",
+    "report.page.render_report": "names every value of the report's template once",
+    "report.saliency_sheet.saliency_sheet": _DRAWING,
+    "server.api.api_router": _ROUTES,
+    "server.pages.pages_router": _ROUTES,
+    "synthesis.params.sample": "every draw in the order that fixes the random numbers",
+    "synthesis.render._render_clip": "the steps of the synthesis, in the paper's order",
+    "synthesis.render.render": "the steps of the synthesis, in the paper's order",
+    "tools.synthesize.synthesize": "Python's `synthesize`: one keyword per option of the command",
+    "training.loop._run": "the training loop in one piece: each part acts on the same state",
+    "training.loop.train": "Python's `train`: one keyword per option of the command",
+}
+
 # The package itself gives the public names, by functions, and stands on no floor.
 MODULES = sorted(FILES.keys() - {"fakestormer"})
 
@@ -98,6 +130,34 @@ def test_the_walk_sees_imports() -> None:
     typed = "if TYPE_CHECKING:\n    from fakestormer.types import Clip\n"
     assert list(imported_modules(typed)) == ["fakestormer.types"]
     assert "fakestormer.recipe.prediction" in imports_of("fakestormer.detection.prediction")
+
+
+def functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, int, int]]:
+    """Name, lines and parameters (without self) of every function, in others and in classes too."""
+    for child in ast.iter_child_nodes(node):
+        name = f"{prefix}.{getattr(child, 'name', '')}".removesuffix(".")
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            given = child.args
+            parameters = [a.arg for a in given.posonlyargs + given.args + given.kwonlyargs]
+            count = len([p for p in parameters if p not in ("self", "cls")])
+            yield name, (child.end_lineno or 0) - child.lineno + 1, count
+        yield from functions(child, name)
+
+
+def test_functions_fit_a_screen() -> None:
+    large = {
+        name
+        for module in MODULES
+        for name, lines, parameters in functions(ast.parse(FILES[module].read_text()), module)
+        if lines > LONGEST_FUNCTION or parameters > MOST_PARAMETERS
+    }
+    known = {f"fakestormer.{name}" for name in LARGE_FUNCTIONS}
+    assert large - known == set(), "cut them, or give a reason in LARGE_FUNCTIONS"
+    assert known - large == set(), "no longer large: take them out of LARGE_FUNCTIONS"
+
+
+def test_files_are_short() -> None:
+    assert [name for name in MODULES if len(FILES[name].read_text().splitlines()) > 400] == []
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -10,7 +10,7 @@ from fakestormer import (
     Detection,
     Detector,
     DetectorSettings,
-    EvaluateSettings,
+    EvaluationSettings,
     InputError,
     NoFaceError,
     PrepareSettings,
@@ -64,6 +64,6 @@ def learn(videos: Path) -> dict[str, float]:
         result = train("store", "run", recipe=recipe, settings=TrainSettings(workers=2))
     except TrainingError:
         return {}
-    evaluate({"mine": "store"}, "out", settings=EvaluateSettings(split="test"))
+    evaluate("RUN", {"mine": "store"}, "out", EvaluationSettings(split="test"))
     assert_type(fakestormer.__version__, str)
     return result.best

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fakestormer.errors import OutputError as OutputError
     from fakestormer.errors import SetupError as SetupError
     from fakestormer.errors import TrainingError as TrainingError
+    from fakestormer.evaluation.evaluate import EvaluationSettings as EvaluationSettings
+    from fakestormer.evaluation.evaluate import evaluate as evaluate
     from fakestormer.recipe.named import load_recipe as load_recipe
     from fakestormer.recipe.recipe import Recipe as Recipe
     from fakestormer.report.page import write_report as write_report
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from fakestormer.tools.commands import prepare as prepare
     from fakestormer.tools.commands import synthesize as synthesize
     from fakestormer.tools.commands import train as train
-    from fakestormer.tools.evaluate import EvaluateSettings as EvaluateSettings
-    from fakestormer.tools.evaluate import evaluate as evaluate
     from fakestormer.tools.synthesize import SynthesisRecord as SynthesisRecord
     from fakestormer.training.loop import TrainingResult as TrainingResult
     from fakestormer.types import FaceReport as FaceReport
@@ -53,11 +53,11 @@ _HOME = {
     "detection.batch": ("Detection", "DetectorSettings", "ResultFiles", "detect_many"),
     "detection.detector": ("Detector",),
     "errors": ("InputError", "NoFaceError", "OutputError", "SetupError", "TrainingError"),
+    "evaluation.evaluate": ("EvaluationSettings", "evaluate"),
     "recipe.named": ("load_recipe",),
     "recipe.recipe": ("Recipe",),
     "report.page": ("write_report",),
     "tools.commands": ("PrepareSettings", "TrainSettings", "prepare", "synthesize", "train"),
-    "tools.evaluate": ("EvaluateSettings", "evaluate"),
     "tools.synthesize": ("SynthesisRecord",),
     "training.loop": ("TrainingResult",),
     "types": ("FaceReport", "Prediction", "Report"),

@@ -6,6 +6,11 @@ that escapes is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class InputError(ValueError):
     """One input cannot be used: names the file, what is wrong with it and what to do."""
@@ -28,3 +33,12 @@ class TrainingError(RuntimeError):
 
     The typical case is numbers that grew without bound.
     """
+
+
+def first_complaint(error: ValidationError) -> tuple[str, str]:
+    """The first field that Pydantic refuses, and why; the field is "" for the whole value.
+
+    # Recipe(training={"epochs": 0}) -> ("training.epochs", "Input should be greater than 0")
+    """
+    first = error.errors()[0]
+    return ".".join(str(part) for part in first["loc"]), first["msg"]

@@ -16,7 +16,7 @@ import torch
 from fakestormer.cli import ExitCode, main
 from fakestormer.cli.evaluating import stores_of
 from fakestormer.data.manifest import read_manifest, write_manifest
-from fakestormer.evaluation import protocol
+from fakestormer.evaluation import score
 from fakestormer.model.build import build
 from fakestormer.model.model_file import save_model
 from fakestormer.recipe.recipe import Recipe, override
@@ -139,7 +139,7 @@ def test_what_evaluate_refuses(
     def nothing_is_scored(*_: object, **__: object) -> None:
         raise AssertionError("scored before everything was checked")
 
-    monkeypatch.setattr(protocol, "predict_track", nothing_is_scored)
+    monkeypatch.setattr(score, "predict_track", nothing_is_scored)
     out = tmp_path / "out"
 
     def evaluate(*arguments: object, model: Path = drawn_model, folder: Path = out) -> tuple:

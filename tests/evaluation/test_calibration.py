@@ -22,8 +22,8 @@ from fakestormer.evaluation.calibration import (
     wilson,
 )
 from fakestormer.evaluation.metrics import auc
-from fakestormer.evaluation.protocol import VideoScore
 from fakestormer.evaluation.reliability_plot import reliability_plot
+from fakestormer.evaluation.score import VideoScore
 from fakestormer.recipe.prediction import Calibration
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from fakestormer.errors import InputError
+from fakestormer.evaluation import shortcuts
 from fakestormer.evaluation.metrics import auc, auc_interval
-from fakestormer.evaluation.protocol import score_store
 from fakestormer.evaluation.shortcuts import (
     find_shortcuts,
     markdown,
@@ -28,6 +28,7 @@ from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.types import Outputs
+from store_fixtures import score_store
 
 BY_NAME = {treatment.name: treatment for treatment in TREATMENTS}
 RNG = np.random.default_rng(0)
@@ -165,6 +166,11 @@ CHOSEN = ("colour brighter by 16", "crop 4 px to the right", "noise benchmark le
           "H.264 crf 28")  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _some_treatments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortcuts, "TREATMENTS", [BY_NAME[name] for name in CHOSEN])
+
+
 def test_a_network_that_goes_by_brightness_is_caught(
     store: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -175,7 +181,6 @@ def test_a_network_that_goes_by_brightness_is_caught(
         recipe.crop,
         PredictionConfig(frames=8),
         lambda: network,
-        treatments=CHOSEN,
         progress=lambda done, total: told.append((done, total)),
     )
     assert told[-1] == (6, 6)  # real ones of the split, no fakes
@@ -191,7 +196,7 @@ def test_a_network_that_goes_by_brightness_is_caught(
         assert logits[1] - logits[0] == pytest.approx(4.0, abs=0.2)
     assert abs(by_name["crop 4 px to the right"].change) < 0.2 * brighter.change
 
-    plain = score_store(network, PredictionConfig(frames=8), recipe.crop, store, name="x")
+    plain = score_store(network, PredictionConfig(frames=8), recipe.crop, store)
     assert {s.video: s.score for s in plain if s.label == "real"} == pytest.approx(
         {video: own[""] for video, own in scores.items()}
     )
@@ -218,8 +223,7 @@ def test_some_videos_and_too_few(store: Path, recipe: Recipe) -> None:
 
     def find(**how: object) -> dict:
         return find_shortcuts(
-            store, recipe.crop, PredictionConfig(frames=4), lambda: network,
-            treatments=CHOSEN[:1], **how,
+            store, recipe.crop, PredictionConfig(frames=4), lambda: network, **how,
         )[1]  # fmt: skip
 
     assert list(find(at_most=3)) == ["test_0.mp4", "test_2.mp4", "test_4.mp4"]

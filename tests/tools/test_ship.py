@@ -22,7 +22,6 @@ from fakestormer.detection.detector import Detector
 from fakestormer.detection.prediction import predict_track, verdict
 from fakestormer.detection.verdict import standing
 from fakestormer.errors import InputError, SetupError
-from fakestormer.evaluation.protocol import score_store
 from fakestormer.files import sha256_of
 from fakestormer.model import model_file
 from fakestormer.model.build import build
@@ -33,6 +32,7 @@ from fakestormer.recipe.recipe import Recipe
 from fakestormer.report.page import write_report
 from fakestormer.tools import ship
 from fakestormer.tools.ship import calibrate, pack
+from store_fixtures import score_store
 
 MakeVideo = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
@@ -239,7 +239,7 @@ def test_a_calibrated_model_says_the_same_in_detection_and_evaluation(
     store, recipe = tmp_path / "store", after.recipe
     prepare_folder(video.parent, store, crop=recipe.crop, tracking=recipe.tracking, max_frames=None)
     (score,) = score_store(
-        after.network, after.prediction, recipe.crop, store, name="x",
+        after.network, after.prediction, recipe.crop, store,
         split=read_manifest(store)[0].split,
     )  # fmt: skip
     assert (score.score, score.raw) == (report.probability, raw.probability)

@@ -24,13 +24,20 @@ from fakestormer.model.model_file import load_model
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.training import loop
-from fakestormer.training.history import HistoryFile, read_history
+from fakestormer.training.history import HistoryFile, StepRecord, read_lines
 from fakestormer.training.loop import TrainingResult, train
 from fakestormer.training.step import NonFiniteLossError
 
 
 def _train(recipe: Recipe, store: Path, out: Path, **options: Any) -> TrainingResult:
     return train(recipe, store, out, accelerator="cpu", show_progress=False, **options)
+
+
+def _history(run: Path) -> tuple[tuple[StepRecord, ...], list[int]]:
+    """The steps of a run's history, and after how many steps it was validated."""
+    lines = read_lines(run)
+    steps = tuple(StepRecord(**line) for line in lines if "step" in line)
+    return steps, [line["steps_done"] for line in lines if "steps_done" in line]
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +132,6 @@ def test_a_run_of_an_older_program_goes_on_or_says_why_not(
     (run / "history.jsonl").unlink()
     resumed = _train(long, store, run, resume=True)
     assert resumed.history == expected.history[loop_step + 1 :]
-    assert (
-        f"The first {loop_step + 1} steps were not recorded" in (run / "training.html").read_text()
-    )
 
     path = run / "checkpoints/last/checkpoint.json"
     document = json.loads(path.read_text())
@@ -171,9 +175,9 @@ def test_the_history_survives_a_kill_and_a_resumption(
     whole: tuple[Path, TrainingResult], recipe: Recipe, store: Path, tmp_path: Path
 ) -> None:
     out, expected = whole
-    history = read_history(out)
-    assert history.steps == expected.history
-    assert [v.steps_done for v in history.validations] == [
+    steps, validated_at = _history(out)
+    assert steps == expected.history
+    assert validated_at == [
         record.step + 1
         for record, after in pairwise((*expected.history, None))
         if after is None or after.epoch != record.epoch
@@ -187,11 +191,9 @@ def test_the_history_survives_a_kill_and_a_resumption(
     file = HistoryFile(run, first_step=3)
     file.step(expected.history[3])
     file.close()
-    again = read_history(run)
-    assert again.steps == expected.history[:4]
-    assert [v.steps_done for v in again.validations] == [
-        v.steps_done for v in history.validations if v.steps_done <= 3
-    ]
+    steps, validated_again_at = _history(run)
+    assert steps == expected.history[:4]
+    assert validated_again_at == [step for step in validated_at if step <= 3]
 
 
 def test_tensorboard_holds_pictures_of_targets_and_predictions(
@@ -203,7 +205,7 @@ def test_tensorboard_holds_pictures_of_targets_and_predictions(
     tags = events.Tags()["images"]
     assert tags == ["examples/1 of 2", "examples/2 of 2"]
     seen = events.Images(tags[0])
-    assert [image.step for image in seen] == [v.steps_done for v in read_history(out).validations]
+    assert [image.step for image in seen] == _history(out)[1]
     assert seen[0].encoded_image_string != seen[-1].encoded_image_string
 
 

@@ -102,12 +102,12 @@ def evaluate(
     it was stopped.
     """
     from fakestormer.cli.console.evaluating import evaluate_with_bar
-    from fakestormer.detection.batch import DetectorSettings
     from fakestormer.evaluation.corruptions import LEVELS
-    from fakestormer.evaluation.results import markdown
-    from fakestormer.tools.evaluate import EvaluateSettings
+    from fakestormer.evaluation.evaluate import EvaluationSettings
+    from fakestormer.evaluation.tables import markdown
 
     require_folder(folder, "--out")
+    weights = model_of(model)
     ways: tuple[Sampling, ...] = ("windows", "consecutive", "spread")
     chosen = one_of(sampling, *ways, "all")
     names = tuple(LEVELS) if corruptions == "all" else tuple((corruptions or "").split(","))
@@ -115,7 +115,9 @@ def evaluate(
     roots = _roots_of(root or [], stores)
     if corruptions is None and (level or corrupt or root):
         raise typer.BadParameter("--level, --corrupt and --root are options of --corruptions")
-    settings = EvaluateSettings(
+    settings = EvaluationSettings(
+        shots=shots,
+        shot_score=one_of(shot_score, "last", "mean"),
         samplings=ways if chosen == "all" else () if chosen is None else (chosen,),
         split=one_of(split, "train", "validation", "test", "all"),
         face=one_of(face, "largest", "max"),
@@ -126,15 +128,10 @@ def evaluate(
         applied_to=one_of(corrupt, "frames", "crops") or "frames",
         roots=roots,
         faces=backend_of(faces),
+        device=device,
         workers=workers,
     )
-    detector = DetectorSettings(
-        model=model_of(model),
-        device=device,
-        shots=shots,
-        shot_score=one_of(shot_score, "last", "mean"),
-    )
-    document = evaluate_with_bar(stores, folder, detector, settings)
+    document = evaluate_with_bar(weights, stores, folder, settings)
     print(markdown(document))
     print(f"pictures and the worst errors: {folder / 'evaluation.html'}")
     left_out = [

@@ -85,17 +85,17 @@ def shortcuts(
     needed.
     """
     from fakestormer.cli.console.evaluating import shortcuts_with_bar
-    from fakestormer.detection.batch import DetectorSettings
+    from fakestormer.detection.detector import Detector
 
     require_folder(folder, "--out")
-    settings = DetectorSettings(
-        model=model_of(model),
-        device=device,
-        sampling=one_of(sampling, "windows", "consecutive", "spread"),
+    weights = model_of(model)
+    detector = Detector(weights, device=device).predicting(
+        sampling=one_of(sampling, "windows", "consecutive", "spread")
     )
     print(
         shortcuts_with_bar(
-            settings,
+            detector,
+            weights,
             data,
             folder,
             split=one_of(split, "train", "validation", "test", "all"),

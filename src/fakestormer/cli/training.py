@@ -58,8 +58,8 @@ def train(
     """Train on real videos: every clip is paired with its self-blended pseudo-fake.
 
     A folder of videos is prepared into RUN/store first. The model that does best on the held-out
-    videos is written to RUN/model.safetensors, with its JSON beside it, and how it went to
-    RUN/training.html.
+    videos is written to RUN/model.safetensors, with its JSON beside it. `tensorboard --logdir
+    RUN/tensorboard` shows the curves, and pictures of targets and predictions.
     """
     from fakestormer.cli.console.preparing import prepare_with_bar
     from fakestormer.tools.commands import HELD_OUT, PrepareSettings, TrainSettings, is_store
@@ -114,6 +114,7 @@ def train(
         f"{result.model}: validation AUC {best['auc_video']:.4f} (videos), "
         f"{best['auc_clip']:.4f} (clips), at step {best['step']:.0f}"
     )
+    print(f"curves and example pictures: tensorboard --logdir {run / 'tensorboard'}")
 
 
 @app.command()

@@ -38,6 +38,7 @@ from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.pairs import label_pairs, make_pairs
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.types import Clip, Targets
+from fakestormer.types.tensors import changed, joined
 
 SynthesisOn = Literal["workers", "device"]
 Key = tuple[int, int]  # (epoch, position within the epoch's shuffled clips)
@@ -265,14 +266,7 @@ def with_donor(one: ClipBatch, donors: Donors, row: Row, clip: Clip) -> ClipBatc
 
 def one_clip_of(batch: ClipBatch, clip: int) -> ClipBatch:
     """One of a batch's clips, as a batch of one."""
-    return ClipBatch(
-        frames=batch.frames[clip : clip + 1],
-        landmarks=batch.landmarks[clip : clip + 1],
-        params=batch.params[clip : clip + 1],
-        sources=batch.sources[clip : clip + 1],
-        fakes=None if batch.fakes is None else batch.fakes[clip : clip + 1],
-        donors=None if batch.donors is None else batch.donors[clip : clip + 1],
-    )
+    return changed(batch, lambda field: field[clip : clip + 1])
 
 
 def join_clips(batches: Sequence[ClipBatch]) -> ClipBatch:
@@ -297,16 +291,9 @@ def join_clips(batches: Sequence[ClipBatch]) -> ClipBatch:
 def join_pairs(batches: Sequence[PairBatch]) -> PairBatch:
     """Several batches as one: all their real clips, then all their fakes, each in order."""
     order = _real_then_fake([len(batch.sources) for batch in batches])
-    parts = [batch.targets for batch in batches]
     return PairBatch(
         frames=torch.cat([batch.frames for batch in batches])[order],
-        targets=Targets(
-            boundary=torch.cat([part.boundary for part in parts])[order],
-            derivative=torch.cat([part.derivative for part in parts])[order],
-            soft_labels=torch.cat([part.soft_labels for part in parts])[order],
-            label=torch.cat([part.label for part in parts])[order],
-            kept=torch.cat([part.kept for part in parts])[order],
-        ),
+        targets=joined([batch.targets for batch in batches], lambda part: torch.cat(part)[order]),
         sources=tuple(source for batch in batches for source in batch.sources),
     )
 

@@ -26,7 +26,7 @@ from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fakestormer.errors import InputError, SetupError
+from fakestormer.errors import InputError, SetupError, first_complaint
 from fakestormer.files import write_atomically
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
 
@@ -266,7 +266,9 @@ def read_settings(store: Path) -> StoreSettings:
         if found == STORE_VERSION:
             return StoreSettings.model_validate(content)
     except (ValueError, KeyError, TypeError) as error:
-        where = f": {_first(error)}" if isinstance(error, ValidationError) else ""
+        where = ""
+        if isinstance(error, ValidationError):
+            where = ": {}: {}".format(*first_complaint(error))
         raise InputError(
             f"{path}: is damaged or no store's{where}; prepare the videos into a new folder"
         ) from error
@@ -274,12 +276,6 @@ def read_settings(store: Path) -> StoreSettings:
         f"{store}: a store of layout {found}, this program reads {STORE_VERSION}; prepare the "
         "videos again"
     )
-
-
-def _first(error: ValidationError) -> str:
-    """The first complaint, in one line."""
-    complaint = error.errors()[0]
-    return f"{'.'.join(str(part) for part in complaint['loc'])}: {complaint['msg']}"
 
 
 def write_manifest(store: Path, rows: Iterable[Row]) -> Path:

@@ -10,7 +10,7 @@ continues where it stopped, and one bad file, even one that crashes the decoder,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,12 +146,21 @@ def prepare_listing(
             row for name in entries if name in finished for row in finished[name]
         )
         write_manifest(store, labelled)
-    good = [row for row in labelled if not row.rejected]
-    in_split = Counter(row.split for row in good)
-    return Summary(
+    return _summary(
+        labelled,
         videos=len(finished),
         resumed=resumed,
         vanished=len(journalled(store).keys() - entries.keys()),
+    )
+
+
+def _summary(rows: Sequence[Row], *, videos: int, resumed: int, vanished: int) -> Summary:
+    good = [row for row in rows if not row.rejected]
+    in_split = Counter(row.split for row in good)
+    return Summary(
+        videos=videos,
+        resumed=resumed,
+        vanished=vanished,
         tracks=len(good),
         frames=sum(row.frames for row in good),
         by_split={
@@ -159,7 +168,7 @@ def prepare_listing(
             for name in ("train", "validation", "test")
             if name != "test" or in_split[name]
         },
-        rejected=rejections(labelled),
+        rejected=rejections(rows),
     )
 
 

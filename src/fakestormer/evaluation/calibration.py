@@ -19,9 +19,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fakestormer.errors import InputError
+from fakestormer.evaluation.document import scores_of
 from fakestormer.evaluation.metrics import Numbers
-from fakestormer.evaluation.protocol import VideoScore
-from fakestormer.evaluation.results import scores_of
+from fakestormer.evaluation.score import VideoScore
 from fakestormer.recipe.prediction import Calibration, ErrorRates
 
 Method = Literal["temperature", "platt", "isotonic"]
@@ -236,8 +236,8 @@ def quality(labels: Numbers, probabilities: Numbers) -> Quality:
     of_truth_n = np.where(labels_n == 1, inner_n, 1 - inner_n)
     return Quality(
         ece=sum(
-            weight * abs(found.probability - found.share)
-            for weight, found in _binned(labels_n, inner_n)
+            weight * abs(filled.probability - filled.share)
+            for weight, filled in _binned(labels_n, inner_n)
         ),
         brier=float(np.sum(weights_n * (inner_n - labels_n) ** 2)),
         log_loss=float(-np.sum(weights_n * np.log(of_truth_n))),
@@ -247,27 +247,27 @@ def quality(labels: Numbers, probabilities: Numbers) -> Quality:
 def reliability(labels: Numbers, probabilities: Numbers) -> list[Bin]:
     """The bins that hold any video, by rising probability; labels, probabilities: (N,)."""
     labels_n, values_n = np.asarray(labels, np.float64), np.asarray(probabilities, np.float64)
-    return [found for _, found in _binned(labels_n, values_n)]
+    return [filled for _, filled in _binned(labels_n, values_n)]
 
 
 def _binned(labels_n: np.ndarray, values_n: np.ndarray) -> list[tuple[float, Bin]]:
     """(share of all weight, bin) of every bin with a video in it."""
     weights_n = _weights(labels_n)
     which_n = np.minimum((values_n * BINS).astype(int), BINS - 1)
-    found = []
+    bins = []
     for number in np.unique(which_n):
-        own_n = which_n == number
-        weight = float(weights_n[own_n].sum())
-        share = float((weights_n * labels_n)[own_n].sum() / weight)
-        count = int(own_n.sum())
+        inside_n = which_n == number
+        weight = float(weights_n[inside_n].sum())
+        share = float((weights_n * labels_n)[inside_n].sum() / weight)
+        count = int(inside_n.sum())
         filled = Bin(
             count=count,
-            probability=float((weights_n * values_n)[own_n].sum() / weight),
+            probability=float((weights_n * values_n)[inside_n].sum() / weight),
             share=share,
             interval=wilson(share, count),
         )
-        found.append((weight, filled))
-    return found
+        bins.append((weight, filled))
+    return bins
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -345,10 +345,10 @@ def _cross_validated(
     for fold in range(_FOLDS):
         held_n = folds_n == fold
         try:
-            own = fit(labels_n[~held_n], scores_n[~held_n], method=method)
+            calibration = fit(labels_n[~held_n], scores_n[~held_n], method=method)
         except InputError:  # too few videos, or none to tell apart: there is no such number
             return None
-        values_n[held_n] = [own.probability(score) for score in scores_n[held_n]]
+        values_n[held_n] = [calibration.probability(score) for score in scores_n[held_n]]
     return quality(labels_n, values_n)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from fakestormer.errors import InputError
 from fakestormer.evaluation.intervals import half_wins, resampled_aucs
 from fakestormer.evaluation.metrics import Numbers, by_class
-from fakestormer.evaluation.protocol import VideoScore
+from fakestormer.evaluation.score import VideoScore
 
 Method = Literal["delong", "bootstrap"]
 
@@ -62,23 +62,6 @@ class Comparison:
     method: Method
 
 
-def delong(
-    labels: Numbers, scores_a: Numbers, scores_b: Numbers
-) -> tuple[float, float, np.ndarray]:
-    """AUCs of A and B, and their covariance over videos, float64 (2, 2) (DeLong 1988).
-
-    labels: (N,), 1 = fake. scores_a, scores_b: (N,) of the same videos. By sorting, in N log N (Sun
-    & Xu 2014). Raises ValueError as `auc` does, and with fewer than two of a class.
-    """
-    of_fake_2m, of_real_2n = _half_wins(labels, scores_a, scores_b)
-    fake, real = of_fake_2m.shape[1], of_real_2n.shape[1]
-    auc_a, auc_b = of_fake_2m.sum(axis=1) / (2 * fake * real)
-    covariance = (
-        np.cov(of_fake_2m) / (2 * real) ** 2 / fake + np.cov(of_real_2n) / (2 * fake) ** 2 / real
-    )
-    return float(auc_a), float(auc_b), covariance
-
-
 def compare_scores(
     labels: Numbers,
     scores_a: Numbers,
@@ -91,15 +74,16 @@ def compare_scores(
     """How much better B separates than A, and how sure that is.
 
     labels: (N,), 1 = fake. scores_a, scores_b: (N,) of the same videos, each on a scale of its own.
-    delong: normal approximation; measured on equally good models, p < 0.05 comes in 2 to 7 of a
-    hundred comparisons with 10 real videos, in 3 to 5 with 50. bootstrap: videos of each class
+    delong: DeLong's variance (1988) by sorting (Sun & Xu 2014), and a normal approximation;
+    measured on equally good models, p < 0.05 comes in 2 to 7 of a hundred comparisons with 10 real
+    videos, in 3 to 5 with 50. bootstrap: videos of each class
     drawn anew with repetition, both models judged on the same draw; percentiles, and p no lower
     than 2 / (resamples + 1).
 
     Where no choice among these videos changes the difference, the interval has no width: both
     separate perfectly, or one does and the other not at all. p is then 1 for no difference, and
     otherwise 2 / choose(N, fakes), how often labels dealt at random would look so. Raises
-    ValueError as `delong` does.
+    ValueError as `auc` does, and with fewer than two of a class.
     """
     of_fake_2m, of_real_2n = _half_wins(labels, scores_a, scores_b)
     fake, real = of_fake_2m.shape[1], of_real_2n.shape[1]
@@ -120,7 +104,7 @@ def compare_scores(
         p_value = math.erfc(abs(difference) / error / math.sqrt(2))
     else:
         pairs = [by_class(labels, scores) for scores in (scores_a, scores_b)]
-        real_2n, fake_2m = (np.stack(own) for own in zip(*pairs, strict=True))
+        real_2n, fake_2m = (np.stack(group) for group in zip(*pairs, strict=True))
         aucs_a, aucs_b = resampled_aucs(real_2n, fake_2m, resamples=resamples, seed=seed)
         drawn = aucs_b - aucs_a
         low, high = np.percentile(drawn, (2.5, 97.5))
@@ -153,28 +137,28 @@ def compare_videos(
         if key in of_b:
             _check_same(score, of_b[key], names)
     scored_a, scored_b = (
-        {key: score for key, score in own.items() if score.score is not None}
-        for own in (of_a, of_b)
+        {key: score for key, score in scores.items() if score.score is not None}
+        for scores in (of_a, of_b)
     )
     if not scored_a.keys() & scored_b.keys():
         raise InputError(
             f"no video was scored by both {names[0]} and {names[1]}; evaluate both on the same "
             "stores, under the same --data names"
         )
-    found = []
+    comparisons = []
     for data in dict.fromkeys(key[0] for key in (*of_a, *of_b)):
         own_a, own_b = (
-            {key: score for key, score in own.items() if key[0] == data}
-            for own in (scored_a, scored_b)
+            {key: score for key, score in scores.items() if key[0] == data}
+            for scores in (scored_a, scored_b)
         )
         methods = {s.method for s in (*own_a.values(), *own_b.values()) if s.label == "fake"}
         for fakes in (None, *sorted(methods - {""})):
-            found.append(
+            comparisons.append(
                 _compare_group(
                     data, fakes, own_a, own_b, method=method, resamples=resamples, seed=seed
                 )
             )
-    return found
+    return comparisons
 
 
 def comparison_markdown(
@@ -222,23 +206,23 @@ def _half_wins(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`half_wins` of both models: int64 (2, fakes) and (2, real)."""
     pairs = [half_wins(*by_class(labels, scores)) for scores in (scores_a, scores_b)]
-    of_fake_2m, of_real_2n = (np.stack(own) for own in zip(*pairs, strict=True))
+    of_fake_2m, of_real_2n = (np.stack(wins) for wins in zip(*pairs, strict=True))
     if min(of_fake_2m.shape[1], of_real_2n.shape[1]) < 2:
         raise ValueError("a comparison needs at least two real and two fake ones")
     return of_fake_2m, of_real_2n
 
 
 def _by_name(scores: Sequence[VideoScore], name: str) -> dict[_Key, VideoScore]:
-    found: dict[_Key, VideoScore] = {}
+    by_name: dict[_Key, VideoScore] = {}
     for score in scores:
         key = (score.data, score.video)
-        if key in found:
+        if key in by_name:
             raise InputError(
                 f"{score.data}: {score.video} is listed twice in {name}; compare one sampling at a "
                 "time, and give every store a name of its own"
             )
-        found[key] = score
-    return found
+        by_name[key] = score
+    return by_name
 
 
 def _check_same(a: VideoScore, b: VideoScore, names: tuple[str, str]) -> None:
@@ -252,10 +236,10 @@ def _check_same(a: VideoScore, b: VideoScore, names: tuple[str, str]) -> None:
             f"and {names[1]} ({b.sha256[:12] or 'unknown'}); {again}"
         )
     for what in ("label", "method"):
-        own, other = getattr(a, what), getattr(b, what)
-        if own != other:
+        one, other = getattr(a, what), getattr(b, what)
+        if one != other:
             raise InputError(
-                f"{where} has the {what} {own!r} in {names[0]} and {other!r} in {names[1]}; {again}"
+                f"{where} has the {what} {one!r} in {names[0]} and {other!r} in {names[1]}; {again}"
             )
 
 
@@ -285,7 +269,7 @@ def _compare_group(
         [value for key in common if (value := group[key].ranked_by) is not None]
         for group in (group_a, group_b)
     )
-    found = (
+    result = (
         compare_scores(labels, values_a, values_b, method=method, resamples=resamples, seed=seed)
         if min(real, fake) >= 2
         else None
@@ -298,11 +282,11 @@ def _compare_group(
         fake=fake,
         only_a=len(group_a) - len(common),
         only_b=len(group_b) - len(common),
-        auc_a=found.auc_a if found else None,
-        auc_b=found.auc_b if found else None,
-        difference=found.difference if found else None,
-        interval=found.interval if found else None,
-        p_value=found.p_value if found else None,
+        auc_a=result.auc_a if result else None,
+        auc_b=result.auc_b if result else None,
+        difference=result.difference if result else None,
+        interval=result.interval if result else None,
+        p_value=result.p_value if result else None,
         method=method,
     )
 

@@ -105,8 +105,8 @@ def frame_rng(
     video_sha256: str, name: CorruptionName, level: int, index: int
 ) -> np.random.Generator:
     """The random numbers of one frame, so that it can be made again without the others."""
-    said = f"{video_sha256}/{name}/{level}/{index}"
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(said.encode()).digest()))
+    name_of_frame = f"{video_sha256}/{name}/{level}/{index}"
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(name_of_frame.encode()).digest()))
 
 
 def corrupt_frames(

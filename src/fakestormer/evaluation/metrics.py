@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
@@ -70,11 +71,7 @@ def auc(labels: Numbers, scores: Numbers) -> float:
     # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9] -> 3.5 / 4
     """
     labels_n, scores_n = _both_classes(labels, scores)
-    try:
-        from sklearn.metrics import roc_auc_score
-    except ModuleNotFoundError as error:
-        raise SetupError(_NEEDS_SKLEARN) from error
-    return float(roc_auc_score(labels_n, scores_n))
+    return float(_sklearn().roc_auc_score(labels_n, scores_n))
 
 
 def auc_interval(
@@ -102,11 +99,9 @@ def roc_curve(labels: Numbers, scores: Numbers) -> tuple[np.ndarray, np.ndarray,
     # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9]
     #     -> fpr [0, 0, 0.5, 1], tpr [0, 0.5, 1, 1], thresholds [inf, 0.9, 0.4, 0.1]
     """
-    real, fake = by_class(labels, scores)
-    thresholds = np.unique(np.concatenate([real, fake]))[::-1]
-    fpr = _share_from(real, thresholds)
-    tpr = _share_from(fake, thresholds)
-    return np.append(0.0, fpr), np.append(0.0, tpr), np.append(np.inf, thresholds)
+    labels_n, scores_n = _both_classes(labels, scores)
+    fpr, tpr, thresholds = _sklearn().roc_curve(labels_n, scores_n, drop_intermediate=False)
+    return fpr, tpr, thresholds
 
 
 def average_precision(labels: Numbers, scores: Numbers) -> float:
@@ -119,8 +114,8 @@ def average_precision(labels: Numbers, scores: Numbers) -> float:
     """
     real, fake = by_class(labels, scores)
     fpr, tpr, _ = roc_curve(labels, scores)
-    false_alarms, found = fpr[1:] * len(real), tpr[1:] * len(fake)
-    return float(np.sum(np.diff(tpr) * found / (found + false_alarms)))
+    false_alarms, hits = fpr[1:] * len(real), tpr[1:] * len(fake)
+    return float(np.sum(np.diff(tpr) * hits / (hits + false_alarms)))
 
 
 def equal_error_rate(labels: Numbers, scores: Numbers) -> float:
@@ -147,8 +142,8 @@ def tpr_at_fpr(labels: Numbers, scores: Numbers, fpr: float) -> float:
     """
     if not 0 <= fpr <= 1:
         raise ValueError(f"fpr is a share between 0 and 1, got {fpr}")
-    false_alarms, found, _ = roc_curve(labels, scores)
-    return float(found[false_alarms <= fpr].max())
+    false_alarms, hits, _ = roc_curve(labels, scores)
+    return float(hits[false_alarms <= fpr].max())
 
 
 def is_measurable(fpr: float, real: int) -> bool:
@@ -182,14 +177,15 @@ def by_class(labels: Numbers, scores: Numbers) -> tuple[np.ndarray, np.ndarray]:
     return scores_n[labels_n == 0], scores_n[labels_n == 1]
 
 
-_NEEDS_SKLEARN = "metrics need scikit-learn: install it with `pip install 'fakestormer[train]'`"
-
-
-def _share_from(scores_n: np.ndarray, thresholds_k: np.ndarray) -> np.ndarray:
-    """Share of scores >= each threshold, float64 (K,)."""
-    below = np.searchsorted(np.sort(scores_n), thresholds_k, "left")
-    share: np.ndarray = (scores_n.size - below) / scores_n.size
-    return share
+def _sklearn() -> ModuleType:
+    try:
+        from sklearn import metrics
+    except ModuleNotFoundError as error:
+        raise SetupError(
+            "metrics need scikit-learn: install it with `pip install 'fakestormer[train]'`"
+        ) from error
+    module: ModuleType = metrics
+    return module
 
 
 def _checked(labels: Numbers, scores: Numbers) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,6 @@ roc-*.png, distribution-*.png, robustness-*.png
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,14 @@ import cv2
 
 from fakestormer.data.manifest import read_manifest
 from fakestormer.data.store import read_clip
-from fakestormer.errors import InputError
-from fakestormer.evaluation.corruptions import CorruptionName, does_nothing
+from fakestormer.evaluation.document import evaluation_document
+from fakestormer.evaluation.journal import Scores
 from fakestormer.evaluation.page import WorstError, pick_worst, picture_name, write_page
+from fakestormer.evaluation.plan import CLEAN, Plan
 from fakestormer.evaluation.plots import distribution_plot, robustness_plot, roc_plot
-from fakestormer.evaluation.protocol import VideoScore
-from fakestormer.evaluation.results import (
-    Sizes,
-    corruption_notes,
-    evaluation_document,
-    markdown,
-    scores_csv,
-)
-from fakestormer.evaluation.run import Plan, Scores
-from fakestormer.evaluation.scoring import CLEAN
+from fakestormer.evaluation.score import VideoScore
+from fakestormer.evaluation.tables import markdown, scores_csv
 from fakestormer.files import write_atomically
-from fakestormer.video.decode import probe
 
 #: Pictures of one of the worst errors, and their side in pixels.
 _THUMBNAILS, _SIDE = 4, 112
@@ -44,21 +35,19 @@ def write_outputs(
     plan: Plan, scores: Scores, out: Path, *, model: Mapping[str, Any], clip_length: int
 ) -> dict[str, Any]:
     """Write all of it, evaluation.json last, each whole or not at all; returns the document."""
-    document = evaluation_document(
-        plan, scores, model=model, clip_length=clip_length, notes=_notes(plan)
-    )
+    document = evaluation_document(plan, scores, model=model, clip_length=clip_length)
     sampling = next(iter(plan.predictions))
     threshold = plan.predictions[sampling].threshold
     pictures = {}
     worst: list[WorstError] = []
     for data in plan.stores:
-        own = scores[data, CLEAN, sampling]
+        videos = scores[data, CLEAN, sampling]
         title = f"{data}, sampling {sampling}"
         name = picture_name("roc", data, sampling)
-        pictures[name] = roc_plot(out / name, _curves(own), title=title)
+        pictures[name] = roc_plot(out / name, _curves(videos), title=title)
         name = picture_name("distribution", data, sampling)
         pictures[name] = distribution_plot(
-            out / name, _groups(own), threshold=threshold, title=title
+            out / name, _groups(videos), threshold=threshold, title=title
         )
         robustness = document["data"][data].get("robustness")
         if robustness is not None:
@@ -71,7 +60,8 @@ def write_outputs(
                 notes=robustness["notes"],
             )
         worst += [
-            _worst_error(plan.stores[data], score) for score in pick_worst(own, threshold=threshold)
+            _worst_error(plan.stores[data], score)
+            for score in pick_worst(videos, threshold=threshold)
         ]
     write_atomically(out / "scores.csv", scores_csv(scores).encode())
     write_atomically(out / "evaluation.md", markdown(document).encode())
@@ -93,8 +83,8 @@ def _curves(scores: Sequence[VideoScore]) -> dict[str, tuple[list[float], list[f
     for method in methods if len(methods) > 1 else ():
         chosen[method] = [(s, v) for s, v in scored if s.label == "real" or s.method == method]
     return {
-        name: ([float(s.label == "fake") for s, _ in own], [value for _, value in own])
-        for name, own in chosen.items()
+        name: ([float(s.label == "fake") for s, _ in group], [value for _, value in group])
+        for name, group in chosen.items()
     }
 
 
@@ -134,35 +124,3 @@ def _worst_error(store: Path, score: VideoScore) -> WorstError:
         thumbnails=tuple(thumbnails),
         clip_probabilities=score.clips,
     )
-
-
-def _notes(plan: Plan) -> dict[str, dict[str, str]]:
-    """Per data set, what has to be said of the corruptions asked for."""
-    names: list[CorruptionName] = []
-    for condition in plan.conditions:
-        if condition.corruption is not None and condition.corruption not in names:
-            names.append(condition.corruption)
-    return {data: corruption_notes(_sizes(plan, data), names, does_nothing) for data in plan.stores}
-
-
-def _sizes(plan: Plan, data: str) -> Sizes:
-    """What is corrupted: crops all of one size, or frames as the containers announce them."""
-    if len(plan.conditions) == 1:
-        return {}
-    if plan.applied_to == "crops":
-        return {(plan.crop.stored_size, plan.crop.stored_size): 1}
-    sizes: Counter[tuple[int, int]] = Counter()
-    assert plan.entries is not None
-    scored = {
-        row.video
-        for row in read_manifest(plan.stores[data])
-        if not row.rejected and plan.split in ("all", row.split)
-    }
-    for entry in plan.entries[data].values():
-        if entry.kind == "video" and entry.video in scored:
-            try:
-                info = probe(entry.path)
-            except InputError:  # scoring has listed it
-                continue
-            sizes[info.height, info.width] += 1
-    return sizes

@@ -13,16 +13,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, get_args
-
-import jinja2
+from typing import Any, Literal, get_args
 
 from fakestormer.data.manifest import Label
 from fakestormer.detection.printable import shown
+from fakestormer.evaluation.document import FORMAT
 from fakestormer.evaluation.metrics import is_measurable
-from fakestormer.evaluation.results import FORMAT, conventions, per_cent
+from fakestormer.evaluation.score import VideoScore
+from fakestormer.evaluation.tables import conventions, per_cent
 from fakestormer.files import write_atomically
 from fakestormer.report.page import DEFAULT_THRESHOLD
+from fakestormer.report.templates import template_environment
 
 PictureKind = Literal["roc", "distribution", "robustness"]
 
@@ -85,27 +86,9 @@ class WorstError:
             _media_type(picture)
 
 
-class Scored(Protocol):
-    """What `pick_worst` asks of a video's score; `score` is None where there is none."""
-
-    @property
-    def data(self) -> str: ...
-    @property
-    def video(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def score(self) -> float | None: ...
-
-
-S = TypeVar("S", bound=Scored)
-
-
 def pick_worst(
-    scores: Sequence[S], count: int = 12, *, threshold: float = DEFAULT_THRESHOLD
-) -> tuple[S, ...]:
+    scores: Sequence[VideoScore], count: int = 12, *, threshold: float = DEFAULT_THRESHOLD
+) -> tuple[VideoScore, ...]:
     """The real videos that scored highest and the fakes that scored lowest, half of each.
 
     Where one kind has fewer videos, the other fills up. First come those on the wrong side of the
@@ -163,23 +146,24 @@ def render_page(
     data = document["data"]
     places = {
         picture_name(kind, name, sampling)
-        for name, own in data.items()
-        for sampling in (*own["results"], (own.get("robustness") or {}).get("sampling", ""))
+        for name, entry in data.items()
+        for sampling in (*entry["results"], (entry.get("robustness") or {}).get("sampling", ""))
         for kind in get_args(PictureKind)
     }
-    template = _environment().get_template("evaluation/evaluation.html.jinja")
-    return template.render(
+    environment = template_environment("evaluation")
+    environment.filters |= {"per_cent": per_cent, "data_url": _data_url}
+    return environment.get_template("evaluation.html.jinja").render(
         name=shown(document["model"].get("name") or "a model"),
         document=document,
         threshold=document["settings"]["threshold"],
         headlines=[
-            (number, name, own, sampling, result, _whole(result["groups"]))
-            for number, (name, own) in enumerate(data.items(), start=1)
-            for sampling, result in own["results"].items()
+            (number, name, entry, sampling, result, _whole(result["groups"]))
+            for number, (name, entry) in enumerate(data.items(), start=1)
+            for sampling, result in entry["results"].items()
         ],
-        published={name: _beside_published(own) for name, own in data.items()},
-        caption=lambda own, sampling: shown(
-            conventions(document["settings"] | {"sampling": sampling}, own["prepared"])
+        published={name: _beside_published(entry) for name, entry in data.items()},
+        caption=lambda entry, sampling: shown(
+            conventions(document["settings"] | {"sampling": sampling}, entry["prepared"])
         ),
         metrics=_METRICS,
         cell=_cell,
@@ -200,9 +184,9 @@ def render_page(
         }
         | {
             f"Data: {shown(name)}": tuple(
-                _rows({key: own[key] for key in _RECORDED})
+                _rows({key: entry[key] for key in _RECORDED})
             )
-            for name, own in data.items()
+            for name, entry in data.items()
         },
     )  # fmt: skip
 
@@ -212,12 +196,12 @@ def _whole(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return next(group for group in groups if group["group"] == "all")
 
 
-def _beside_published(own: Mapping[str, Any]) -> list[tuple[str, float, bool]]:
+def _beside_published(entry: Mapping[str, Any]) -> list[tuple[str, float, bool]]:
     """(name, AUC in per cent, whether it is of this evaluation), highest first."""
-    rows = [(shown(name), float(value), False) for name, value in own["published"].items()]
+    rows = [(shown(name), float(value), False) for name, value in entry["published"].items()]
     if not rows:
         return []
-    for sampling, result in own["results"].items():
+    for sampling, result in entry["results"].items():
         area = _whole(result["groups"])["metrics"]["auc"]
         if area is not None:
             rows.append((f"this evaluation, {shown(sampling)}", 100.0 * area, True))
@@ -229,9 +213,9 @@ def _is_wrong(label: str, score: float, threshold: float) -> bool:
     return (score >= threshold) != (label == "fake")
 
 
-def _score(scored: Scored) -> float:
-    assert scored.score is not None, "unscored videos are left out"
-    return scored.score
+def _score(video: VideoScore) -> float:
+    assert video.score is not None, "unscored videos are left out"
+    return video.score
 
 
 def _rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -265,18 +249,3 @@ def _media_type(picture: bytes) -> str:
 
 def _data_url(picture: bytes) -> str:
     return f"data:{_media_type(picture)};base64,{base64.b64encode(picture).decode('ascii')}"
-
-
-def _environment() -> jinja2.Environment:
-    rooms = {room: jinja2.PackageLoader("fakestormer", room) for room in ("report", "evaluation")}
-    environment = jinja2.Environment(
-        loader=jinja2.PrefixLoader(rooms),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["shown"] = shown
-    environment.filters["per_cent"] = per_cent
-    environment.filters["data_url"] = _data_url
-    return environment

@@ -19,7 +19,7 @@ import numpy as np
 
 from fakestormer.detection.printable import shown
 from fakestormer.errors import SetupError
-from fakestormer.evaluation.metrics import Numbers, auc
+from fakestormer.evaluation.metrics import Numbers, auc, roc_curve
 from fakestormer.files import write_atomically
 
 if TYPE_CHECKING:
@@ -94,15 +94,15 @@ def roc_plot(path: Path, curves: Mapping[str, tuple[Numbers, Numbers]], *, title
         right.set_xticks(_LOG_TICKS, [f"{rate:g}" for rate in _LOG_TICKS])
         right.axvline(1, color="black", linewidth=0.5)
         _mark_unresolved(right, drawn)
-        own = _in_colour(areas)
-        others = [name for name in drawn if name not in own]
+        styles = _in_colour(areas)
+        others = [name for name in drawn if name not in styles]
         for name in others:
             _draw_curve(left, right, drawn[name], {"color": _GREY, "linewidth": 0.6, "zorder": 1})
-        for name, style in own.items():
+        for name, style in styles.items():
             _draw_curve(left, right, drawn[name], style)
-        _legend(below, own, areas, others, [name for name in curves if name not in drawn])
+        _legend(below, styles, areas, others, [name for name in curves if name not in drawn])
         if not drawn:
-            _say(left, "No curve: real and fake\nvideos are both needed")
+            _write_in_the_middle(left, "No curve: real and fake\nvideos are both needed")
 
     return write_figure(path, draw, title)
 
@@ -155,13 +155,13 @@ def distribution_plot(
         )  # fmt: skip
         if handles:
             texts = [
-                f"{short(name, 40)}, {len(own)} video{'' if len(own) == 1 else 's'}"
-                for name, own in rows.items()
+                f"{short(name, 40)}, {len(group)} video{'' if len(group) == 1 else 's'}"
+                for name, group in rows.items()
             ]
             above.set(ylim=(0, above.get_ylim()[1] * (1 + 0.08 * len(texts))))
             _named(above, handles, texts)
         else:
-            _say(above, "No video was scored")
+            _write_in_the_middle(above, "No video was scored")
 
     return write_figure(path, draw, title)
 
@@ -214,26 +214,29 @@ def robustness_plot(
             axes.axhline(50, color="black", linewidth=0.6, dashes=(2, 3))
             axes.tick_params(labelbottom=True, labelleft=True)
             note = textwrap.wrap(shown(notes.get(key, "")), 19 if key in idle else 26)
-            if key not in idle and all(v is None for v in values):
-                note = ["No AUC:", "real and fake videos", "are both needed"]
-            elif key not in idle:
-                axes.text(0.04, 0.02, "\n".join(note), fontsize=5, transform=axes.transAxes)
-                note = []
-            if note:
-                _say(axes, "\n".join(note))
+            if key in idle:
+                _write_in_the_middle(axes, "\n".join(note))
                 continue
-            points = [np.nan if v is None else 100.0 * v for v in (clean, *values)]
-            colour = "black" if not key else _REAL
-            axes.plot(range(6), points, color=colour, marker="o", markersize=3)
-            last = next((level for level in range(5, 0, -1) if points[level] == points[level]), 0)
-            axes.annotate(
-                f"{points[last]:.1f}", (last, points[last]), (3, -5), textcoords="offset points",
-                ha="right", va="top", fontsize=6,
-            )  # fmt: skip
+            if all(v is None for v in values):
+                _write_in_the_middle(axes, "No AUC:\nreal and fake videos\nare both needed")
+                continue
+            axes.text(0.04, 0.02, "\n".join(note), fontsize=5, transform=axes.transAxes)
+            _draw_levels(axes, (clean, *values), "black" if not key else _REAL)
         figure.supxlabel("level of the corruption (0: none)", fontsize=7)
         figure.supylabel("AUC, per cent", fontsize=7)
 
     return write_figure(path, draw, title)
+
+
+def _draw_levels(axes: Axes, values: Sequence[float | None], colour: str) -> None:
+    """AUCs at levels 0 to 5, the last one in numbers."""
+    points = [np.nan if v is None else 100.0 * v for v in values]
+    axes.plot(range(6), points, color=colour, marker="o", markersize=3)
+    last = next((level for level in range(5, 0, -1) if not np.isnan(points[level])), 0)
+    axes.annotate(
+        f"{points[last]:.1f}", (last, points[last]), (3, -5), textcoords="offset points",
+        ha="right", va="top", fontsize=6,
+    )  # fmt: skip
 
 
 def write_figure(path: Path, draw: Callable[[Figure], None], title: str) -> bytes:
@@ -284,12 +287,6 @@ def _in_colour(areas: Mapping[str, float]) -> dict[str, dict[str, Any]]:
 def _draw_curve(
     left: Axes, right: Axes, curve: tuple[np.ndarray, np.ndarray], style: Mapping[str, Any]
 ) -> None:
-    try:
-        from sklearn.metrics import roc_curve
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            "plots need scikit-learn: install it with `pip install 'fakestormer[train]'`"
-        ) from error
     false_positive, true_positive, _ = roc_curve(*curve)
     left.plot(100 * false_positive, 100 * true_positive, **style)
     # Steps here: what a threshold reaches at that false positive rate or a lower one.
@@ -311,15 +308,15 @@ def _mark_unresolved(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarr
 
 def _legend(
     axes: Axes,
-    own: Mapping[str, Mapping[str, Any]],
+    styles: Mapping[str, Mapping[str, Any]],
     areas: Mapping[str, float],
     others: Sequence[str],
     single: Sequence[str],
 ) -> None:
     from matplotlib.lines import Line2D
 
-    handles: list[Artist] = [Line2D([], [], **style) for style in own.values()]
-    texts = [f"{short(name, 34)}: {100 * areas[name]:.1f}" for name in own]
+    handles: list[Artist] = [Line2D([], [], **style) for style in styles.values()]
+    texts = [f"{short(name, 34)}: {100 * areas[name]:.1f}" for name in styles]
     if others:
         low, high = (100 * f(areas[name] for name in others) for f in (min, max))
         handles.append(Line2D([], [], color=_GREY, linewidth=0.6))
@@ -368,7 +365,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if len(known) == len(values) and known else None
 
 
-def _say(axes: Axes, text: str) -> None:
+def _write_in_the_middle(axes: Axes, text: str) -> None:
     box = {"facecolor": "white", "edgecolor": "none"}
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#444444",

@@ -32,10 +32,10 @@ def reliability_plot(path: Path, fitted: Fitted, *, title: str) -> bytes:
 
     def draw(figure: Figure) -> None:
         grid = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[2.6, 1.0])
-        for column, (name, (values_n, found)) in enumerate(sides.items()):
+        for column, (name, (values_n, quality)) in enumerate(sides.items()):
             above, below = grid[0, column], grid[1, column]
             _draw_shares(above, fitted.labels, values_n)
-            above.set(title=f"{name}: {_said(found)}", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+            above.set(title=f"{name}: {_words(quality)}", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
             edges = np.linspace(0, 1, BINS + 1)
             for label, colour, text in ((0, _REAL, "real"), (1, _FAKE, "fake")):
                 counts = np.histogram(values_n[fitted.labels == label], edges)[0]
@@ -53,18 +53,18 @@ def reliability_plot(path: Path, fitted: Fitted, *, title: str) -> bytes:
 def _draw_shares(axes: Axes, labels_n: np.ndarray, values_n: np.ndarray) -> None:
     axes.plot((0, 1), (0, 1), color="black", linewidth=0.6, dashes=(2, 3))
     bins = reliability(labels_n, values_n)
-    x = [found.probability for found in bins]
+    x = [one.probability for one in bins]
     axes.vlines(
-        x, [found.interval[0] for found in bins], [found.interval[1] for found in bins],
+        x, [one.interval[0] for one in bins], [one.interval[1] for one in bins],
         color=_REAL, linewidth=1.0,
     )  # fmt: skip
-    axes.plot(x, [found.share for found in bins], color=_REAL, marker="o", markersize=4)
-    for found in bins:
+    axes.plot(x, [one.share for one in bins], color=_REAL, marker="o", markersize=4)
+    for one in bins:
         axes.annotate(
-            str(found.count), (found.probability, found.share), (4, -8),
+            str(one.count), (one.probability, one.share), (4, -8),
             textcoords="offset points", fontsize=5.5, color="#555555",
         )  # fmt: skip
 
 
-def _said(found: Quality) -> str:
-    return f"ECE {found.ece:.3f}, Brier {found.brier:.3f}"
+def _words(quality: Quality) -> str:
+    return f"ECE {quality.ece:.3f}, Brier {quality.brier:.3f}"

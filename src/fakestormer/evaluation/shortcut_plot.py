@@ -17,25 +17,27 @@ _COLOURS = (
 )  # fmt: skip
 
 
-def shortcut_plot(path: Path, found: Sequence[Shortcut], *, title: str) -> bytes:
+def shortcut_plot(path: Path, shortcuts: Sequence[Shortcut], *, title: str) -> bytes:
     """Bars from 0.5 to each AUC with their 95 % intervals, a colour for each group of treatments.
 
     Writes the PNG atomically and returns its bytes. Raises SetupError and OSError as
     `plots.write_figure` does.
     """
-    groups = list(dict.fromkeys(one.group for one in found))
+    groups = list(dict.fromkeys(one.group for one in shortcuts))
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for row, one in enumerate(found):
+        for row, one in enumerate(shortcuts):
             colour = _COLOURS[groups.index(one.group) % len(_COLOURS)]
             axes.barh(row, one.auc - 0.5, left=0.5, height=0.7, color=colour, alpha=0.75)
             axes.plot(one.interval, (row, row), color="black", linewidth=0.9)
             axes.text(1.0, row, f"{one.auc:.3f}", fontsize=5.5, ha="right", va="center")
         axes.axvline(0.5, color="black", linewidth=0.8)
-        axes.set(xlim=(0, 1), ylim=(len(found) - 0.4, -0.6))
+        axes.set(xlim=(0, 1), ylim=(len(shortcuts) - 0.4, -0.6))
         axes.set(xlabel="AUC of treated against untouched real videos (0.5: no shortcut)")
-        axes.set_yticks(range(len(found)), [short(one.treatment, 32) for one in found], fontsize=6)
+        axes.set_yticks(
+            range(len(shortcuts)), [short(one.treatment, 32) for one in shortcuts], fontsize=6
+        )
         axes.grid(axis="x", color="#e4e4e4", linewidth=0.5)
         axes.set_axisbelow(True)
 

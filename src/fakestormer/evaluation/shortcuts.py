@@ -17,18 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from fakestormer.data.manifest import Row
 from fakestormer.errors import InputError
 from fakestormer.evaluation.calibration import wilson
-from fakestormer.evaluation.protocol import (
-    ReadClips,
-    SplitChoice,
-    score_video,
-    store_reader,
-    videos_of,
-)
+from fakestormer.evaluation.corrupted import pictures, with_pictures
+from fakestormer.evaluation.plan import SplitChoice, usable, videos_of
+from fakestormer.evaluation.score import ReadClips, Scoring, score_video, store_reader
 from fakestormer.evaluation.treatments import TREATMENTS, Shortcut, Treatment
 from fakestormer.files import write_atomically
 from fakestormer.model.network import VideoNetwork
@@ -56,32 +51,26 @@ class ScoreTreated:
         *,
         open_network: Callable[[], VideoNetwork],
         prediction: PredictionConfig,
-        treatments: Sequence[str],
     ) -> None:
         self.store, self.videos, self.prediction = store, videos, prediction
-        self.treatments = tuple(treatments)
         self.open_network = open_network
         self._network: VideoNetwork | None = None
 
     def __call__(self, video: str) -> dict[str, float]:
         if self._network is None:
             self._network = self.open_network()
+        scoring = Scoring(
+            network=self._network,
+            predictions={self.prediction.sampling: self.prediction},
+            face="largest",
+        )
         rows = self.videos[video]
         tracks = _Tracks(self.store)
-        known = {treatment.name: treatment for treatment in TREATMENTS}
         scores = {}
-        for name in (_UNTOUCHED, *self.treatments):
-            found = score_video(
-                self._network,
-                self.prediction,
-                "largest",
-                about=rows[0],
-                data="",
-                rows=rows,
-                reader=tracks.reader(known.get(name)),
-            )
-            assert found.score is not None, "only videos with a usable track are asked"
-            scores[name] = found.score
+        for treatment in (None, *TREATMENTS):
+            (score,) = score_video(scoring, rows, tracks.reader(treatment), data="").values()
+            assert score.score is not None, "only videos with a usable track are scored"
+            scores[_UNTOUCHED if treatment is None else treatment.name] = score.score
         return scores
 
 
@@ -98,29 +87,27 @@ class _Tracks:
             if whole is None:
                 (whole,) = self._stored(row)(np.arange(row.frames)[None])
                 self._whole[row.file] = whole
-            pictures = list(whole.frames.permute(0, 2, 3, 1).contiguous().numpy())
+            frames = pictures(whole)
             if treatment is not None and treatment.crf is not None:
-                pictures = treatment.film(pictures)
+                frames = treatment.film(frames)
 
             def read(positions_ct: np.ndarray) -> list[Clip]:
                 clips = []
                 for positions in positions_ct.tolist():
-                    shown = [pictures[position] for position in positions]
+                    chosen = [frames[position] for position in positions]
                     if treatment is not None and treatment.crf is None:
-                        shown = [
+                        chosen = [
                             treatment.frame(picture, key=row.sha256, index=position)
-                            for picture, position in zip(shown, positions, strict=True)
+                            for picture, position in zip(chosen, positions, strict=True)
                         ]
-                    frames_thwc = torch.from_numpy(np.stack(shown))
-                    clips.append(
-                        replace(
-                            whole,
-                            frames=frames_thwc.permute(0, 3, 1, 2).contiguous(),
-                            landmarks=whole.landmarks[positions],
-                            indices=whole.indices[positions],
-                            pts_seconds=whole.pts_seconds[positions],
-                        )
+                    clip = replace(
+                        whole,
+                        frames=whole.frames[positions],
+                        landmarks=whole.landmarks[positions],
+                        indices=whole.indices[positions],
+                        pts_seconds=whole.pts_seconds[positions],
                     )
+                    clips.append(with_pictures(clip, chosen))
                 return clips
 
             return read
@@ -136,21 +123,20 @@ def find_shortcuts(
     *,
     split: SplitChoice = "test",
     at_most: int | None = None,
-    treatments: Sequence[str] | None = None,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Shortcut], dict[str, dict[str, float]]]:
     """Score the store's real videos of a split, untouched and after every treatment.
 
     crop: how the model wants faces cut out. at_most: videos, spread evenly over their names.
-    treatments: names in TREATMENTS; all where None. progress: (done, total) videos. Returns what
-    was found, and the probabilities by video and treatment. Raises InputError as `videos_of` does,
-    and with fewer than two real videos; RuntimeError where a video kills its process, naming it.
+    progress: (done, total) videos. Returns the numbers of each treatment, and the probabilities by
+    video and treatment. Raises InputError as `videos_of` does, and with fewer than two real videos;
+    RuntimeError where a video kills its process, naming it.
     """
     real = {
         video: rows
         for video, rows in videos_of(store, crop, split)
-        if rows[0].label == "real" and any(not row.rejected for row in rows)
+        if rows[0].label == "real" and usable(rows)
     }
     names = list(real)
     if at_most is not None and at_most < len(names):
@@ -160,13 +146,11 @@ def find_shortcuts(
             f"{store}: has {len(names)} real videos in the split {split!r}; shortcuts are looked "
             "for in two or more, better a hundred"
         )
-    chosen = [t for t in TREATMENTS if treatments is None or t.name in treatments]
     work = ScoreTreated(
         store,
         {name: real[name] for name in names},
         open_network=open_network,
         prediction=prediction,
-        treatments=[treatment.name for treatment in chosen],
     )
     scores: dict[str, dict[str, float]] = {}
     for name, scored in map_videos(work, names, workers=workers):
@@ -177,16 +161,16 @@ def find_shortcuts(
             progress(len(scores), len(names))
     scores = {name: scores[name] for name in names}
     untouched = [scores[name][_UNTOUCHED] for name in names]
-    found = [
+    shortcuts = [
         shortcut(
             treatment,
             untouched,
             [scores[name][treatment.name] for name in names],
             threshold=prediction.threshold,
         )
-        for treatment in chosen
+        for treatment in TREATMENTS
     ]
-    return found, scores
+    return shortcuts, scores
 
 
 def shortcut(
@@ -230,7 +214,7 @@ def paired_auc(
 
 def write_shortcuts(
     out: Path,
-    found: Sequence[Shortcut],
+    shortcuts: Sequence[Shortcut],
     scores: Mapping[str, Mapping[str, float]],
     *,
     about: Mapping[str, Any],
@@ -241,35 +225,35 @@ def write_shortcuts(
     """
     from fakestormer.evaluation.shortcut_plot import shortcut_plot
 
-    text = markdown(found, about)
+    text = markdown(shortcuts, about)
     document = {
         "format": FORMAT,
         **about,
-        "treatments": [asdict(one) | {"suspicious": one.suspicious} for one in found],
+        "treatments": [asdict(one) | {"suspicious": one.suspicious} for one in shortcuts],
         "scores": {
-            video: {name or "untouched": score for name, score in own.items()}
-            for video, own in scores.items()
+            video: {name or "untouched": score for name, score in probabilities.items()}
+            for video, probabilities in scores.items()
         },
     }
-    shortcut_plot(out / "shortcuts.png", found, title=f"Shortcuts of {about['model']['name']}")
+    shortcut_plot(out / "shortcuts.png", shortcuts, title=f"Shortcuts of {about['model']['name']}")
     write_atomically(out / "shortcuts.md", text.encode())
     content = json.dumps(document, indent=2, allow_nan=False) + "\n"
     write_atomically(out / "shortcuts.json", content.encode())
     return text
 
 
-def markdown(found: Sequence[Shortcut], about: Mapping[str, Any]) -> str:
+def markdown(shortcuts: Sequence[Shortcut], about: Mapping[str, Any]) -> str:
     """The table, under what its numbers depend on."""
-    first, settings = found[0], about["settings"]
+    first, settings = shortcuts[0], about["settings"]
     rows = "".join(
         f"| {one.treatment} | {one.auc:.3f}{' **!**' if one.suspicious else ''} | "
         f"{one.interval[0]:.3f} to {one.interval[1]:.3f} | {100 * one.wins:.0f} | "
         f"{100 * one.wins_interval[0]:.0f} to {100 * one.wins_interval[1]:.0f} | "
         f"{one.change:+.3f} | {100 * one.called_fake:.1f} |\n"
-        for one in found
+        for one in shortcuts
     )
-    marked = [one for one in found if one.suspicious]
-    furthest = max(found, key=lambda one: abs(one.auc - 0.5))
+    marked = [one for one in shortcuts if one.suspicious]
+    furthest = max(shortcuts, key=lambda one: abs(one.auc - 0.5))
     return (
         f"# Shortcuts of {about['model']['name']}\n\n"
         f"{first.videos} real videos of {about['store']} (split {about['split']}) against "
@@ -282,8 +266,9 @@ def markdown(found: Sequence[Shortcut], about: Mapping[str, Any]) -> str:
         f"{settings['threshold']:g}.\n\n"
         "| treatment | AUC | 95 % | wins, % | 95 % | mean change | at the threshold, % |\n"
         f"|{' --- |' * 7}\n{rows}\n"
-        f"{len(marked)} of {len(found)} treatments are marked; chance alone would mark about "
-        f"{0.05 * len(found):.0f}. Furthest from 0.5: {furthest.treatment}, {furthest.auc:.3f}. "
+        f"{len(marked)} of {len(shortcuts)} treatments are marked; chance alone would mark about "
+        f"{0.05 * len(shortcuts):.0f}. Furthest from 0.5: {furthest.treatment}, "
+        f"{furthest.auc:.3f}. "
         "How detection itself falls with compression: `fakestormer evaluate --corruptions video "
         "--corrupt crops`.\n"
     )

@@ -47,8 +47,8 @@ class Treatment:
     def frame(self, rgb_hwc: RGB, *, key: str, index: int) -> RGB:
         """One frame, changed; the same key (the video's hash) and index give the same pixels."""
         assert self.change is not None
-        said = f"{key}/{self.name}/{index}".encode()
-        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(said).digest()))
+        name_of_frame = f"{key}/{self.name}/{index}".encode()
+        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(name_of_frame).digest()))
         return np.ascontiguousarray(self.change(rgb_hwc, rng))
 
     def film(self, frames: Sequence[RGB]) -> list[RGB]:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from fakestormer.errors import InputError, SetupError
+from fakestormer.errors import InputError, SetupError, first_complaint
 from fakestormer.files import sha256_of, write_atomically
 from fakestormer.model.build import build
 from fakestormer.model.network import VideoNetwork
@@ -132,11 +132,10 @@ def recipe_of(document: Mapping[str, Any], weights: Path) -> Recipe:
     try:
         return Recipe.model_validate(document["recipe"])
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field, reason = first_complaint(error)
         raise InputError(
             f"{weights.with_suffix('.json')}: its recipe does not fit this version of the program "
-            f"({field}: {first['msg']}); use the version that trained the model"
+            f"({field}: {reason}); use the version that trained the model"
         ) from error
 
 
@@ -152,7 +151,7 @@ def calibration_of(document: Mapping[str, Any], weights: Path) -> Calibration | 
         known = {name: content[name] for name in Calibration.model_fields if name in content}
         return Calibration.model_validate(known)
     except (TypeError, ValidationError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        reason = first_complaint(error)[1] if isinstance(error, ValidationError) else str(error)
         raise InputError(
             f"{weights.with_suffix('.json')}: its calibration cannot be used ({reason}); run "
             "`fakestormer calibrate` again, or take the entry out"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,25 +31,22 @@ from fakestormer.model.layouts import (
     our_names,
 )
 from fakestormer.model.network import VideoNetwork
+from fakestormer.model.pth import read_pth
 
 
 @dataclass(frozen=True, slots=True)
 class PretrainedReport:
-    """What `load_pretrained` found.
+    """What `load_pretrained` loaded.
 
     layout: "original", "timm" or "transformers". loaded: our parameters that now hold pre-trained
     values, the ones to freeze in the warm-up. new: our parameters with no counterpart in an image
-    model. missing: ours that the file should have had. unexpected: keys of the file that we do not
-    know. mismatched: keys of the file of another shape, "key: file (..), network (..)". ignored:
-    keys left out on purpose (MAE's decoder, classifiers). resized: ours that were interpolated.
+    model. ignored: keys of the file left out on purpose (MAE's decoder, classifiers). resized:
+    those of ours that were interpolated.
     """
 
     layout: str
     loaded: frozenset[str]
     new: tuple[str, ...]
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    mismatched: tuple[str, ...]
     ignored: tuple[str, ...]
     resized: tuple[str, ...]
 
@@ -69,25 +65,20 @@ def save_weights(network: VideoNetwork, path: str | Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load_weights(
-    network: VideoNetwork, path: str | Path, *, resize_embeddings: bool = False
-) -> None:
+def load_weights(network: VideoNetwork, path: str | Path) -> None:
     """Fill the network with weights that `save_weights` wrote.
 
     Strict: every missing, unexpected and misshapen key is named in one InputError (a ValueError),
-    and then nothing is loaded. With `resize_embeddings` the position and time embeddings of a
-    network with another image size or another T are interpolated to fit.
+    and then nothing is loaded.
     """
     state = _read_safetensors(Path(path))
-    if resize_embeddings:
-        state |= _resized(state, network)
-    own = network.state_dict()
-    problems = [f"missing {name}" for name in own if name not in state]
-    problems += [f"unexpected {name}" for name in state if name not in own]
+    current = network.state_dict()
+    problems = [f"missing {name}" for name in current if name not in state]
+    problems += [f"unexpected {name}" for name in state if name not in current]
     problems += [
-        f"misshapen {_shapes(name, state[name], own[name])}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
+        f"misshapen {_shapes(name, state[name], current[name])}"
+        for name in current
+        if name in state and state[name].shape != current[name].shape
     ]
     if problems:
         raise InputError(
@@ -101,13 +92,11 @@ def start_from(network: VideoNetwork, other: VideoNetwork) -> None:
     """Take over the weights of a network that differs in T or in the heads beside f alone."""
     state = other.state_dict()
     state |= _resized(state, network)
-    own = network.state_dict()
-    network.load_state_dict({name: state.get(name, tensor) for name, tensor in own.items()})
+    current = network.state_dict()
+    network.load_state_dict({name: state.get(name, tensor) for name, tensor in current.items()})
 
 
-def load_pretrained(
-    network: VideoNetwork, path: str | Path, *, strict: bool = True
-) -> PretrainedReport:
+def load_pretrained(network: VideoNetwork, path: str | Path) -> PretrainedReport:
     """Start FakeSTormer or the plain TimeSformer from an MAE ViT encoder.
 
     path: .safetensors, or what torch.save wrote (.pth, .bin), in the layout of MAE's authors, of
@@ -116,10 +105,9 @@ def load_pretrained(
     norm, as MAE has); position embeddings are interpolated to our grid. With
     temporal_init "copy_spatial" the temporal attentions start from the loaded spatial ones (they
     count as new: they train in the warm-up). Only tensors are read from .pth files, no objects.
-    With `strict`, missing, unexpected and mismatched keys raise one InputError that names them
-    all, and nothing is loaded; without, what fits is loaded and the report names the rest.
 
-    Also raises InputError for a network that is no such transformer, and for a file that is none.
+    Raises one InputError that names all missing, unexpected and mismatched keys, and then nothing
+    is loaded; also for a network that is no such transformer, and for a file that is none.
     """
     path = Path(path)
     architecture = network.config.architecture
@@ -133,43 +121,40 @@ def load_pretrained(
             f"{path}: a stem of convolutions has no counterpart in a ViT; use stem='patch'"
         )
     vit = _read_vit(path)
-    own = network.state_dict()
-    found: dict[str, Tensor] = {}
+    current = network.state_dict()
+    tensors: dict[str, Tensor] = {}
     origin: dict[str, str] = {}
     unexpected = list(vit.not_tensors)
     for key, tensor in vit.tensors.items():
-        known = [name for name in our_names(key) if name in own]
+        known = [name for name in our_names(key) if name in current]
         if not known:
             unexpected.append(key)
         for name in known:
-            found[name], origin[name] = tensor, key
-    resized = _resized(found, network)
-    found |= resized
-    mismatched = [name for name in found if found[name].shape != own[name].shape]
-    report = PretrainedReport(
-        layout=vit.layout,
-        loaded=frozenset(found) - frozenset(mismatched),
-        new=tuple(n for n, _ in network.named_parameters() if not comes_from_image_model(n)),
-        missing=tuple(n for n in own if comes_from_image_model(n) and n not in found),
-        unexpected=tuple(unexpected),
-        mismatched=tuple(_shapes(origin[name], found[name], own[name]) for name in mismatched),
-        ignored=vit.ignored,
-        resized=tuple(resized),
-    )
+            tensors[name], origin[name] = tensor, key
+    resized = _resized(tensors, network)
+    tensors |= resized
+    mismatched = [name for name in tensors if tensors[name].shape != current[name].shape]
+    missing = [n for n in current if comes_from_image_model(n) and n not in tensors]
     problems = [
-        *(f"missing {name}" for name in report.missing),
-        *(f"unexpected {key}" for key in report.unexpected),
-        *(f"misshapen {text}" for text in report.mismatched),
+        *(f"missing {name}" for name in missing),
+        *(f"unexpected {key}" for key in unexpected),
+        *(f"misshapen {_shapes(origin[n], tensors[n], current[n])}" for n in mismatched),
     ]
-    if strict and problems:
+    if problems:
         raise InputError(
             f"{path}: does not fit this network ({'; '.join(problems)}); the paper starts from "
             f"MAE ViT-B/16, which fits the base network"
         )
-    network.load_state_dict({name: found[name] for name in report.loaded}, strict=False)
+    network.load_state_dict(tensors, strict=False)
     if network.config.temporal_init == "copy_spatial":
         copy_spatial_to_temporal(network)
-    return report
+    return PretrainedReport(
+        layout=vit.layout,
+        loaded=frozenset(tensors),
+        new=tuple(n for n, _ in network.named_parameters() if not comes_from_image_model(n)),
+        ignored=vit.ignored,
+        resized=tuple(resized),
+    )
 
 
 def load_stem(network: VideoNetwork) -> frozenset[str]:
@@ -243,7 +228,7 @@ class _ViT:
 
 
 def _read_vit(path: Path) -> _ViT:
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
+    state: Any = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
     wrapped = isinstance(state.get("model"), dict)
     entries: dict[str, Any] = state["model"] if wrapped else state
     if not all(isinstance(key, str) for key in entries):
@@ -281,10 +266,10 @@ def _resized(state: Mapping[str, Tensor], network: VideoNetwork) -> dict[str, Te
         and _is_square(len(position) - 1)
     ):
         resized[POSITION] = resize_positions(position, config.grid)
-    time, own = state.get(TIME), network.state_dict().get(TIME)
-    if time is not None and own is not None:
-        extra = len(own) - config.frames
-        if len(time) > extra and len(time) != len(own):
+    time, embedding = state.get(TIME), network.state_dict().get(TIME)
+    if time is not None and embedding is not None:
+        extra = len(embedding) - config.frames
+        if len(time) > extra and len(time) != len(embedding):
             resized[TIME] = resize_time(time, config.frames, extra=extra)
     return resized
 
@@ -298,33 +283,11 @@ def _shapes(key: str, file: Tensor, network: Tensor) -> str:
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    _check_there(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
     try:
         return dict(load_file(path))
     except SafetensorError as error:
         raise InputError(
             f"{path}: not a readable safetensors file ({error}); fetch or save it again"
         ) from error
-
-
-def _read_pth(path: Path) -> dict[str, Any]:
-    _check_there(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (  # what torch's reader raises on files that are something else, or damaged
-        pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
-        AttributeError, IndexError, AssertionError,
-    ) as error:  # fmt: skip
-        why = (str(error).splitlines() or ["damaged"])[0]
-        raise InputError(
-            f"{path}: not a checkpoint of tensors only ({why}); convert it to safetensors where "
-            f"you trust it"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise InputError(f"{path}: expected a dictionary of tensors, found {type(state).__name__}")
-    return state
-
-
-def _check_there(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")

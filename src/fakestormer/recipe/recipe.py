@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from fakestormer.errors import InputError
+from fakestormer.errors import InputError, first_complaint
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.old_files import new_name
@@ -63,10 +63,9 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return Recipe.model_validate(json.loads(path.read_text(encoding="utf-8"))["recipe"])
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field, reason = first_complaint(error)
         raise InputError(
-            f"{path}: its recipe does not fit this program ({field}: {first['msg']})"
+            f"{path}: its recipe does not fit this program ({field}: {reason})"
         ) from error
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -105,11 +104,11 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field, reason = first_complaint(error)
+        value = error.errors()[0]["input"]
         # An error of a whole part would print the whole part.
-        got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
-        raise ValueError(f"'{field}': {first['msg']}{got}") from error
+        got = "" if isinstance(value, dict) else f" (got {value!r})"
+        raise ValueError(f"'{field}': {reason}{got}") from error
 
 
 def differences(before: Any, now: Any, path: str = "") -> dict[str, tuple[Any, Any]]:

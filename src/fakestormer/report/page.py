@@ -12,14 +12,13 @@ import datetime
 import hashlib
 from pathlib import Path, PurePath
 
-import jinja2
-
 from fakestormer.detection.printable import number, picture_size, report_name, rows, shown
 from fakestormer.detection.provenance import credentials_sentence
 from fakestormer.drawing import overlays, timeline
 from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
 from fakestormer.report import pictures
+from fakestormer.report.templates import template_environment
 from fakestormer.report.views import face_view, listed_view, scene_view
 from fakestormer.types import Report
 
@@ -129,8 +128,9 @@ def render_report(report: Report, *, date: datetime.date) -> str:
         looked_at.update(face.prediction.indices.reshape(-1).tolist())
     decisive = next((f for f in faces if f.decisive), None)
     credentials = report.video.get("content_credentials")
-    template = _environment().get_template("report.html.jinja")
-    return template.render(
+    environment = template_environment("report")
+    environment.filters["csp_hash"] = _csp_hash
+    return environment.get_template("report.html.jinja").render(
         file_name=shown(PurePath(report.path).name),
         date=date.isoformat(),
         report=report,
@@ -166,19 +166,6 @@ def render_report(report: Report, *, date: datetime.date) -> str:
             "Settings": tuple(rows(report.settings)),
         },
     )
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fakestormer", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["shown"] = shown
-    environment.filters["csp_hash"] = _csp_hash
-    return environment
 
 
 def _csp_hash(script: str) -> str:

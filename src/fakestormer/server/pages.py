@@ -13,10 +13,10 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qs
 
-import jinja2
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from fakestormer.report.templates import template_environment
 from fakestormer.server.guard import COOKIE, Access
 from fakestormer.server.limits import MIB, Limits
 from fakestormer.server.supervisor import Supervisor
@@ -35,13 +35,7 @@ def pages_router(
 ) -> APIRouter:
     """/, /login, /logout, /docs and /assets/*. described: the OpenAPI description."""
     router = APIRouter(include_in_schema=False)
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("fakestormer", "server"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = template_environment("server")
     here = files("fakestormer") / "server"
     assets = {name: (here / name).read_bytes() for name in _TYPES}
     style = files("fakestormer") / "report" / "style.html.jinja"

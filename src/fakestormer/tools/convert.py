@@ -8,17 +8,14 @@ Only tensors are read, never code: what else a `.pth` file can hold is refused.
 
 from __future__ import annotations
 
-import pickle
-import re
-import struct
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 
 from fakestormer.errors import InputError
 from fakestormer.model.model_file import save_model
+from fakestormer.model.pth import read_pth
 from fakestormer.model.release import ReleaseNetwork
 from fakestormer.model.release_state import fitting, release_config
 from fakestormer.recipe.model import ModelConfig
@@ -34,20 +31,6 @@ LICENCE_NOTE = (
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 #: What DataParallel puts in front of every name.
 _PARALLEL = "module."
-#: What torch.load raises on files that are no checkpoints, or were: found by damaging some.
-_DAMAGED = (
-    pickle.UnpicklingError,
-    struct.error,
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AssertionError,
-    AttributeError,
-    OverflowError,
-)
 
 
 def convert(source: str | Path, output: str | Path, *, heads: int | None = None) -> Path:
@@ -84,31 +67,10 @@ def recipe_json(config: ModelConfig) -> dict[str, Any]:
 def read_state(path: Path) -> dict[str, object]:
     """The entries of the network's state in a `.pth` file, out of the usual wrappings.
 
-    Loaded with `weights_only`: a file that holds more than tensors and plain values is refused,
-    and no code in it is run. Raises InputError when it cannot be read so.
+    Raises InputError as `read_pth` does.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if found is None:
-            raise InputError(
-                f"{path}: not a readable checkpoint of tensors (damaged, or another kind of file); "
-                "fetch it again"
-            ) from error
-        raise InputError(
-            f"{path}: holds more than tensors ({found[1]}), and this program never runs code from "
-            "a file; save the network's state_dict by itself where you trust the file"
-        ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict):
-        raise InputError(f"{path}: expected a dictionary of tensors, found {type(state).__name__}")
     entries: dict[str, object] = {}
-    for key, value in state.items():
+    for key, value in read_pth(path, wrappers=_WRAPPERS).items():
         short = str(key).removeprefix(_PARALLEL)
         # Two keys that become one are kept apart, so that the second is named as unexpected.
         entries[short if short not in entries else str(key)] = value

@@ -188,9 +188,9 @@ def _compare(target: Path, run: Run, answers: Sequence[tuple[Tensor, Numbers]]) 
     """Errors by output, as Exported has them. Raises InputError when one is above TOLERANCE."""
     errors: dict[str, float] = {}
     for frames, expected in answers:
-        found = run(frames)
+        outputs = run(frames)
         for name, wanted in expected.items():
-            error = relative_error(found.get(name), wanted)
+            error = relative_error(outputs.get(name), wanted)
             errors[name] = max(errors.get(name, 0.0), error)
     worst = max(errors, key=lambda name: errors[name])
     if errors[worst] > TOLERANCE:

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from fakestormer.errors import InputError
 from fakestormer.evaluation.calibration import Fitted, Method, fit_evaluation
+from fakestormer.evaluation.document import read_evaluation
 from fakestormer.evaluation.reliability_plot import reliability_plot
-from fakestormer.evaluation.results import read_evaluation
 from fakestormer.files import sha256_of, write_atomically
 from fakestormer.model.model_file import load_model, weights_file
 from fakestormer.model.network import VideoNetwork
@@ -112,17 +112,17 @@ def calibrate(
     """
     weights = weights_file(model)
     _, document = load_model(weights)
-    found = read_evaluation(evaluation)
-    judged = found["model"]["weights_sha256"]
+    content = read_evaluation(evaluation)
+    judged = content["model"]["weights_sha256"]
     if judged != document["weights_sha256"]:
         raise InputError(
             f"{evaluation}: is of weights {judged[:12]}, {weights} has "
             f"{document['weights_sha256'][:12]}; evaluate this model first"
         )
-    own = document["recipe"].get("prediction", {}).get("sampling")
-    if sampling is None and own in found["settings"]["samplings"]:
-        sampling = own
-    fitted = fit_evaluation(found, method=method, sampling=sampling)
+    default = document["recipe"].get("prediction", {}).get("sampling")
+    if sampling is None and default in content["settings"]["samplings"]:
+        sampling = default
+    fitted = fit_evaluation(content, method=method, sampling=sampling)
     file = evaluation / "evaluation.json" if evaluation.is_dir() else evaluation
     fitted_on = {"evaluation_sha256": sha256_of(file)}
     picture = plot or weights.with_name(f"{weights.stem}-reliability.png")
@@ -155,15 +155,15 @@ def _differences(network: VideoNetwork, rounded: VideoNetwork) -> dict[str, floa
     blocks = coarse.repeat_interleave(_COARSE, -2).repeat_interleave(_COARSE, -1)
     both = torch.cat([frames(c.image_size), blocks[..., : c.image_size, : c.image_size]])
     before, after = network(both), rounded(both)
-    found = {"logit": _largest(before.logit.sigmoid(), after.logit.sigmoid())}
+    differences = {"logit": _largest(before.logit.sigmoid(), after.logit.sigmoid())}
     if before.frame_logits is not None and after.frame_logits is not None:
-        found["frame_logits"] = _largest(
+        differences["frame_logits"] = _largest(
             before.frame_logits.sigmoid(), after.frame_logits.sigmoid()
         )
     if before.derivative is not None and after.derivative is not None:
         scale = before.derivative.abs().max().clamp_min(1.0)
-        found["derivative"] = _largest(before.derivative / scale, after.derivative / scale)
-    return found
+        differences["derivative"] = _largest(before.derivative / scale, after.derivative / scale)
+    return differences
 
 
 def _largest(before: Tensor, after: Tensor) -> float:

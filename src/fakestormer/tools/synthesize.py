@@ -26,7 +26,7 @@ from fakestormer.drawing.contact_sheet import (
     overlay,
     side_by_side,
 )
-from fakestormer.errors import InputError, NoFaceError
+from fakestormer.errors import InputError, NoFaceError, first_complaint
 from fakestormer.faces.clips import read_clips
 from fakestormer.faces.open import BackendName, open_backend
 from fakestormer.faces.protocol import FaceBackend
@@ -159,11 +159,10 @@ def _read_record(path: Path, video: Path, sha256: str) -> SynthesisRecord:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        field, reason = first_complaint(error)
         raise InputError(
-            f"{path}: not a params.json written by synthesize ({where}: {first['msg']}); give one "
-            "that is, unchanged"
+            f"{path}: not a params.json written by synthesize ({field or 'the whole file'}: "
+            f"{reason}); give one that is, unchanged"
         ) from error
     if record.sha256 != sha256:
         raise InputError(

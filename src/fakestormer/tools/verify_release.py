@@ -303,10 +303,10 @@ def _losses(file: _File) -> list[Row]:
     ours = trace(file.network(mode), x, batch_as_released=True)
     masks = {"mask": "hm"} if "loss/target_mask" in arrays else {}
     for target, output in ({name: name for name in _LOSSES} | masks).items():
-        found, wanted = arrays[f"loss/target_{target}"].shape, ours[f"out_{output}"].shape
-        if found != wanted:
+        shape, wanted = arrays[f"loss/target_{target}"].shape, ours[f"out_{output}"].shape
+        if shape != wanted:
             raise InputError(
-                f"{file.path}: loss/target_{target} has the shape {tuple(found)}, but its network "
+                f"{file.path}: loss/target_{target} has the shape {tuple(shape)}, but its network "
                 f"gives out_{output} of shape {tuple(wanted)}"
             )
     config = LossConfig(lambda_c=0.8, lambda_h=100, lambda_g=0.2, mse_factor=0.5, temperature=2)

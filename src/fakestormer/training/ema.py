@@ -37,9 +37,9 @@ class Average:
     def update(self, network: VideoNetwork, update: int) -> None:
         """After a step: take the network's weights in. `update`: the step, counted from 0."""
         share = 1.0 - decay_at(update, self.decay)
-        own = self.network.state_dict()
+        averaged = self.network.state_dict()
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
-                own[name].lerp_(tensor, share)
+                averaged[name].lerp_(tensor, share)
             else:
-                own[name].copy_(tensor)
+                averaged[name].copy_(tensor)

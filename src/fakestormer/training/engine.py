@@ -1,4 +1,4 @@
-"""The processes of a run: Fabric's set-up, who is told of Ctrl-C, and how errors come back."""
+"""The processes of a run: how they start, get Ctrl-C, and hand back errors."""
 
 from __future__ import annotations
 
@@ -95,11 +95,6 @@ def threads(processes: int) -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, (cores or 1) // processes - 1)
-
-
-def device_name(device: torch.device) -> str:
-    """For the record: "CPU", or what the GPU is called."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
 
 
 def _exist_already() -> bool:

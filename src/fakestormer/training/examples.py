@@ -63,9 +63,9 @@ def _sheet(example: Example, validation: ValidationSet, outputs: Outputs, first:
             remark = f"standardised change of\nvulnerability, up to {scale:.1f}"
             rows.append(SheetRow(label="target of h", remark=remark, pictures_tchw=over[shown]))
         if outputs.derivative is not None:
-            said = outputs.derivative[place].float().cpu()
-            over = heat_map(said, frames, scale=scale)
-            remark = f"from {said[1:].min():.1f} to {said[1:].max():.1f}"
+            change = outputs.derivative[place].float().cpu()
+            over = heat_map(change, frames, scale=scale)
+            remark = f"from {change[1:].min():.1f} to {change[1:].max():.1f}"
             rows.append(SheetRow(label="h", remark=remark, pictures_tchw=over[shown]))
         if outputs.frame_logits is not None:
             wanted = example.soft_labels if place == first else torch.zeros(len(frames))

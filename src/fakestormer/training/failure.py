@@ -9,7 +9,7 @@ replay(RUN / "failed-step-00000042")           # the same step, in one process, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import freeze
 from fakestormer.training.step import AsTensors, NonFiniteLossError, PartLosses, training_step
 from fakestormer.types import Targets
+from fakestormer.types.tensors import changed, fields_of
 
 
 class FailedClip(BaseModel):
@@ -54,10 +55,10 @@ class FailedClip(BaseModel):
 class FailedStep(BaseModel):
     """What failure.json holds.
 
-    message: what was said. step, epoch: from 0. parts: in how many parts the batch was taken, over
-    all processes. losses: total, f, h and g of every part up to where its process stopped, as text,
-    because they need not be numbers. frozen: parameters that stood still. device: of the first
-    process. clips: the whole batch.
+    message: the sentence of the error. step, epoch: from 0. parts: in how many parts the batch was
+    taken, over all processes. losses: total, f, h and g of every part up to where its process
+    stopped, as text, because they need not be numbers. frozen: parameters that did not train.
+    device: of the first process. clips: the whole batch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,17 +108,17 @@ def write_failure(
     if fabric.world_size > 1:
         shared = shared * fabric.world_size
         torch.distributed.all_gather_object(shared, (error.losses, error.clips))
-    losses = {part: values for own, _ in shared for part, values in own.items()}
-    suspects = tuple(dict.fromkeys(clip for _, own in shared for clip in own))
+    losses = {part: values for process, _ in shared for part, values in process.items()}
+    suspects = tuple(dict.fromkeys(clip for _, process in shared for clip in process))
     folder = out / f"failed-step-{error.step:08d}"
-    told = NonFiniteLossError.of(error.step, error.what, losses, suspects, kept=folder)
+    final = NonFiniteLossError.of(error.step, error.what, losses, suspects, kept=folder)
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(network, folder / "weights.safetensors")
         save_file(_tensors(whole), folder / "batch.safetensors")
         keys = clips.plan.keys(error.step)
         failed = FailedStep(
-            message=str(told),
+            message=str(final),
             step=error.step,
             epoch=keys[0][0],
             parts=fabric.world_size * recipe.training.accumulate,
@@ -135,7 +136,7 @@ def write_failure(
             folder / "failure.json", (failed.model_dump_json(indent=2) + "\n").encode()
         )
     fabric.barrier()  # an error ends the other processes: not before all of it is written
-    return told
+    return final
 
 
 def replay(folder: Path) -> Replayed:
@@ -169,7 +170,7 @@ def replay(folder: Path) -> Replayed:
     try:
         training_step(
             fabric, module, stepper, SAM(optimizer, config.sam_rho), batch, config,
-            step=failed.step, heard=seen,
+            step=failed.step, losses_by_part=seen,
         )  # fmt: skip
     except NonFiniteLossError as error:
         return Replayed(message=str(error), losses=error.losses)
@@ -184,28 +185,23 @@ def _gathered(fabric: Fabric, batch: PairBatch) -> PairBatch:
     sources: list[tuple[str, ...]] = [()] * world
     torch.distributed.all_gather_object(sources, batch.sources)
 
-    def together(own: Tensor) -> Tensor:
+    def together(tensor: Tensor) -> Tensor:
         # gloo and NCCL know no booleans
-        gathered = fabric.all_gather(own.to(torch.uint8) if own.dtype == torch.bool else own)
+        is_boolean = tensor.dtype == torch.bool
+        gathered = fabric.all_gather(tensor.to(torch.uint8) if is_boolean else tensor)
         assert isinstance(gathered, Tensor)
         paired = rearrange(gathered, "w (twin b) ... -> (twin b w) ...", twin=2)
-        return paired.to(own.dtype)
+        return paired.to(tensor.dtype)
 
     return PairBatch(
         frames=together(batch.frames),
-        targets=Targets(
-            **{
-                field.name: together(getattr(batch.targets, field.name))
-                for field in fields(Targets)
-            }
-        ),
+        targets=changed(batch.targets, together),
         sources=tuple(source for turn in zip(*sources, strict=True) for source in turn),
     )
 
 
 def _tensors(batch: PairBatch) -> dict[str, Tensor]:
-    named = {field.name: getattr(batch.targets, field.name) for field in fields(Targets)}
-    named["frames"] = batch.frames
+    named = fields_of(batch.targets) | {"frames": batch.frames}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
 
 

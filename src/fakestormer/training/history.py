@@ -3,14 +3,14 @@
     {"step": 0, "epoch": 0, "learning_rate": 0.001, "total": 1.02, "classification": ...}
     {"steps_done": 4, "auc_video": 0.75, "auc_clip": 0.72, "classification_loss": 0.69}
 
-The curves of training.html come from here, so a resumed run shows all of its past.
+A resumed run appends to the file, so it holds the whole run.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class StepRecord:
     classification: float
     temporal: float
     spatial: float
-    boundary: float = 0.0
+    boundary: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,37 +41,18 @@ class ValidationRecord:
     metrics: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """All that is known of a run, in order. Steps may begin late: an older program kept none."""
-
-    steps: tuple[StepRecord, ...]
-    validations: tuple[ValidationRecord, ...]
-
-
-def read_history(run: Path) -> History:
-    """The history of a run's folder; empty where there is none. Unreadable lines are left out."""
-    steps, validations = [], []
-    for line in _lines(run / NAME):
-        if "steps_done" in line:
-            metrics = {name: value for name, value in line.items() if name != "steps_done"}
-            validations.append(ValidationRecord(steps_done=line["steps_done"], metrics=metrics))
-        elif line.keys() | {"boundary"} == {field.name for field in fields(StepRecord)}:
-            # an older program's lines have no "boundary"
-            steps.append(StepRecord(**line))
-    return History(steps=tuple(steps), validations=tuple(validations))
-
-
 class HistoryFile:
-    """Appends to a run's history. What lies after `first_step` is of steps that are done again
-    (a run killed after its last checkpoint) and is taken out first; so is half a line at the end.
+    """Appends to a run's history.
+
+    Lines after `first_step` are removed first: a run that was killed after its last checkpoint
+    repeats those steps. Lines that are not complete are removed, too.
     """
 
     def __init__(self, run: Path, *, first_step: int) -> None:
         path = run / NAME
         kept = [
             line
-            for line in _lines(path)
+            for line in read_lines(run)
             if line.get("step", -1) < first_step and line.get("steps_done", 0) <= first_step
         ]
         write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
@@ -94,16 +75,17 @@ class HistoryFile:
         self._file.flush()
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The lines that are JSON objects."""
+def read_lines(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's history that are JSON objects; none where there is no history."""
+    path = run / NAME
     if not path.is_file():
         return []
-    found = []
+    lines = []
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
         except ValueError:
             continue
         if isinstance(line, dict):
-            found.append(line)
-    return found
+            lines.append(line)
+    return lines

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: history.jsonl, TensorBoard, and on stderr a line that moves.
+"""The log of a run: history.jsonl, TensorBoard, and a progress line on stderr.
 
 Where stderr is no terminal (a background run's log file) a plain line per validation instead.
 """
@@ -23,9 +23,9 @@ from fakestormer.training.history import HistoryFile, StepRecord, ValidationReco
 
 
 class RunLog:
-    """Writes into the folder `run` and tells on stderr; a silent one (other processes) does not.
+    """Writes into the folder `run` and on stderr; a silent one (in other processes) does not.
 
-    first_step, steps: where the run stands and how many steps it has in all. draw: tell at all.
+    first_step: where the run goes on. steps: of the whole run. draw: show progress at all.
     """
 
     def __init__(self, run: Path, *, first_step: int, steps: int, silent: bool, draw: bool) -> None:
@@ -34,8 +34,8 @@ class RunLog:
         if not silent:
             self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=first_step)
             self._history = HistoryFile(run, first_step=first_step)
-        tells = draw and not silent
-        self._prints = tells and not sys.stderr.isatty()
+        draws = draw and not silent
+        self._prints = draws and not sys.stderr.isatty()
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=None),
@@ -45,7 +45,7 @@ class RunLog:
             TextColumn("{task.fields[rate]} clips/s"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=not tells or self._prints,
+            disable=not draws or self._prints,
         )
         self._task = self._bar.add_task(
             "", total=steps, completed=first_step, epoch=0, losses="-", auc="-", rate="-"

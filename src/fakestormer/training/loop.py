@@ -34,11 +34,10 @@ from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.training.checkpoint import RunState, restore, restore_average, save_checkpoint
 from fakestormer.training.ema import Average
-from fakestormer.training.engine import device_name, launch, leaves_idle, threads
+from fakestormer.training.engine import launch, leaves_idle, threads
 from fakestormer.training.examples import example_sheets
 from fakestormer.training.history import StepRecord
 from fakestormer.training.interrupt import interruptible
-from fakestormer.training.page import write_page
 from fakestormer.training.resume import fresh_state, resumed_state
 from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import (
@@ -56,6 +55,7 @@ from fakestormer.training.validation import (
     videos_validation_set,
 )
 from fakestormer.types import Losses
+from fakestormer.types.tensors import fields_of
 
 try:
     from lightning_fabric import Fabric
@@ -87,7 +87,7 @@ class TrainingResult(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """What every process of a run is told."""
+    """What every process of a run gets."""
 
     recipe: Recipe
     store: Path
@@ -117,8 +117,8 @@ def train(
 ) -> TrainingResult:
     """Train on the store's training tracks; choose by its validation tracks; write into `out`.
 
-    out: gets `model.safetensors`, `model.json` and `training.html` at the end, and `checkpoints/`,
-    `tensorboard/` and `history.jsonl` on the way. initial_weights: a pre-trained image model (see
+    out: gets `model.safetensors` and `model.json` at the end; `checkpoints/`, `tensorboard/` and
+    `history.jsonl` on the way. initial_weights: a pre-trained image model (see
     `load_pretrained`). resume: go on from `out/checkpoints/last`, to the same losses as if nothing
     had happened; on another number of processes too, up to rounding (see `step` for what
     stochastic layers and BatchNorm need for that). devices: processes on this machine, each with a
@@ -278,8 +278,8 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult | None:
             if stop and done < plan.steps:
                 return None
     fabric.barrier()
-    if validation is not None:
-        _export(fabric, job, state, validation)
+    if fabric.is_global_zero:
+        _export(job, state)
     return TrainingResult(
         model=job.out / "model.safetensors", best=state.best, history=tuple(history)
     )
@@ -293,26 +293,11 @@ def _due(every: int | None, minutes: float | None, steps_done: int, seconds: flo
 
 def _record(fabric: Fabric, step: int, epoch: int, rate: float, losses: Losses) -> StepRecord:
     """The losses of the whole batch: the mean over the processes' shares."""
-    own = [
-        losses.total,
-        losses.classification,
-        losses.temporal,
-        losses.spatial,
-        losses.boundary,
-    ]
-    shared = fabric.all_reduce(torch.stack(own).detach(), reduce_op="mean")
+    parts = fields_of(losses)
+    shared = fabric.all_reduce(torch.stack([*parts.values()]).detach(), reduce_op="mean")
     assert isinstance(shared, Tensor)
-    total, classification, temporal, spatial, boundary = shared.tolist()
-    return StepRecord(
-        step=step,
-        epoch=epoch,
-        learning_rate=rate,
-        total=total,
-        classification=classification,
-        temporal=temporal,
-        spatial=spatial,
-        boundary=boundary,
-    )
+    means = dict(zip(parts, shared.tolist(), strict=True))
+    return StepRecord(step=step, epoch=epoch, learning_rate=rate, **means)
 
 
 def _validation_set(job: _Job) -> ValidationSet:
@@ -356,8 +341,8 @@ def _quality(metrics: dict[str, float]) -> tuple[float, float]:
     return metrics["auc_video"], -metrics["classification_loss"]
 
 
-def _export(fabric: Fabric, job: _Job, state: RunState, validation: ValidationSet) -> None:
-    """The best checkpoint's weights, or their average, as the run's model; and the run's page."""
+def _export(job: _Job, state: RunState) -> None:
+    """The best checkpoint's weights, or their average, as the run's model."""
     network = build(job.recipe.model)
     best = job.out / "checkpoints" / "best"
     if job.recipe.training.ema_decay is None:
@@ -377,14 +362,4 @@ def _export(fabric: Fabric, job: _Job, state: RunState, validation: ValidationSe
             "seconds": round(state.seconds, 1),
         },
         face_backend=job.tracks.face_backend,
-    )
-    write_page(
-        job.out,
-        job.recipe,
-        job.tracks,
-        state,
-        examples=example_sheets(
-            network.to(fabric.device), validation, forward_context=fabric.autocast()
-        ),
-        device=device_name(fabric.device),
     )

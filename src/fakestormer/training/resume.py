@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fakestormer.errors import InputError
+from fakestormer.errors import InputError, first_complaint
 from fakestormer.model.model_file import is_model, load_model
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_pretrained, load_stem, start_from
@@ -100,13 +100,13 @@ def _changed(last: Path, before: Mapping[str, Any], recipe: Recipe) -> list[str]
     try:
         filled = Recipe.model_validate(before).model_dump(mode="json")
     except ValidationError as error:
-        field = ".".join(str(part) for part in error.errors()[0]["loc"])
+        field, reason = first_complaint(error)
         raise InputError(
-            f"{last}: its recipe does not fit this program ({field}: {error.errors()[0]['msg']}); "
+            f"{last}: its recipe does not fit this program ({field}: {reason}); "
             "go on with the version that wrote it, or start a new run"
         ) from error
-    found = differences(filled, recipe.model_dump(mode="json"))
-    return [name for name in found if name not in FREE]
+    changed = differences(filled, recipe.model_dump(mode="json"))
+    return [name for name in changed if name not in FREE]
 
 
 def _hash_of(tracks: Tracks) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,8 @@ from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.training import TrainingConfig
 from fakestormer.training.losses import fakestormer_loss
 from fakestormer.training.sam import SAM, frozen_statistics, gradient_norm
-from fakestormer.types import Losses, Outputs, Targets
+from fakestormer.types import Losses, Outputs
+from fakestormer.types.tensors import changed, fields_of, joined
 
 
 class PartLosses(NamedTuple):
@@ -91,20 +93,14 @@ class NonFiniteLossError(TrainingError):
 
 
 class AsTensors(nn.Module):
-    """The network for Fabric and DDP, which pass tuples of tensors through but not Outputs."""
+    """The network for Fabric and DDP, which pass dicts of tensors through but not Outputs."""
 
     def __init__(self, network: VideoNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, frames_btchw: Tensor) -> tuple[Tensor | None, ...]:
-        outputs = self.network(frames_btchw)
-        return (
-            outputs.logit,
-            outputs.derivative,
-            outputs.frame_logits,
-            outputs.boundary_logits,
-        )
+    def forward(self, frames_btchw: Tensor) -> dict[str, Tensor | None]:
+        return fields_of(self.network(frames_btchw))
 
 
 def training_step(
@@ -116,13 +112,13 @@ def training_step(
     config: TrainingConfig,
     *,
     step: int,
-    heard: dict[int, PartLosses] | None = None,
+    losses_by_part: dict[int, PartLosses] | None = None,
 ) -> Losses:
     """One step; returns the losses at the weights before it, of this process's share of the batch.
 
     module: `AsTensors` around the network, set up by Fabric, as is `stepper`, the optimizer that
-    steps. sam: around the optimizer itself. step: counted from 0. heard: gets the losses of each
-    part, at the weights before the step.
+    steps. sam: around the optimizer itself. step: counted from 0. losses_by_part: gets the losses
+    of each part, at the weights before the step.
 
     SAM perturbs along the gradient of the whole batch: over all parts, of all processes. Drop path
     and dropout are seeded by the step and the part, so they do not depend on what ran before, and
@@ -136,8 +132,8 @@ def training_step(
     with passes.statistics_kept_on_failure():
         losses = passes.backward()
         passes.check_gradient(", the norm of its gradient is {}")
-        if heard is not None:
-            heard.update(passes.seen)
+        if losses_by_part is not None:
+            losses_by_part.update(passes.seen)
         if sam.rho > 0:
             with sam.perturbed(), frozen_statistics(module):
                 stepper.zero_grad()
@@ -164,9 +160,10 @@ class _Passes:
         step: int,
     ) -> None:
         self.fabric, self.module, self.config, self.step = fabric, module, config, step
-        own = split_pairs(batch, config.accumulate)
+        parts = split_pairs(batch, config.accumulate)
         self.parts = {
-            fabric.global_rank + fabric.world_size * number: part for number, part in enumerate(own)
+            fabric.global_rank + fabric.world_size * number: part
+            for number, part in enumerate(parts)
         }
         self.seen: dict[int, PartLosses] = {}
 
@@ -212,13 +209,7 @@ class _Passes:
         seed = np.random.SeedSequence(self.config.seed, spawn_key=(3, self.step, place))
         torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1)))
         with nullcontext() if first else frozen_statistics(self.module):
-            logit, derivative, frame_logits, boundary_logits = self.module(part.frames)
-        outputs = Outputs(
-            logit=logit,
-            derivative=derivative,
-            frame_logits=frame_logits,
-            boundary_logits=boundary_logits,
-        )
+            outputs = Outputs(**self.module(part.frames))
         return fakestormer_loss(outputs, part.targets, self.config.loss)
 
 
@@ -232,45 +223,26 @@ def split_pairs(batch: PairBatch, parts: int) -> list[PairBatch]:
         raise ValueError(f"{pairs} pairs cannot be taken in {parts} equal parts")
     if parts == 1:
         return [batch]
-    found = []
+    batches = []
     for part in range(parts):
         real = torch.arange(part, pairs, parts)
         chosen = torch.cat([real, pairs + real]).to(batch.frames.device)
-        targets = batch.targets
-        found.append(
+        batches.append(
             PairBatch(
                 frames=batch.frames[chosen],
-                targets=Targets(
-                    boundary=targets.boundary[chosen],
-                    derivative=targets.derivative[chosen],
-                    soft_labels=targets.soft_labels[chosen],
-                    label=targets.label[chosen],
-                    kept=targets.kept[chosen],
-                ),
+                targets=changed(batch.targets, itemgetter(chosen)),
                 sources=batch.sources[part::parts],
             )
         )
-    return found
+    return batches
 
 
 def _mean(losses: list[Losses]) -> Losses:
     if len(losses) == 1:
         return losses[0]
-    return Losses(
-        total=torch.stack([one.total.detach() for one in losses]).mean(),
-        classification=torch.stack([one.classification.detach() for one in losses]).mean(),
-        temporal=torch.stack([one.temporal.detach() for one in losses]).mean(),
-        spatial=torch.stack([one.spatial.detach() for one in losses]).mean(),
-        boundary=torch.stack([one.boundary.detach() for one in losses]).mean(),
-    )
+    return joined(losses, lambda parts: torch.stack([part.detach() for part in parts]).mean())
 
 
 def _numbers(losses: Losses) -> PartLosses:
-    parts = (
-        losses.total,
-        losses.classification,
-        losses.temporal,
-        losses.spatial,
-        losses.boundary,
-    )
-    return PartLosses(*torch.stack([part.detach().float() for part in parts]).tolist())
+    parts = [part.detach().float() for part in fields_of(losses).values()]
+    return PartLosses(*torch.stack(parts).tolist())

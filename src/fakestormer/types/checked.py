@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from fakestormer.types.tensors import fields_of
 
 
 def check_fields(value: object, **specs: tuple[str, torch.dtype]) -> None:
@@ -43,11 +44,10 @@ def check_fields(value: object, **specs: tuple[str, torch.dtype]) -> None:
 def described(value: Any) -> str:
     """`Clip(frames=uint8[4, 3, 256, 256], ...)`: shapes, never pixels."""
     parts = []
-    for field in dataclasses.fields(value):
-        content = getattr(value, field.name)
+    for name, content in fields_of(value).items():
         if isinstance(content, Tensor):
             dtype = str(content.dtype).removeprefix("torch.")
-            parts.append(f"{field.name}={dtype}{list(content.shape)}")
+            parts.append(f"{name}={dtype}{list(content.shape)}")
         else:
-            parts.append(f"{field.name}={content!r}")
+            parts.append(f"{name}={content!r}")
     return f"{type(value).__name__}({', '.join(parts)})"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fakestormer.types.checked import check_fields, described
+from fakestormer.types.tensors import changed, fields_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,9 +41,7 @@ class Targets:
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
-        return Targets(
-            **{f.name: getattr(self, f.name).to(device) for f in dataclasses.fields(self)}
-        )
+        return changed(self, lambda tensor: tensor.to(device))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,9 +89,6 @@ class Losses:
     __repr__ = described
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            tensor = getattr(self, field.name)
+        for name, tensor in fields_of(self).items():
             if tensor.ndim:
-                raise ValueError(
-                    f"Losses.{field.name}: expected a scalar, got {tuple(tensor.shape)}"
-                )
+                raise ValueError(f"Losses.{name}: expected a scalar, got {tuple(tensor.shape)}")

@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 from fakestormer.cli.console.evaluating import ablate_and_print
 from fakestormer.data.manifest import read_manifest, write_manifest
 from fakestormer.errors import InputError
+from fakestormer.evaluation.plan import Task
+from fakestormer.evaluation.score_task import ScoreTask
 from fakestormer.model.model_file import load_model
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.tools.ablation import run
@@ -138,7 +140,7 @@ def test_a_second_call_trains_and_scores_nothing_again(
 ) -> None:
     before = {path: path.read_bytes() for path in table8.glob("table8.*")}
     monkeypatch.setattr(run, "train", _fail)
-    monkeypatch.setattr(run, "score_store", _fail)
+    monkeypatch.setattr(ScoreTask, "__call__", _fail)
     assert _ablate(quick, stores, table8)
     assert {path: path.read_bytes() for path in table8.glob("table8.*")} == before
 
@@ -148,19 +150,19 @@ def test_other_ways_of_testing_score_anew_but_train_nothing(
 ) -> None:
     monkeypatch.setattr(run, "train", _fail)
     scored = []
+    ordinary = ScoreTask.__call__
 
-    def noted(*args: Any, **kwargs: Any) -> list:
-        scored.append((kwargs["name"], kwargs["split"], args[1].shots))
-        return score_store(*args, **kwargs)
+    def noted(self: ScoreTask, key: str) -> Any:
+        scored.append(Task.of(key).data)
+        return ordinary(self, key)
 
-    score_store = run.score_store
-    monkeypatch.setattr(run, "score_store", noted)
+    monkeypatch.setattr(ScoreTask, "__call__", noted)
     row = ROWS["table8", "minmax"]
     # Another store under a known name, and another split.
     run_row(row, _bench(quick, stores, table8, tests={"CDF2": stores["mine"]}))
     run_row(row, _bench(quick, stores, table8, tests={"CDF2": stores["mine"]}, split="all"))
     run_row(row, _bench(quick, stores, table8))
-    assert scored == [("CDF2", "test", 1), ("CDF2", "all", 1)]
+    assert scored == 2 * 4 * ["CDF2"]
 
 
 def test_an_interrupted_row_goes_on_to_the_same_network(
@@ -195,8 +197,7 @@ def test_an_interrupted_row_goes_on_to_the_same_network(
     for key in a:
         assert torch.equal(a[key], b[key]), key
     expected = json.loads((table8 / "table8.json").read_text())["rows"][0]["measured"]
-    found = {test: [dataclasses.asdict(s) for s in of] for test, of in result.measured.items()}
-    assert json.loads(json.dumps(found)) == expected
+    assert json.loads(json.dumps(result.measured)) == expected
 
 
 @pytest.mark.parametrize("when", ["before the first checkpoint", "before the model's JSON"])
@@ -231,9 +232,12 @@ def test_rows_that_ask_for_the_same_network_share_its_run(
     assert {other.run for other in others} == {first.run}
     assert _runs(tmp_path) == {Path(first.run).name}
     # Scored once for each number of shots, from the one network.
-    files = {path.name: path for path in (tmp_path / first.run / "scores").iterdir()}
-    assert len(files) == 3
-    entries = [json.loads(path.read_text())[0] for path in files.values()]
+    documents = [
+        json.loads((folder / "evaluation.json").read_text())
+        for folder in (tmp_path / first.run).glob("evaluation-*")
+    ]
+    assert len(documents) == 3
+    entries = [document["scores"]["mine"]["windows"][0] for document in documents]
     assert sorted(len(entry["shots"]) for entry in entries) == [1, 2, 3]
     for entry in entries:
         assert entry["score"] == pytest.approx(entry["shots"][-1])
@@ -292,7 +296,7 @@ def test_fake_videos_train_a_binary_classifier(
     training = document["recipe"]["training"]
     assert (training["fakes"], training["fake_methods"]) == ("videos", ["FaceSwap"])
     assert result.parameters == sum(p.numel() for p in network.parameters())
-    assert result.measured["mine"][0].auc is not None
+    assert result.measured["mine"][0]["metrics"]["auc"] is not None
     text = write_table("table9", TABLES["table9"], [result], bench)
     assert "3 fake tracks for the rows on fake videos" in text
 
@@ -404,14 +408,14 @@ def test_unscored_videos_are_told_in_the_table(
     bench = _bench(short, stores, tmp_path / "out", tests={"mine": store})
     result = run_row(ROWS["table5", "SBV"], bench)
     whole = result.measured["mine"][0]
-    assert (whole.real, whole.fake, whole.unscored) == (2, 2, 1)
+    assert (whole["real"], whole["fake"], whole["unscored"]) == (2, 2, 1)
     text = write_table("table5", TABLES["table5"], [result], bench)
-    assert f"; {100 * (whole.auc_with_unscored or 0):.1f} with left-out at 0.5 |" in text
+    assert f"; {100 * (whole['auc_with_unscored'] or 0):.1f} with left-out at 0.5 |" in text
     assert "2 real and 2 fake videos, 1 left out" in text
 
 
 def test_the_networks_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for there, expected in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert run._device("auto").type == expected
-        assert run._device("cpu").type == "cpu"
+        assert run._device("auto") == expected
+        assert run._device("cpu") == "cpu"

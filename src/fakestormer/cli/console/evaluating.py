@@ -10,38 +10,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fakestormer.cli.console.bars import bar
-from fakestormer.cli.options import print_log_of
+from fakestormer.cli.options import say
 from fakestormer.detection.printable import shown
 from fakestormer.errors import InputError
 from fakestormer.files import write_atomically, writing
 from fakestormer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from fakestormer.detection.batch import DetectorSettings
+    from fakestormer.detection.detector import Detector
     from fakestormer.evaluation.compare import Method
-    from fakestormer.evaluation.protocol import SplitChoice
-    from fakestormer.tools.evaluate import EvaluateSettings
+    from fakestormer.evaluation.evaluate import EvaluationSettings
+    from fakestormer.evaluation.plan import SplitChoice
 
 
 def evaluate_with_bar(
-    stores: Mapping[str, Path], out: Path, detector: DetectorSettings, settings: EvaluateSettings
+    model: Path, stores: Mapping[str, Path], out: Path, settings: EvaluationSettings
 ) -> dict[str, Any]:
-    """`evaluate` with a progress bar."""
-    from fakestormer.tools.evaluate import evaluate
+    """`evaluate` with a progress bar; returns the document."""
+    # Only here: evaluating locks a folder in a way that some systems lack.
+    from fakestormer.evaluation.evaluate import evaluate
 
-    print_log_of("fakestormer.tools.evaluate")
     with bar() as drawn:
         task = drawn.add_task("scoring", total=None)
 
-        def advance(done: int, total: int, what: str) -> None:
-            description = f"scoring {shown(what)}" if what else "scoring"
+        def advance(done: int, total: int, name: str) -> None:
+            description = f"scoring {shown(name)}" if name else "scoring"
             drawn.update(task, completed=done, total=total, description=description)
 
-        return evaluate(stores, out, detector=detector, settings=settings, progress=advance)
+        return evaluate(model, stores, out, settings, progress=advance, warn=say)
 
 
 def shortcuts_with_bar(
-    settings: DetectorSettings,
+    detector: Detector,
+    model: Path,
     store: Path,
     out: Path,
     *,
@@ -50,10 +51,9 @@ def shortcuts_with_bar(
     workers: int,
 ) -> str:
     """Look for shortcuts with a progress bar, write everything, return the Markdown."""
+    from fakestormer.evaluation.evaluate import OpenNetwork
     from fakestormer.evaluation.shortcuts import find_shortcuts, write_shortcuts
-    from fakestormer.tools.evaluate import OpenNetwork, open_model
 
-    detector = open_model(settings)
     with writing(out):  # before hours are spent
         out.mkdir(parents=True, exist_ok=True)
     with bar() as drawn:
@@ -62,7 +62,7 @@ def shortcuts_with_bar(
             store,
             detector.recipe.crop,
             detector.prediction,
-            OpenNetwork(settings, detector, alone=workers == 0),
+            OpenNetwork(model, detector, alone=workers == 0),
             split=split,
             at_most=at_most,
             workers=workers,
@@ -82,7 +82,7 @@ def compare_and_print(
 ) -> None:
     """Print whether the models of two evaluations differ on the same videos."""
     from fakestormer.evaluation.compare import compare_videos, comparison_markdown
-    from fakestormer.evaluation.results import read_evaluation, scores_of
+    from fakestormer.evaluation.document import read_evaluation, scores_of
 
     documents = [read_evaluation(path) for path in (a, b)]
     samplings = [document["settings"]["samplings"] for document in documents]

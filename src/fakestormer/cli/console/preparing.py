@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fakestormer.data.manifest import Split
     from fakestormer.data.origin import Origin
     from fakestormer.data.prepare import Progress, Summary
-    from fakestormer.evaluation.protocol import SplitChoice
+    from fakestormer.evaluation.plan import SplitChoice
     from fakestormer.recipe.synthesis import SynthesisConfig
     from fakestormer.tools.commands import PrepareSettings
 

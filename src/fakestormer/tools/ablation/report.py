@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fakestormer.data.manifest import read_settings
-from fakestormer.evaluation.protocol import Separation
-from fakestormer.evaluation.results import conventions, per_cent
+from fakestormer.evaluation.paper import SOURCE
+from fakestormer.evaluation.tables import conventions, per_cent
 from fakestormer.files import sha256_of, write_atomically
 from fakestormer.model.model_file import code_version
 from fakestormer.tools.ablation.run import Bench, RowResult, training_data
@@ -35,7 +34,7 @@ def _document(table: Table, results: Sequence[RowResult], bench: Bench) -> dict[
     return {
         "format": FORMAT,
         "title": table.title,
-        "paper": {"source": "arXiv 2501.01184v1", "columns": list(table.columns)},
+        "paper": {"source": SOURCE, "columns": list(table.columns)},
         "code": code_version(),
         "recipe": bench.recipe.model_dump(mode="json"),
         "training": training_data(bench.training_store),
@@ -60,10 +59,7 @@ def _document(table: Table, results: Sequence[RowResult], bench: Bench) -> dict[
                 "seconds": round(result.seconds, 1),
                 "parameters": result.parameters,
                 "validation": dict(result.best),
-                "measured": {
-                    name: [dataclasses.asdict(s) for s in found]
-                    for name, found in result.measured.items()
-                },
+                "measured": dict(result.measured),
             }
             for result in results
         ],
@@ -132,7 +128,8 @@ def _caption(test: str, results: Sequence[RowResult], document: Mapping[str, Any
     }
     counted = [result.measured[test][0] for result in results if not result.reason]
     videos = "".join(
-        f"{s.real} real and {s.fake} fake videos, {s.unscored} left out; " for s in counted[:1]
+        f"{g['real']} real and {g['fake']} fake videos, {g['unscored']} left out; "
+        for g in counted[:1]
     )
     return f"- {test}: {videos}{conventions(settings, document['tests'][test]['prepared'])}"
 
@@ -143,20 +140,23 @@ def _groups(test: str, results: Sequence[RowResult]) -> str:
     groups = run[0].measured[test][1:] if run else ()
     if len(groups) < 2:
         return ""
-    header = ["row", *(f"{s.group} ({s.real} real, {s.fake} fake)" for s in groups)]
+    header = ["row", *(f"{g['group']} ({g['real']} real, {g['fake']} fake)" for g in groups)]
     lines = [_line(header), _line(["---"] * len(header))]
     for result in run:
-        found = result.measured[test][1:]
-        lines.append(_line([result.row.name, *(_with_interval(s) for s in found)]))
+        cells = map(_with_interval, result.measured[test][1:])
+        lines.append(_line([result.row.name, *cells]))
     return f"{test}:\n\n" + "\n".join(lines)
 
 
-def _with_interval(s: Separation) -> str:
-    if s.auc is None or s.interval is None:
+def _with_interval(group: Mapping[str, Any]) -> str:
+    auc, interval = group["metrics"]["auc"], group["metrics"]["interval"]
+    if auc is None or interval is None:
         return "-"
-    ends = " to ".join(per_cent(end) for end in s.interval)
-    with_all = f"; {per_cent(s.auc_with_unscored)} with left-out at 0.5" if s.unscored else ""
-    return f"{per_cent(s.auc)} ({ends}){with_all}"
+    ends = " to ".join(per_cent(end) for end in interval)
+    with_all = ""
+    if group["unscored"]:
+        with_all = f"; {per_cent(group['auc_with_unscored'])} with left-out at 0.5"
+    return f"{per_cent(auc)} ({ends}){with_all}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 OUT/runs/<row>-<hash>/            a training run; the hash is of all that it depends on, so rows
                                   (also of other tables) that ask for the same network share it
-OUT/runs/<row>-<hash>/scores/     one JSON per test set and way of predicting
+OUT/runs/<row>-<hash>/evaluation-<hash>/   its evaluation, one per way of predicting
 OUT/<table>.json, OUT/<table>.md  what is known so far, written anew after every row
 """
 
@@ -22,14 +22,8 @@ import torch
 
 from fakestormer.data.manifest import Row, read_manifest, tracks_of
 from fakestormer.errors import InputError
-from fakestormer.evaluation.protocol import (
-    Separation,
-    SplitChoice,
-    VideoScore,
-    score_store,
-    separations,
-    videos_of,
-)
+from fakestormer.evaluation.evaluate import EvaluationSettings, evaluate
+from fakestormer.evaluation.plan import SplitChoice, usable, videos_of
 from fakestormer.files import sha256_of, write_atomically
 from fakestormer.model.model_file import load_model
 from fakestormer.recipe.recipe import Recipe, override
@@ -37,13 +31,13 @@ from fakestormer.tools.ablation.tables import Table, TableRow
 from fakestormer.training.loop import train
 
 _UNSEEN = "an ablation is tested on videos that nothing was trained on or chosen by"
-#: What one evaluation gave: the separations of every test set by its name.
-Measured = Mapping[str, tuple[Separation, ...]]
+#: By test set: the numbers of its groups of videos, as evaluation.json has them.
+Measured = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowResult:
-    """row: what was asked. run: folder of its training run. measured: by test set; empty where the
+    """row: of the table. run: folder of its training run. measured: by test set; empty where the
     row was not run, and then `reason` says why. best: validation metrics of the chosen checkpoint.
     steps, seconds: of its training, over all calls. parameters: of its network.
     """
@@ -63,7 +57,7 @@ class Bench:
     """Where and on what the rows of a table are run.
 
     tests: test stores by name. split: of the test stores. initial_weights: a pre-trained image
-    model, for the rows that start from one. progress: told what is going on, in one line.
+    model, for the rows that start from one. progress: gets a line on each thing that begins.
 
     Raises InputError, before hours are spent, for a test store that scoring would refuse or that
     shows a video of the training store's.
@@ -82,13 +76,12 @@ class Bench:
     def __post_init__(self) -> None:
         trained_on = _manifest_hash(self.training_store)
         rows = read_manifest(self.training_store)
-        usable = [row for row in rows if not row.rejected]
-        seen = {row.sha256 for row in usable if row.split in ("train", "validation")}
+        seen = {row.sha256 for row in usable(rows) if row.split in ("train", "validation")}
         for store in self.tests.values():
             if _manifest_hash(store) == trained_on:
                 raise InputError(f"{store}: the test store is the training store; {_UNSEEN}")
-            for video, own in videos_of(store, self.recipe.crop, self.split):
-                if any(row.sha256 in seen for row in own if not row.rejected):
+            for video, tracks in videos_of(store, self.recipe.crop, self.split):
+                if any(row.sha256 in seen for row in usable(tracks)):
                     raise InputError(
                         f"{store}: {video} is in the training store too, for training or "
                         f"validation; {_UNSEEN}"
@@ -115,24 +108,16 @@ def run_row(row: TableRow, bench: Bench) -> RowResult:
     run = _run_folder(row, trained, weights, bench)
     seconds = _train(trained, run, weights, bench, row.name)
     network, document = load_model(run)
-    network.to(_device(bench.accelerator))
-    measured = {}
-    for name, store in bench.tests.items():
-        key = _hash(_manifest_hash(store), recipe.prediction.model_dump(mode="json"), bench.split)
-        path = run / "scores" / f"{_slug(name)}-{key}.json"
-        if not path.is_file():
-            bench.say(f"{row.name}: scoring {name}")
-            scores = score_store(
-                network,
-                recipe.prediction,
-                recipe.crop,
-                store,
-                name=name,
-                split=bench.split,
-            )
-            content = json.dumps([dataclasses.asdict(score) for score in scores])
-            write_atomically(path, content.encode())
-        measured[name] = tuple(separations(_read_scores(path)))
+    settings = EvaluationSettings(
+        prediction=recipe.prediction, split=bench.split, device=_device(bench.accelerator)
+    )
+    way = _hash(recipe.prediction.model_dump(mode="json"), bench.split)
+    bench.say(f"{row.name}: scoring {', '.join(bench.tests)}")
+    evaluation = evaluate(run, bench.tests, run / f"evaluation-{way}", settings)
+    measured = {
+        name: data["results"][recipe.prediction.sampling]["groups"]
+        for name, data in evaluation["data"].items()
+    }
     return RowResult(
         row=row,
         run=str(run.relative_to(bench.out)),
@@ -202,9 +187,9 @@ def _missing_fakes(recipe: Recipe, store: Path) -> str:
     return ""
 
 
-def _device(accelerator: str) -> torch.device:
+def _device(accelerator: str) -> str:
     """Where networks are scored: on a GPU where training may use one."""
-    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    return "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _run_folder(row: TableRow, recipe: Recipe, weights: Path | None, bench: Bench) -> Path:
@@ -228,14 +213,6 @@ def _hash(*parts: Any) -> str:
 
 def _slug(name: str) -> str:
     return re.sub(r"[^\w.+]+", "-", name).strip("-")
-
-
-def _read_scores(path: Path) -> list[VideoScore]:
-    entries = json.loads(path.read_text(encoding="utf-8"))
-    return [
-        VideoScore(**{**entry, "shots": tuple(entry["shots"]), "clips": tuple(entry["clips"])})
-        for entry in entries
-    ]
 
 
 def training_data(store: Path) -> dict[str, Any]:

@@ -21,18 +21,11 @@ from fakestormer.data.origin import entries_of
 from fakestormer.data.prepare import prepare_folder, prepare_listing
 from fakestormer.data.units import units_of
 from fakestormer.errors import InputError
+from fakestormer.evaluation.corrupted import corrupted_unit, crops_reader
 from fakestormer.evaluation.corruptions import corrupt_frame, frame_rng
-from fakestormer.evaluation.protocol import VideoScore, store_reader, videos_of
-from fakestormer.evaluation.scoring import (
-    CLEAN,
-    Condition,
-    ScoreOne,
-    Task,
-    VideoSet,
-    corrupted_store_reader,
-    corrupted_unit,
-    task_names,
-)
+from fakestormer.evaluation.plan import CLEAN, Condition, Task, VideoSet, videos_of
+from fakestormer.evaluation.score import VideoScore, store_reader
+from fakestormer.evaluation.score_task import ScoreTask
 from fakestormer.model.model_file import load_model
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig
@@ -90,9 +83,9 @@ def _score(
         "predictions": {"windows": PredictionConfig(frames=8)},
         "face": "largest",
     }
-    work = ScoreOne({"data": test}, **{**fields, **changes})
+    work = ScoreTask({"data": test}, **{**fields, **changes})
     found: dict[str, VideoScore] = {}
-    for name in task_names(test, condition, applied_to):
+    for name in test.task_names(condition, applied_to):
         task = Task(data="data", name=name, condition=condition, applied_to=applied_to)
         scored = work(task.key())
         assert scored.final == final
@@ -160,8 +153,7 @@ def test_crops_are_corrupted_frame_by_frame(store: Path) -> None:
     row = next(row for row in read_manifest(store) if not row.rejected)
     positions = np.array([[0, 1, 2, 3], [3, 4, 5, 6]])
     plain, noisy = (
-        reader(row)(positions)
-        for reader in (store_reader(store), corrupted_store_reader(store, NOISE))
+        reader(row)(positions) for reader in (store_reader(store), crops_reader(store, NOISE))
     )
     expected = corrupt_frame(
         plain[1].frames[2].permute(1, 2, 0).numpy(),

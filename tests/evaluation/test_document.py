@@ -14,18 +14,11 @@ from typing import Any
 import pytest
 
 from fakestormer.errors import InputError
-from fakestormer.evaluation.protocol import VideoScore
-from fakestormer.evaluation.results import (
-    corruption_notes,
-    evaluation_document,
-    markdown,
-    per_cent,
-    read_evaluation,
-    scores_csv,
-    scores_of,
-)
-from fakestormer.evaluation.run import Plan, Scores
-from fakestormer.evaluation.scoring import CLEAN, Condition
+from fakestormer.evaluation.document import evaluation_document, read_evaluation, scores_of
+from fakestormer.evaluation.journal import Scores
+from fakestormer.evaluation.plan import CLEAN, Condition, Plan
+from fakestormer.evaluation.score import VideoScore
+from fakestormer.evaluation.tables import markdown, per_cent, scores_csv
 from fakestormer.recipe.prediction import PredictionConfig
 from store_fixtures import CROP
 
@@ -46,6 +39,7 @@ OTHER = [
                source="o", score=0.75, shots=(0.75,), clips=(0.75,), faces=2, track=3),
 ]  # fmt: skip
 BLUR = [Condition(corruption="gaussian_blur", level=level) for level in range(1, 6)]
+BLOCKS = Condition(corruption="block_wise", level=1)  # does nothing on crops of 64 px
 PREDICTION = PredictionConfig(sampling="spread", frames=8, shots=2, margin=10)
 
 
@@ -91,7 +85,6 @@ def document(plan: Plan, scores: Scores) -> dict[str, Any]:
         scores,
         model={"name": "mine", "weights_sha256": "ab" * 32},
         clip_length=4,
-        notes={"CDF2": {"gaussian_blur": "is only blur"}},
     )
 
 
@@ -135,7 +128,7 @@ def test_the_robustness_is_a_group_per_level_and_their_mean(document: dict[str, 
     text = markdown(document)
     assert "| gaussian_blur | 75.0 (1 left out) | 50.0 (1 left out) |" in text
     assert "stored face crops (not the benchmark's way" in text
-    assert "- gaussian_blur: is only blur" in text
+    assert found["notes"] == {}
     assert "| FakeSTormer (paper, FF++) | 81.6 | 88.4 |" in text
 
 
@@ -224,17 +217,13 @@ def test_the_csv_has_every_score_under_every_condition(scores: Scores) -> None:
     assert [row["score"] for row in blurred] == ["0.125", "0.75", "0.5", "", "0.75"]
 
 
-def test_notes_say_on_how_many_videos_a_corruption_does_nothing() -> None:
-    def small(name: str, height: int, width: int) -> str:
-        return "too small" if name == "block_wise" and min(height, width) < 256 else ""
-
-    sizes = {(100, 300): 2, (300, 300): 3}
-    assert corruption_notes(sizes, ["block_wise", "jpeg"], small) == {
-        "block_wise": "does nothing on 2 of 5 videos here: too small"
-    }
-    assert corruption_notes({(9, 9): 4}, ["block_wise"], small) == {
-        "block_wise": "does nothing on every video here: too small"
-    }
+def test_notes_say_on_how_many_videos_a_corruption_does_nothing(plan: Plan, scores: Scores) -> None:
+    small = replace(plan, conditions=(CLEAN, BLUR[0], BLOCKS))
+    document = evaluation_document(small, scores, model={"name": "mine"}, clip_length=4)
+    notes = document["data"]["CDF2"]["robustness"]["notes"]
+    assert notes.keys() == {"block_wise"}
+    assert notes["block_wise"].startswith("does nothing on every video here: block-wise")
+    assert f"- block_wise: {notes['block_wise']}" in markdown(document)
 
 
 def test_per_cent() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from fakestormer.errors import InputError
-from fakestormer.evaluation import run as run_module
-from fakestormer.evaluation.run import Plan, Scores, label, opened
-from fakestormer.evaluation.run import evaluate as evaluate_opened
-from fakestormer.evaluation.scoring import CLEAN, Condition, Scored, ScoreOne, Task
+from fakestormer.evaluation import journal as journal_module
+from fakestormer.evaluation.journal import Scores, opened, score_plan
+from fakestormer.evaluation.plan import CLEAN, Condition, Plan, Task
+from fakestormer.evaluation.score_task import Scored, ScoreTask
 from fakestormer.model.model_file import load_model
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig
@@ -26,7 +26,7 @@ JPEG = Condition(corruption="jpeg", level=2)
 
 def evaluate(plan: Plan, out: Path, **more: Any) -> Scores:
     with opened(out):
-        return evaluate_opened(plan, out, **more)
+        return score_plan(plan, out, **more)
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,13 @@ def plan(stores: dict[str, Path], network: VideoNetwork) -> Plan:
 def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tasks that are really scored, in order."""
     keys: list[str] = []
-    real = ScoreOne.__call__
+    real = ScoreTask.__call__
 
-    def counted(self: ScoreOne, key: str) -> Any:
+    def counted(self: ScoreTask, key: str) -> Any:
         keys.append(key)
         return real(self, key)
 
-    monkeypatch.setattr(ScoreOne, "__call__", counted)
+    monkeypatch.setattr(ScoreTask, "__call__", counted)
     return keys
 
 
@@ -116,17 +116,17 @@ def test_a_call_that_breaks_off_loses_nothing(
 ) -> None:
     whole = evaluate(plan, tmp_path / "whole")
     done.clear()
-    counted = ScoreOne.__call__
+    counted = ScoreTask.__call__
 
-    def stops(self: ScoreOne, key: str) -> Any:
+    def stops(self: ScoreTask, key: str) -> Any:
         if len(done) == 4:
             raise KeyboardInterrupt
         return counted(self, key)
 
-    monkeypatch.setattr(ScoreOne, "__call__", stops)
+    monkeypatch.setattr(ScoreTask, "__call__", stops)
     with pytest.raises(KeyboardInterrupt):
         evaluate(plan, tmp_path / "out")
-    monkeypatch.setattr(ScoreOne, "__call__", counted)
+    monkeypatch.setattr(ScoreTask, "__call__", counted)
     # As a process that was killed while it wrote leaves it.
     (journal,) = (tmp_path / "out" / "scores").glob("one-*.jsonl")
     lines = journal.read_text().splitlines(keepends=True)
@@ -140,17 +140,16 @@ def test_a_call_that_breaks_off_loses_nothing(
 def test_what_could_not_be_read_is_tried_again(
     plan: Plan, done: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = ScoreOne.__call__
+    counted = ScoreTask.__call__
 
-    def away(self: ScoreOne, key: str) -> Scored:
+    def away(self: ScoreTask, key: str) -> Scored:
         task = Task.of(key)
-        rows = self.tests[task.data].videos[task.name]
-        return Scored(scores=self.unscored(task.data, rows, "is away"), final=False)
+        return self.unscored(task, {task.name: "is away"}, final=False)
 
-    monkeypatch.setattr(ScoreOne, "__call__", away)
+    monkeypatch.setattr(ScoreTask, "__call__", away)
     scores = evaluate(plan, tmp_path)
     assert {s.reason for own in scores.values() for s in own} == {"is away"}
-    monkeypatch.setattr(ScoreOne, "__call__", counted)
+    monkeypatch.setattr(ScoreTask, "__call__", counted)
     scores = evaluate(plan, tmp_path)
     assert {s.reason for own in scores.values() for s in own} == {""}
     assert len(done) == 10
@@ -160,7 +159,9 @@ def test_a_video_that_kills_its_process_is_left_out(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        run_module, "map_videos", lambda work, keys, workers: iter([(key, None) for key in keys])
+        journal_module,
+        "map_videos",
+        lambda work, keys, workers: iter([(key, None) for key in keys]),
     )
     scores = evaluate(plan, tmp_path)
     assert {(s.score, s.reason) for own in scores.values() for s in own} == {
@@ -195,7 +196,7 @@ def test_nothing_stale_is_taken(
     }
     assert scored_anew(replace(plan, predictions=words)) == 0
     assert scored_anew(plan) == 0
-    monkeypatch.setattr(run_module, "version", lambda name: "0.0.0")
+    monkeypatch.setattr(journal_module, "version", lambda name: "0.0.0")
     assert scored_anew(plan) == 10
 
 
@@ -239,4 +240,4 @@ def test_what_a_plan_refuses(plan: Plan) -> None:
 
 
 def test_labels() -> None:
-    assert (label(CLEAN), label(JPEG)) == ("clean", "jpeg 2")
+    assert (str(CLEAN), str(JPEG)) == ("clean", "jpeg 2")

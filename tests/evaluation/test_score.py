@@ -12,19 +12,15 @@ from fakestormer.data.manifest import Row, read_manifest
 from fakestormer.data.store import read_clip
 from fakestormer.detection.prediction import predict_track
 from fakestormer.errors import InputError
-from fakestormer.evaluation.protocol import (
-    VideoScore,
-    iterate_groups,
-    score_store,
-    separation,
-    separations,
-)
+from fakestormer.evaluation.groups import separation, separations
+from fakestormer.evaluation.score import VideoScore
 from fakestormer.model.model_file import load_model
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.types import Prediction
+from store_fixtures import score_store
 
 DrawStore = Callable[[Path, Iterable[Row]], Path]
 
@@ -101,7 +97,7 @@ def test_a_video_gets_the_number_that_detection_gives_its_track(
     assert len({p.probability for p in expected.values()}) == len(expected), "all differ"
     (score,) = [
         score
-        for score in score_store(network, config, recipe.crop, store, name="data")
+        for score in score_store(network, config, recipe.crop, store)
         if score.video == "partly.mp4"
     ]
     prediction = expected["partly.mp4", 0]
@@ -120,7 +116,7 @@ def test_the_largest_face_counts_or_the_highest_score(
     number = {key: prediction.probability for key, prediction in judged.items()}
     assert max(range(3), key=lambda track: number["two.mp4", track]) != 1, "the two rules differ"
     for face, two in (("largest", number["two.mp4", 1]), ("max", None)):
-        scores = score_store(network, config, recipe.crop, store, name="data", face=face)
+        scores = score_store(network, config, recipe.crop, store, face=face)
         found = {score.video: score for score in scores}
         assert found["two.mp4"].score == (two or max(number["two.mp4", t] for t in range(3)))
         assert found["two.mp4"].faces == (1 if face == "largest" else 3)
@@ -135,20 +131,11 @@ def test_the_largest_face_counts_or_the_highest_score(
 def test_rejected_videos_are_counted_with_their_reason_and_never_scored(
     network: VideoNetwork, store: Path, recipe: Recipe
 ) -> None:
-    told: list[tuple[int, int]] = []
-    scores = score_store(
-        network,
-        PredictionConfig(frames=4),
-        recipe.crop,
-        store,
-        name="data",
-        progress=lambda done, total: told.append((done, total)),
-    )
+    scores = score_store(network, PredictionConfig(frames=4), recipe.crop, store)
     assert [score.video for score in scores] == [
         "fake/swap/gone.mp4", "fake/swap/one.mp4", "flits.mp4", "nobody.mp4", "partly.mp4",
         "two.mp4",
     ]  # fmt: skip
-    assert told == [(done, 6) for done in range(1, 7)]
     left_out = {score.video: score.reason for score in scores if score.score is None}
     assert left_out == {
         "nobody.mp4": "no face",
@@ -165,7 +152,7 @@ def test_the_split_decides_and_an_empty_one_says_what_there_is(
     config = PredictionConfig(frames=4)
 
     def videos(split: str) -> tuple[set[str], set[str]]:
-        scores = score_store(network, config, recipe.crop, store, name="data", split=split)
+        scores = score_store(network, config, recipe.crop, store, split=split)
         scored = {score.video for score in scores if score.score is not None}
         return scored, {score.video for score in scores} - scored
 
@@ -183,9 +170,9 @@ def test_a_store_of_other_crops_is_refused(
 ) -> None:
     for other in (CropConfig(), recipe.crop.model_copy(update={"enlarge": 1.5})):
         with pytest.raises(InputError, match=r"its faces were cut out with .* the model wants"):
-            score_store(network, PredictionConfig(), other, store, name="data")
+            score_store(network, PredictionConfig(), other, store)
     with pytest.raises(InputError, match="not a track store"):
-        score_store(network, PredictionConfig(), recipe.crop, tmp_path, name="data")
+        score_store(network, PredictionConfig(), recipe.crop, tmp_path)
 
 
 def test_videos_of_the_same_name_stay_apart(
@@ -193,25 +180,16 @@ def test_videos_of_the_same_name_stay_apart(
 ) -> None:
     """Keyed by name alone, 560 fakes of FF++ become 140."""
     names = ["real/001.mp4", "fake/A/001_002.mp4", "fake/B/001_002.mp4"]
-    scores = []
-    for number, data in enumerate(("one", "two")):
-        rows = [
-            _row(name, frames=8 + number, label=name[:4], method=name[5] if "fake" in name else "")
-            for name in names
-        ]
-        folder = draw_store(tmp_path / data, rows)
-        scores += score_store(
-            network, PredictionConfig(frames=4), recipe.crop, folder, name=data, split="test"
-        )
-    assert len(scores) == 6
-    assert {name: [s.video for s in own] for name, own in iterate_groups(scores)} == {
-        "one": sorted(names),
-        "two": sorted(names),
-    }
-    for _, own in iterate_groups(scores):
-        assert [(s.group, s.real, s.fake) for s in separations(own)] == [
-            ("all", 1, 2), ("method A", 1, 1), ("method B", 1, 1)
-        ]  # fmt: skip
+    rows = [
+        _row(name, frames=8, label=name[:4], method=name[5] if "fake" in name else "")
+        for name in names
+    ]
+    folder = draw_store(tmp_path / "store", rows)
+    scores = score_store(network, PredictionConfig(frames=4), recipe.crop, folder)
+    assert [s.video for s in scores] == sorted(names)
+    assert [(s.group, s.real, s.fake) for s in separations(scores)] == [
+        ("all", 1, 2), ("method A", 1, 1), ("method B", 1, 1)
+    ]  # fmt: skip
 
 
 def _score(
@@ -243,8 +221,8 @@ def test_a_separation_by_hand() -> None:
     assert (found.real, found.fake, found.unscored) == (2, 2, 2)
     # Of 2 x 2 pairs three are right.
     assert found.auc == pytest.approx(3 / 4)
-    assert found.interval is not None
-    assert found.interval[0] <= 0.75 <= found.interval[1]
+    assert found.metrics.interval is not None
+    assert found.metrics.interval[0] <= 0.75 <= found.metrics.interval[1]
     # With both others at 0.5: fakes 0.55, 0.9, 0.5 against 0.2, 0.6, 0.5 are 2 + 3 + 1.5 of 9.
     assert found.auc_with_unscored == pytest.approx(6.5 / 9)
     # Clips: 0.2, 0.6, 0.9 against 0.1, 0.3, 0.6, 0.6 are 1 + (2 + 2/2) + 4 of 12.
@@ -255,7 +233,7 @@ def test_one_class_alone_has_no_auc() -> None:
     for label, counts in (("real", (2, 0)), ("fake", (0, 2))):
         found = separation("all", [_score(label, 0.1), _score(label, 0.2)])
         assert (found.real, found.fake) == counts
-        assert (found.auc, found.interval) == (None, None)
+        assert (found.auc, found.metrics.interval) == (None, None)
         assert (found.auc_with_unscored, found.auc_clip) == (None, None)
     # Those that could not be scored do not make a class.
     found = separation("all", [_score("real", 0.1), _score("fake", None)])

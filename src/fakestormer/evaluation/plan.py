@@ -1,0 +1,243 @@
+"""What an evaluation scores: the videos of its stores, under every condition.
+
+    stores, split, conditions -> Plan -> Task, one per video and condition
+
+Whole frames of an archive are corrupted while the archive is read, so there one task stands for all
+its videos.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from fakestormer.data.listing import Entry
+from fakestormer.data.manifest import Row, StoreSettings, read_manifest, read_settings
+from fakestormer.errors import InputError
+from fakestormer.evaluation.corruptions import CorruptionName
+from fakestormer.faces.protocol import FaceBackend
+from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.prediction import PredictionConfig, Sampling
+
+AppliedTo = Literal["frames", "crops"]
+FaceChoice = Literal["largest", "max"]
+SplitChoice = Literal["train", "validation", "test", "all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """corruption: None for videos as they are. level: 1 to 5, 0 without a corruption."""
+
+    corruption: CorruptionName | None = None
+    level: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.corruption is None) != (self.level == 0) or not 0 <= self.level <= 5:
+            raise ValueError(f"no such condition: {self.corruption} at level {self.level}")
+
+    def __str__(self) -> str:
+        """`clean`, `jpeg 3`."""
+        return "clean" if self.corruption is None else f"{self.corruption} {self.level}"
+
+
+CLEAN = Condition()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One video (or, with whole frames, one entry) of a data set under one condition.
+
+    applied_to: what is corrupted; clean videos are the same either way.
+    """
+
+    data: str
+    name: str
+    condition: Condition = CLEAN
+    applied_to: AppliedTo = "frames"
+
+    @property
+    def reads_store(self) -> bool:
+        """Whether the stored crops are scored, instead of the video's frames."""
+        return self.condition == CLEAN or self.applied_to == "crops"
+
+    def key(self) -> str:
+        """The task as one string."""
+        parts = [self.data, self.name, self.condition.corruption, self.condition.level]
+        return json.dumps(parts if self.condition == CLEAN else [*parts, self.applied_to])
+
+    @classmethod
+    def of(cls, key: str) -> Task:
+        """The task that has this key."""
+        data, name, corruption, level, *applied_to = json.loads(key)
+        condition = Condition(corruption=corruption, level=level)
+        if applied_to:
+            return cls(data=data, name=name, condition=condition, applied_to=applied_to[0])
+        return cls(data=data, name=name, condition=condition)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSet:
+    """One data set, known without reading its tracks.
+
+    videos: the rows of each video to score. entries: where the videos are stored, by name; needed
+    only where whole frames are corrupted.
+    """
+
+    store: Path
+    settings: StoreSettings
+    videos: Mapping[str, tuple[Row, ...]]
+    entries: Mapping[str, Entry]
+
+    def task_names(self, condition: Condition, applied_to: AppliedTo) -> list[str]:
+        """The tasks of one condition: every video, or every entry that holds one."""
+        if condition == CLEAN or applied_to == "crops":
+            return list(self.videos)
+        holding = {name for video in self.videos for name in _within(video)}
+        return [
+            name
+            for name, entry in self.entries.items()
+            if name in self.videos or (entry.kind == "sequences" and name in holding)
+        ]
+
+    def task_videos(self, task: Task) -> list[str]:
+        """The videos that a task scores."""
+        if task.reads_store or self.entries[task.name].kind != "sequences":
+            return [task.name]
+        return [video for video in self.videos if video.startswith(f"{task.name}/")] + (
+            [task.name] if task.name in self.videos else []
+        )
+
+    def absent(self) -> list[str]:
+        """The videos that no entry holds any more."""
+        return [
+            video
+            for video in self.videos
+            if not any(name in self.entries for name in _within(video))
+        ]
+
+
+def _within(video: str) -> list[str]:
+    """The video's name and the names of all folders and archives that hold it."""
+    path = PurePosixPath(video)
+    return [name.as_posix() for name in (path, *path.parents)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is scored and how.
+
+    stores: by data set. entries: where each data set's videos are stored; needed for conditions
+    that corrupt whole frames. weights_sha256: of the network that `open_network` opens, once in
+    every process. predictions: by sampling. conditions: CLEAN is always among them. workers:
+    processes; 0 works in this one.
+    """
+
+    stores: Mapping[str, Path]
+    crop: CropConfig
+    weights_sha256: str
+    open_network: Callable[[], VideoNetwork]
+    open_faces: Callable[[], FaceBackend]
+    predictions: Mapping[Sampling, PredictionConfig]
+    split: SplitChoice = "test"
+    face: FaceChoice = "largest"
+    conditions: tuple[Condition, ...] = (CLEAN,)
+    applied_to: AppliedTo = "frames"
+    entries: Mapping[str, Mapping[str, Entry]] | None = None
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if CLEAN not in self.conditions:
+            raise ValueError("Plan.conditions: corrupted videos are compared with clean ones")
+        on_frames = self.applied_to == "frames" and len(self.conditions) > 1
+        if on_frames and (self.entries is None or self.entries.keys() != self.stores.keys()):
+            raise ValueError("Plan.entries: corrupting whole frames needs every data set's videos")
+
+    @property
+    def corruptions(self) -> tuple[CorruptionName, ...]:
+        """The corruptions of the conditions, each once."""
+        return tuple(dict.fromkeys(c.corruption for c in self.conditions if c.corruption))
+
+    def video_sets(self) -> dict[str, VideoSet]:
+        """The videos of every store. Raises InputError as `videos_of` does, or for absent videos.
+
+        A video that is absent from some conditions alone would change an AUC unnoticed.
+        """
+        sets = {}
+        for name, store in self.stores.items():
+            sets[name] = VideoSet(
+                store=store,
+                settings=read_settings(store),
+                videos=dict(videos_of(store, self.crop, self.split)),
+                entries={} if self.entries is None else self.entries[name],
+            )
+            absent = [] if self.entries is None else sets[name].absent()
+            if absent:
+                raise InputError(
+                    f"{store}: {len(absent)} of its videos are not where they were (e.g. "
+                    f"{absent[0]}); put them back, say where all are with --root NAME=FOLDER, or "
+                    "run prepare again"
+                )
+        return sets
+
+    def tasks(self, sets: Mapping[str, VideoSet]) -> dict[tuple[str, Condition], list[Task]]:
+        """What has to be scored, by data set and condition."""
+        return {
+            (data, condition): [
+                Task(data=data, name=name, condition=condition, applied_to=self.applied_to)
+                for name in videos.task_names(condition, self.applied_to)
+            ]
+            for data, videos in sets.items()
+            for condition in self.conditions
+        }
+
+
+def videos_of(
+    store: Path, crop: CropConfig, split: SplitChoice
+) -> list[tuple[str, tuple[Row, ...]]]:
+    """The rows of each video of the split, in the order of the videos' names.
+
+    A video without a usable track is among them. Raises InputError for a store of another crop or
+    without a usable video in the split.
+    """
+    made = read_settings(store).crop
+    if made != crop:
+        raise InputError(
+            f"{store}: its faces were cut out with {made!r}, the model wants {crop!r}; prepare the "
+            "videos again with the model's recipe"
+        )
+    rows = read_manifest(store)
+    by_video: dict[str, list[Row]] = {}
+    for row in rows:
+        by_video.setdefault(row.video, []).append(row)
+    wanted = []
+    for video, rows_of_video in sorted(by_video.items()):
+        splits = {row.split for row in rows_of_video}
+        # In older stores rejected rows have no split: such a video is counted with every split.
+        if split == "all" or split in splits or splits == {""}:
+            wanted.append((video, tuple(rows_of_video)))
+    if not any(usable(rows_of_video) for _, rows_of_video in wanted):
+        known = sorted({row.split for row in usable(rows)})
+        raise InputError(
+            f"{store}: has no usable video in the split {split!r} (there are: "
+            f"{', '.join(known) or 'none'}); choose another with --split, e.g. all"
+        )
+    return wanted
+
+
+def usable(rows: Sequence[Row]) -> list[Row]:
+    """The rows that were not rejected."""
+    return [row for row in rows if not row.rejected]
+
+
+def check_backend(faces: FaceBackend, store: Path) -> None:
+    """Raises InputError where another backend than this one found the faces of a store."""
+    backend = read_settings(store).backend
+    if faces.name != backend:
+        raise InputError(
+            f"{store}: its faces were found by {backend}, here they would be found by "
+            f"{faces.name}; use the same face backend"
+        )

@@ -1,0 +1,146 @@
+"""The score of one video, by the path that detection takes.
+
+    rows of the store -> the face track(s) that count -> prediction.predict_track -> VideoScore
+
+Conventions that change the number are in the result: sampling, shots, pooling, margin, and which
+face of several counts. A video that cannot be scored is counted and listed: tables give the AUC
+without such videos and, beside it, with them scored 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fakestormer.data.manifest import Row
+from fakestormer.data.store import read_clip
+from fakestormer.detection.prediction import predict_track
+from fakestormer.evaluation.plan import FaceChoice, usable
+from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.prediction import PredictionConfig
+from fakestormer.types import Clip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoScore:
+    """What one video got. data: the name of its store.
+
+    score: probability of "fake", None where no face of it could be scored; `reason` then says why.
+    raw: the same before calibration, None where nothing was calibrated. shots: the score by each
+    shot alone. clips: probabilities of the clips of the face that counts, which is track number
+    `track`; shots and clips are never calibrated. faces: tracks that were scored.
+    """
+
+    data: str
+    video: str
+    sha256: str
+    label: str
+    method: str
+    source: str
+    score: float | None
+    shots: tuple[float, ...] = ()
+    clips: tuple[float, ...] = ()
+    faces: int = 0
+    track: int = -1
+    reason: str = ""
+    raw: float | None = None
+
+    @classmethod
+    def missing(cls, data: str, about: Row, reason: str) -> VideoScore:
+        """A video that could not be scored. about: a row of it."""
+        return cls(
+            data=data,
+            video=about.video,
+            sha256=about.sha256,
+            label=about.label,
+            method=about.method,
+            source=about.source,
+            score=None,
+            reason=reason,
+        )
+
+    @property
+    def ranked_by(self) -> float | None:
+        """The score before calibration, which can make scores equal: what AUCs go by."""
+        return self.score if self.raw is None else self.raw
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> VideoScore:
+        """From what `dataclasses.asdict` gave, with lists in place of tuples."""
+        return cls(
+            **{
+                **content,
+                "shots": tuple(content["shots"]),
+                "clips": tuple(content["clips"]),
+            }
+        )
+
+
+#: Reads clips of one track: positions in it, int64 (C, T), -> C clips.
+ReadClips = Callable[[np.ndarray], Sequence[Clip]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring:
+    """How videos are scored. predictions: by their sampling. face: see `score_video`."""
+
+    network: VideoNetwork
+    predictions: Mapping[str, PredictionConfig]
+    face: FaceChoice
+
+
+def score_video(
+    scoring: Scoring, rows: Sequence[Row], reader: Callable[[Row], ReadClips], *, data: str
+) -> dict[str, VideoScore]:
+    """Score one video by the tracks that count; a score for each sampling.
+
+    Of several faces the "largest" counts (as in papers), or the highest score ("max"). Faces seen
+    in fewer frames than `largest_share` of the longest track's do not count.
+
+    rows: the video's tracks, rejected ones too; the first one gives its name, label, method and
+    source. reader: how the clips of a track are read: from a store, or from frames as they are
+    decoded. data: the name of its store.
+    """
+    good = usable(rows)
+    longest = max((row.frames for row in good), default=0)
+    scores = {}
+    for sampling, config in scoring.predictions.items():
+        lasting = [row for row in good if row.frames >= config.largest_share * longest]
+        if scoring.face == "largest" and lasting:
+            lasting = [max(lasting, key=lambda row: (row.face_side, row.frames))]
+        predictions = [
+            (row, predict_track(scoring.network, row.frames, reader(row), config)[0])
+            for row in lasting
+        ]
+        if not predictions:
+            reasons = "; ".join(sorted({row.rejected for row in rows}))
+            scores[sampling] = VideoScore.missing(data, rows[0], reasons)
+            continue
+        # Before calibration, which can make scores equal: the face is the same with it and without.
+        row, best = max(predictions, key=lambda pair: pair[1].score)
+        scores[sampling] = replace(
+            VideoScore.missing(data, rows[0], ""),
+            score=best.probability,
+            shots=tuple(best.shot_probabilities.tolist()),
+            clips=tuple(best.clip_probabilities.tolist()),
+            faces=len(predictions),
+            track=row.track,
+            raw=best.raw,
+        )
+    return scores
+
+
+def store_reader(store: Path) -> Callable[[Row], ReadClips]:
+    """Reads clips as a store holds them."""
+
+    def reader(row: Row) -> ReadClips:
+        return lambda positions_ct: [
+            read_clip(store / row.file, positions, video=row.video, number=row.track)
+            for positions in positions_ct
+        ]
+
+    return reader

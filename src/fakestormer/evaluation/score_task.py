@@ -1,0 +1,179 @@
+"""One task of an evaluation -> the scores of its videos, in any process.
+
+clean, or crops corrupted     the store's tracks
+whole frames corrupted        the video is decoded, its faces are found anew
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fakestormer.data.manifest import Row
+from fakestormer.data.prepare_one import followed
+from fakestormer.data.units import Unit, units_of
+from fakestormer.errors import InputError
+from fakestormer.evaluation.corrupted import corrupted_unit, crops_reader, frames_reader
+from fakestormer.evaluation.plan import (
+    CLEAN,
+    FaceChoice,
+    Task,
+    VideoSet,
+    check_backend,
+)
+from fakestormer.evaluation.score import ReadClips, Scoring, VideoScore, score_video, store_reader
+from fakestormer.faces.protocol import FaceBackend
+from fakestormer.model.network import VideoNetwork
+from fakestormer.recipe.prediction import PredictionConfig
+
+#: The scores of one video, by sampling.
+BySampling = Mapping[str, VideoScore]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """The scores of one task, by sampling.
+
+    final: False where a video could not be read this time, but might be another time; then the
+    scores are not kept.
+    """
+
+    scores: Mapping[str, list[VideoScore]]
+    final: bool = True
+
+
+class ScoreTask:
+    """Task key -> the scores of its videos; picklable work for other processes.
+
+    open_network, open_faces: called once in each process, at first use. predictions: by the name
+    of their sampling. Raises InputError where another backend than the one that `open_faces` opens
+    found a store's faces.
+    """
+
+    def __init__(
+        self,
+        sets: Mapping[str, VideoSet],
+        *,
+        open_network: Callable[[], VideoNetwork],
+        open_faces: Callable[[], FaceBackend],
+        predictions: Mapping[str, PredictionConfig],
+        face: FaceChoice,
+    ) -> None:
+        self.sets, self.predictions, self.face = sets, predictions, face
+        self.open_network, self.open_faces = open_network, open_faces
+        self._scoring: Scoring | None = None
+        self._faces: FaceBackend | None = None
+
+    def __call__(self, key: str) -> Scored:
+        task = Task.of(key)
+        videos = self.sets[task.data]
+        if not task.reads_store:
+            return self._score_frames(task, videos)
+        reader = (
+            store_reader(videos.store)
+            if task.condition == CLEAN
+            else crops_reader(videos.store, task.condition)
+        )
+        return self._collected([self._score(task, videos.videos[task.name], reader)])
+
+    def unscored(self, task: Task, reasons: Mapping[str, str], *, final: bool = True) -> Scored:
+        """Videos of a task that could not be scored. reasons: by the video's name."""
+        rows = self.sets[task.data].videos
+        return self._collected(
+            [self._missing(task, rows[video][0], reason) for video, reason in reasons.items()],
+            final=final,
+        )
+
+    def _collected(self, videos: Sequence[BySampling], *, final: bool = True) -> Scored:
+        scores = {sampling: [video[sampling] for video in videos] for sampling in self.predictions}
+        return Scored(scores=scores, final=final)
+
+    def _missing(self, task: Task, about: Row, reason: str) -> BySampling:
+        return dict.fromkeys(self.predictions, VideoScore.missing(task.data, about, reason))
+
+    def _score(
+        self, task: Task, rows: Sequence[Row], reader: Callable[[Row], ReadClips]
+    ) -> BySampling:
+        if self._scoring is None:
+            self._scoring = Scoring(
+                network=self.open_network(), predictions=self.predictions, face=self.face
+            )
+        return score_video(self._scoring, rows, reader, data=task.data)
+
+    def _score_frames(self, task: Task, videos: VideoSet) -> Scored:
+        """Every video of the entry, by frames that are corrupted before faces are found."""
+        if self._faces is None:
+            self._faces = self.open_faces()
+        check_backend(self._faces, videos.store)
+        names = videos.task_videos(task)
+        # A video that crashed the decoder would end this process, too.
+        reasons = {name: "decoder crashed" for name in names if _crashed(videos.videos[name])}
+        scores: list[BySampling] = []
+        final = True
+        problem = "is not in its archive any more"
+        done = set(reasons)
+        with tempfile.TemporaryDirectory(prefix="fakestormer-") as scratch:
+            try:
+                for unit in self._units(task, videos, Path(scratch), done):
+                    done.add(unit.video)
+                    try:
+                        scores.append(self._score_unit(task, videos, unit, Path(scratch)))
+                    except InputError as error:
+                        reasons[unit.video] = str(error)
+                        final = False
+            except InputError as error:
+                problem = str(error)
+        for name in names:
+            if name not in done:
+                reasons[name] = problem
+                final = False
+        missing = [
+            self._missing(task, videos.videos[name][0], reason) for name, reason in reasons.items()
+        ]
+        return self._collected([*scores, *missing], final=final)
+
+    def _units(self, task: Task, videos: VideoSet, scratch: Path, done: set[str]) -> Iterator[Unit]:
+        """The units of the task's entry that have to be scored; not those of another split."""
+        if done >= set(videos.task_videos(task)):
+            return
+        entry = videos.entries[task.name]
+        with units_of(entry, max_frames=videos.settings.max_frames, scratch=scratch) as units:
+            for unit in units:
+                if unit.video in videos.videos and unit.video not in done:
+                    yield unit
+
+    def _score_unit(self, task: Task, videos: VideoSet, unit: Unit, scratch: Path) -> BySampling:
+        assert self._faces is not None
+        about = videos.videos[unit.video][0]
+        if about.sha256 and unit.sha256 != about.sha256:
+            raise InputError(
+                f"{unit.video}: has changed since {videos.store} was made; prepare the videos again"
+            )
+        with corrupted_unit(unit, task.condition, scratch) as (corrupted, frames_at):
+            try:
+                faces = followed(corrupted, self._faces, videos.settings)
+            except InputError:  # as it was when the store was made
+                return self._missing(task, about, "undecodable")
+            by_track = {face.row.track: face for face in faces}
+            # Tracks found now, described as the store describes the video.
+            rows = [
+                replace(
+                    face.row,
+                    sha256=about.sha256,
+                    label=about.label,
+                    method=about.method,
+                    source=about.source,
+                )
+                for face in faces
+            ] or [replace(about, rejected="no face", track=-1)]
+            return self._score(
+                task,
+                rows,
+                lambda row: frames_reader(by_track[row.track], frames_at, videos.settings),
+            )
+
+
+def _crashed(rows: Sequence[Row]) -> bool:
+    return any(row.rejected == "decoder crashed" for row in rows)
