@@ -35,7 +35,6 @@ _DRAWING = "one drawing, in the order in which it is drawn"
 # Functions that are larger, and why.
 LARGE_FUNCTIONS = {
     "cli.console.evaluating.ablate_and_print": _COMMAND,
-    "cli.console.preparing.prepare_with_bar": _COMMAND,
     "cli.data.prepare": _COMMAND,
     "cli.evaluating.ablate": _COMMAND,
     "cli.evaluating.evaluate": _COMMAND,
@@ -55,6 +54,7 @@ LARGE_FUNCTIONS = {
     "synthesis.params.sample": "every draw in the order that fixes the random numbers",
     "synthesis.render._render_clip": "the steps of the synthesis, in the paper's order",
     "synthesis.render.render": "the steps of the synthesis, in the paper's order",
+    "tools.commands.prepare": "Python's `prepare`: the steps of the command, in their order",
     "tools.synthesize.synthesize": "Python's `synthesize`: one keyword per option of the command",
     "training.loop._run": "the training loop in one piece: each part acts on the same state",
     "training.loop.train": "Python's `train`: one keyword per option of the command",

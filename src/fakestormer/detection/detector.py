@@ -321,15 +321,10 @@ class Detector:
         faces: tuple[FaceReport, ...],
         progress: Progress | None,
     ) -> tuple[FaceReport, ...]:
+        way, crop = self.prediction, self.recipe.crop
+        seconds = None if progress is None else partial(progress, "seconds")
         with source.reader() as reader:
-            lines = score_every_second(
-                reader,
-                tracks,
-                self.network,
-                self.prediction,
-                self.recipe.crop,
-                progress=None if progress is None else partial(progress, "seconds"),
-            )
+            lines = score_every_second(reader, tracks, self.network, way, crop, progress=seconds)
         return tuple(replace(face, every_second=lines[face.number]) for face in faces)
 
     def settings(self, *, every_second: bool = False, stream: int | None = None) -> dict[str, Any]:

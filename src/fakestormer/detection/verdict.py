@@ -13,7 +13,7 @@ import numpy as np
 
 from fakestormer.detection.prediction import verdict
 from fakestormer.recipe.prediction import PredictionConfig
-from fakestormer.types import FaceReport, Prediction, Reason, Verdict
+from fakestormer.types import FaceReport, Prediction, Reason, ReasonCode, Verdict
 
 #: Below this face width (source pixels) blending traces are mostly gone.
 SMALL_FACE_PX = 64
@@ -95,66 +95,55 @@ def judge(prediction: Prediction, config: PredictionConfig, seen: Seen, clip: in
     """The verdict of one face. clip: frames of a clip, T."""
     between = interval(prediction, config)
     by_score = verdict(prediction.probability, config)
-    reasons = []
+    reasons: list[Reason] = []
+
+    def add(code: ReasonCode, text: str) -> None:
+        reasons.append(Reason(code=code, text=text))
+
     clear, fake = config.clear_below, config.fake_from
     if by_score == "inconclusive":
-        reasons.append(
-            Reason(
-                code="near_threshold",
-                text=f"The probability, {prediction.probability:.3f}, lies between {clear:.3g}, up "
-                f"to which nothing was found, and {fake:.3g}, from which a face is likely fake.",
-            )
+        add(
+            "near_threshold",
+            f"The probability, {prediction.probability:.3f}, lies between {clear:.3g}, up "
+            f"to which nothing was found, and {fake:.3g}, from which a face is likely fake.",
         )
     if between is not None and between[0] <= clear and between[1] >= fake:
-        reasons.append(
-            Reason(
-                code="clips_disagree",
-                text=f"Its clips disagree: over them the probability goes from {between[0]:.2f} to "
-                f"{between[1]:.2f}.",
-            )
+        add(
+            "clips_disagree",
+            f"Its clips disagree: over them the probability goes from {between[0]:.2f} to "
+            f"{between[1]:.2f}.",
         )
     shots = prediction.shot_probabilities
     if config.calibration is not None:
         clear, fake = config.calibration.score_at(clear), config.calibration.score_at(fake)
     if len(shots) > 1 and float(shots.min()) <= clear and float(shots.max()) >= fake:
-        reasons.append(
-            Reason(
-                code="shots_disagree",
-                text=f"Its shots disagree: they score from {float(shots.min()):.2f} to "
-                f"{float(shots.max()):.2f}.",
-            )
+        add(
+            "shots_disagree",
+            f"Its shots disagree: they score from {float(shots.min()):.2f} to "
+            f"{float(shots.max()):.2f}.",
         )
     if seen.width < SMALL_FACE_PX:
-        reasons.append(
-            Reason(
-                code="face_too_small",
-                text=f"The face is {seen.width:.0f} pixels wide, and traces of blending need about "
-                f"{SMALL_FACE_PX}.",
-            )
+        add(
+            "face_too_small",
+            f"The face is {seen.width:.0f} pixels wide, and traces of blending need about "
+            f"{SMALL_FACE_PX}.",
         )
     if seen.frames < clip:
-        reasons.append(
-            Reason(
-                code="too_few_frames",
-                text=f"The face was followed for {seen.frames} frames, fewer than the {clip} of "
-                "one clip.",
-            )
+        add(
+            "too_few_frames",
+            f"The face was followed for {seen.frames} frames, fewer than the {clip} of one clip.",
         )
     if seen.compressed and by_score == "no manipulation found":
-        reasons.append(
-            Reason(
-                code="strong_compression",
-                text="The video is compressed so strongly that traces may have been wiped out.",
-            )
+        add(
+            "strong_compression",
+            "The video is compressed so strongly that traces may have been wiped out.",
         )
     far, step = far_apart(prediction)
     if far > len(prediction.indices) / 2:
-        reasons.append(
-            Reason(
-                code="frames_far_apart",
-                text=f"Its frames are up to {step:.2g} s apart, and the method learnt change over "
-                "at most 0.08 s (12.5 frames per second).",
-            )
+        add(
+            "frames_far_apart",
+            f"Its frames are up to {step:.2g} s apart, and the method learnt change over "
+            "at most 0.08 s (12.5 frames per second).",
         )
     return Judgement(
         verdict="inconclusive" if reasons else by_score, interval=between, reasons=tuple(reasons)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,17 +91,11 @@ def fit_surroundings(
         raise InputError(f"{store}: has too few training videos to fit f to; prepare more people")
     head, means = network.f, _Means(network)
     real, fake, groups = [], [], []
+    size, patch = recipe.model.image_size, recipe.model.patch_size
+    pair_of = partial(synthesise, config=recipe.synthesis, size=size, patch_size=patch)
     for start in range(0, len(chosen), _BATCH):
         part = chosen[start : start + _BATCH]
-        batches = [
-            synthesise(
-                clips[(0, position)],
-                recipe.synthesis,
-                size=recipe.model.image_size,
-                patch_size=recipe.model.patch_size,
-            )
-            for _, position in part
-        ]
+        batches = [pair_of(clips[(0, position)]) for _, position in part]
         real.append(means(torch.cat([batch.frames[:1] for batch in batches])))
         fake.append(means(torch.cat([batch.frames[1:] for batch in batches])))
         groups += [training[track].group for track, _ in part]
