@@ -67,7 +67,7 @@ class SurroundingsHead(nn.Module):
 #: Half axes (x, y) of the ellipse in which faces lie, as shares of half the crop, and the squared
 #: radii within it where the inside ends and the ring ends.
 _FACE_AXES = (0.62, 0.78)
-_INSIDE, _AROUND = 0.75, 1.6
+_INSIDE, _AROUND = 0.55, 1.1
 
 
 def face_regions(grid: int) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ swaps worse (docs/experiments.md, 2026-11-29).
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,8 +36,6 @@ from fakestormer.model.heads import SurroundingsHead
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.recipe import Recipe
 
-#: Frames of one track, at most; no source gives more than this share of all pairs.
-PER_TRACK, SOURCE_SHARE = 40, 0.12
 #: Every so manieth group of tracks is left out, to say how well the fit separates.
 _FOLDS = 6
 _BATCH = 32
@@ -169,23 +167,22 @@ class _Means:
 def _chosen(
     training: Sequence[Row], recipe: Recipe, store: Path, pairs: int, seed: int
 ) -> tuple[list[tuple[int, int]], TrainingClips]:
-    """(track, position among the clips) of each frame, and the clips that give them."""
+    """(track, position among the clips) of each frame, and the clips that give them.
+
+    Every track gives as many frames, where it has them.
+    """
     plan = ClipPlan(
         [row.frames for row in training],
         clip_length=1,
         pairs=1,
-        clips_per_track=PER_TRACK,
+        clips_per_track=math.ceil(pairs / max(1, len(training))),
         seed=seed,
         epochs=1,
     )
-    sources: Counter[str] = Counter()
-    chosen: list[tuple[int, int]] = []
-    for position, (track, _) in enumerate(plan.clips(0).tolist()):
-        source = training[track].source
-        if len(chosen) < pairs and sources[source] < SOURCE_SHARE * pairs:
-            sources[source] += 1
-            chosen.append((track, position))
-    return chosen, TrainingClips(store, training, plan, recipe.synthesis)
+    tracks = plan.clips(0)[:pairs, 0].tolist()
+    return list(zip(tracks, range(pairs), strict=False)), TrainingClips(
+        store, training, plan, recipe.synthesis
+    )
 
 
 def _left_out(
