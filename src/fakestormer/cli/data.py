@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fakestormer.cli.needs import STORES, require
 from fakestormer.cli.options import (
     Assignments,
     ExitCode,
@@ -129,6 +130,9 @@ def prepare(
         return
     if store is None:
         raise typer.BadParameter("say with --out where the store goes (or --check what is there)")
+    require("train", *STORES)
+    if ray is not None:
+        require("cluster", "ray")
     require_folder(store, "--out")
     summary = prepare_with_bar(
         origin,

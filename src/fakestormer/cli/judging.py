@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fakestormer.cli.needs import require
 from fakestormer.cli.options import (
     ExitCode,
     Faces,
@@ -90,6 +91,8 @@ def detect(
         raise typer.BadParameter("--overlay needs --report: the folder the drawn videos go into")
     if runtime != "torch" and device != "cpu":
         raise typer.BadParameter(f"--runtime {runtime}: works on the CPU; leave out --device")
+    if ray is not None:
+        require("cluster", "ray")
     settings = DetectorSettings(
         model=model_of(model),
         device=device,
@@ -166,6 +169,7 @@ def draw_saliency(
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Draw what the branches h and g drew on: a sheet for each of a video's highest clips."""
+    require("saliency", "captum")
     from fakestormer.cli.console.detecting import detect_with_bar
     from fakestormer.detection.detector import Detector
     from fakestormer.detection.printable import face_name, shown

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fakestormer.cli.evaluating import SplitName
+from fakestormer.cli.needs import MEASURES, STORES, require
 from fakestormer.cli.options import Model, SamplingName, app, model_of, one_of, require_folder
 
 
@@ -29,6 +30,7 @@ def calibrate(
     and temperature change no ranking and no AUC, isotonic can make scores equal. Scores of single
     clips stay as they are.
     """
+    require("train", "matplotlib")
     from fakestormer.evaluation.calibration import METHODS, Quality
     from fakestormer.tools.ship import calibrate as run
 
@@ -78,6 +80,7 @@ def shortcuts(
 
     Where one is not, the model takes that for manipulation. Fakes are not needed.
     """
+    require("train", *STORES, *MEASURES)
     from fakestormer.cli.console.evaluating import shortcuts_with_bar
     from fakestormer.detection.detector import Detector
 

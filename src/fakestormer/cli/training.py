@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fakestormer.cli.needs import require_training
 from fakestormer.cli.options import (
     Assignments,
     Faces,
@@ -57,13 +58,14 @@ def train(
     videos is written to RUN/model.safetensors, with its JSON beside it, and how it went to
     RUN/training.html.
     """
+    require_folder(run, "--out")
+    chosen = recipe_of(recipe_name, set_ or [])
+    require_training(chosen.model, starts_from_weights=resume or weights is not None)
     from fakestormer.cli.console.preparing import prepare_with_bar
     from fakestormer.data.layouts.options import Options
     from fakestormer.data.origin import Origin
     from fakestormer.training.loop import train as fit
 
-    require_folder(run, "--out")
-    chosen = recipe_of(recipe_name, set_ or [])
     store = data
     if not (data / "store.json").is_file():
         if num_nodes > 1:
