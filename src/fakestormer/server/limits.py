@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fakestormer.errors import InputError
-from fakestormer.video.decode import VideoInfo
+from fakestormer.video.decode import VideoInfo, lasts_longer
 
 MIB = 2**20
 
@@ -33,7 +33,10 @@ class Limits:
 
     def check(self, info: VideoInfo) -> None:
         """Raises InputError, one sentence, for a video that says of itself that it is too much."""
-        if info.duration_seconds > self.seconds:
+        # What a file announces may be the length of its sound or its subtitles.
+        if info.duration_seconds > self.seconds and lasts_longer(
+            info.path, self.seconds, info.stream
+        ):
             raise InputError(
                 f"{info.path}: is {info.duration_seconds:.0f} s long, and this server takes up to "
                 f"{self.seconds:g} s; cut out the part that matters"
