@@ -45,6 +45,9 @@ class BrightFaces:
         boxes = self._boxes(rgb_hwc)
         return [FaceDetection(box_xyxy=box, score=0.9, region=_region(box)) for box in boxes]
 
+    def detect_closely(self, rgb_hwc: RGB) -> list[FaceDetection]:
+        return []
+
     def landmarks(self, rgb_hwc: RGB, region: FaceRegion) -> FaceLandmarks | None:
         for x0, y0, x1, y1 in self._boxes(rgb_hwc):
             if x0 <= region.cx <= x1 and y0 <= region.cy <= y1:

@@ -86,6 +86,9 @@ class DrawnFaces:
             return []
         return [FaceDetection(box_xyxy=found.box_xyxy, score=0.9, region=found.region)]
 
+    def detect_closely(self, rgb_hwc: np.ndarray) -> list[FaceDetection]:
+        return []
+
     def landmarks(self, rgb_hwc: np.ndarray, region: FaceRegion) -> FaceLandmarks | None:
         return self._face(rgb_hwc)
 

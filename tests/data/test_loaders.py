@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from fakestormer.data import handover
 from fakestormer.data.loaders import (
     ClipPlan,
     PairBatch,
@@ -110,6 +113,40 @@ def test_a_run_can_begin_at_any_step(store: Path) -> None:
     assert len(later) == len(whole) - 2 > 0
     for a, b in zip(whole[2:], later, strict=True):
         _check_same(a, b)
+
+
+@pytest.fixture
+def no_shared_memory() -> Iterator[None]:
+    """Files of more than 4 KB cannot be made, and shared memory is files."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("no_shared_memory")
+@pytest.mark.parametrize("synthesis_on", ["workers", "device"])
+def test_batches_arrive_where_shared_memory_is_too_small(
+    store: Path, synthesis_on: SynthesisOn, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"size": SIZE, "patch_size": PATCH, "synthesis_on": synthesis_on}
+    here = list(training_batches(_clips(store), **settings))
+    there = list(training_batches(_clips(store), workers=1, **settings))
+    assert len(there) == len(here) > 2
+    for a, b in zip(there, here, strict=True):
+        _check_same(a, b)
+    said = [record.getMessage() for record in caplog.records if record.name == handover.__name__]
+    assert len(said) == 1
+    assert said[0].startswith("Shared memory (/dev/shm) has room for 0 MB")
+
+
+@pytest.mark.parametrize(("room", "enough"), [(None, True), (0, False), (599, False), (600, True)])
+def test_room_is_needed_for_all_batches_under_way(
+    room: int | None, enough: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "shared_memory", lambda: room)
+    assert handover.has_room(50, workers=2, processes=2) is enough
 
 
 def test_synthesis_for_a_whole_batch_gives_the_same_pairs(store: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import cv2
 import numpy as np
 import pytest
 
+from fakestormer.faces import blazeface
 from fakestormer.faces.dlib import forehead_in_order
 from fakestormer.faces.open import open_backend
 from fakestormer.faces.protocol import FaceRegion, face_box
@@ -113,6 +115,53 @@ def test_regions_off_the_frame_or_without_size_give_nothing(portrait, backend):
 def test_no_face_no_detection(backend):
     assert backend.detect(np.full((120, 200, 3), 90, np.uint8)) == []
     assert backend.detect(np.zeros((1, 1, 3), np.uint8)) == []
+
+
+def placed(portrait, width, height, size, x, y):
+    """A frame with the portrait, its face `size` px high, its left upper corner at (x, y)."""
+    frame = np.full((height, width, 3), (70, 90, 80), np.uint8)
+    scale = size / 114  # forehead to chin, by eye
+    small = cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    frame[y : y + len(small), x : x + small.shape[1]] = small
+    return frame, np.array([224, 123]) * scale + (x, y)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"),
+    [(1280, 720, 64), (1920, 1080, 70), (1920, 1080, 96), (3840, 2160, 72), (3840, 2160, 131)],
+)
+@pytest.mark.parametrize("corner", ["low", "high"])
+def test_a_small_face_in_a_large_frame_is_found_by_looking_closer(
+    width, height, size, corner, portrait, backend
+):
+    side = round(len(portrait) * size / 114)
+    x, y = (0, 0) if corner == "low" else (width - side, height - side)
+    frame, centre = placed(portrait, width, height, size, x, y)
+    assert not [face for face in backend.detect(frame) if face.score >= 0.6]
+    (found,) = [face for face in backend.detect_closely(frame) if face.score >= 0.6]
+    assert np.linalg.norm(found.box_xyxy.reshape(2, 2).mean(0) - centre) < size / 4
+    face = backend.landmarks(frame, found.region)
+    assert face.confidence > 0.9
+    assert np.linalg.norm(face.points_k2[30] - centre) < size / 4
+
+
+def test_a_face_that_fills_the_frame_is_found_from_further_away(portrait, backend):
+    frame = cv2.resize(portrait[62:182, 170:278], None, fx=4, fy=4)
+    (found,) = [face for face in backend.detect_closely(frame) if face.score >= 0.6]
+    assert backend.landmarks(frame, found.region).confidence > 0.9
+
+
+@pytest.mark.parametrize(
+    ("length", "overlap"), [(1280, 107), (1920, 160), (2160, 320), (3840, 320)]
+)
+def test_tiles_cover_a_side_and_overlap(length, overlap):
+    spans = blazeface._spans(length, overlap)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == length
+    assert {end - start for start, end in spans} == {spans[0][1]}
+    assert spans[0][1] <= 896
+    for (_, end), (start, _) in itertools.pairwise(spans):
+        assert end - start >= overlap - 1
 
 
 def test_starting_the_backend_says_nothing(face_backend_ready, capfd):

@@ -24,15 +24,22 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, faces, *, blind=(), lost=(), ghosts=()):
+    def __init__(self, faces, *, blind=(), lost=(), ghosts=(), closely=False):
         self.faces, self.blind, self.lost, self.ghosts = faces, set(blind), set(lost), ghosts
-        self.detected_in = []
+        self.closely = closely  # whether a closer look sees what the detector is blind to
+        self.detected_in, self.looked_in = [], []
 
     def detect(self, rgb_hwc):
         frame = int(rgb_hwc[0, 0, 0])
         self.detected_in.append(frame)
-        if frame in self.blind:
-            return []
+        return [] if frame in self.blind else self.seen(frame)
+
+    def detect_closely(self, rgb_hwc):
+        frame = int(rgb_hwc[0, 0, 0])
+        self.looked_in.append(frame)
+        return self.seen(frame) if self.closely else []
+
+    def seen(self, frame):
         return [
             FaceDetection(
                 box_xyxy=np.array([x - 25, y - 25, x + 25, y + 25], np.float32),
@@ -152,6 +159,22 @@ def test_a_turned_face_that_the_detector_misses_for_a_while_stays_one_track():
     _, tracks = run(faces, 50, blind=range(11, 30))
 
     assert spans(tracks) == [(0, 49)]
+
+
+def test_who_is_found_by_a_closer_look_is_confirmed_by_one():
+    backend = Scripted([[(80, 80)]] * 40, blind=range(40), closely=True)
+    (track,) = find_tracks(frames_of(40), backend, TrackingConfig())
+    assert len(track) == 40
+    assert backend.looked_in == list(range(0, 40, TrackingConfig().detect_every))
+
+
+def test_where_somebody_is_found_or_nobody_is_there_a_closer_look_is_rare():
+    somebody = Scripted([[(80, 80)]] * 40, blind=range(20, 25), closely=True)
+    find_tracks(frames_of(40), somebody, TrackingConfig())
+    assert somebody.looked_in == []
+    nobody = Scripted([[]] * 40, closely=True)
+    assert find_tracks(frames_of(40), nobody, TrackingConfig()) == []
+    assert nobody.looked_in == list(range(0, 40, TrackingConfig().detect_every))
 
 
 def test_short_tracks_and_tiny_faces_are_dropped():

@@ -291,3 +291,11 @@ def test_fifty_clients_at_once_are_all_answered_and_no_job_is_lost(tmp_path: Pat
         jobs = client.get("/v1/jobs").json()
         assert jobs["total"] == len(jobs["jobs"]) == 50
         assert {job["state"] for job in jobs["jobs"]} == {"done"}
+
+
+def test_health_checks_are_answered(client: httpx.Client) -> None:
+    for path in ("/", "/docs", "/health", "/assets/page.css"):
+        answer = client.head(path)
+        assert answer.status_code == 200
+        assert answer.content == b""
+    assert client.get("/health").text == "ok\n"

@@ -128,6 +128,8 @@ def test_with_a_token_nothing_is_said_without_it(locked: httpx.Client) -> None:
         assert answer.status_code == 401
     answer = locked.post("/v1/jobs", files={"video": b"film"})
     assert answer.status_code == 401
+    # A health check has no token, and learns nothing but that the server is there.
+    assert locked.get("/health").text == "ok\n"
     right = {"authorization": f"bearer {TOKEN}"}
     assert locked.get("/v1/jobs", headers=right).json()["total"] == 0
     assert locked.get("/docs", headers=right).status_code == 200

@@ -27,7 +27,9 @@ from served import ended, send, serving, until
 @contextmanager
 def server_process(store: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     command = [sys.executable, served.__file__, str(store)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         try:
@@ -100,6 +102,21 @@ def test_ctrl_c_ends_it_well_with_streams_open(tmp_path: Path) -> None:
     assert gone(workers)
     kept = json.loads((tmp_path / "jobs" / job["id"] / "job.json").read_text())
     # Stopping is not the job's fault, and does not count as an attempt.
+    assert (kept["state"], kept["attempts"]) == ("queued", 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
+def test_sigterm_to_every_process_of_the_group_puts_back_what_runs(tmp_path: Path) -> None:
+    """As systemd and docker stop send it; the workers leave it to the server."""
+    with server_process(tmp_path) as (process, client):
+        until(client, job := send(client, b"slow"), "running")
+        for worker in children_of(process.pid):
+            os.kill(worker, signal.SIGTERM)
+        time.sleep(0.5)
+        assert client.get(job["links"]["job"]).json()["state"] == "running"
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(30) == 0
+    kept = json.loads((tmp_path / "jobs" / job["id"] / "job.json").read_text())
     assert (kept["state"], kept["attempts"]) == ("queued", 0)
 
 

@@ -46,6 +46,9 @@ class DrawnFace:
         box = np.array([region.cx - half, region.cy - half, region.cx + half, region.cy + half])
         return [FaceDetection(box_xyxy=box.astype(np.float32), score=0.9, region=region)]
 
+    def detect_closely(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+        return []
+
     def landmarks(self, rgb_hwc: NDArray[np.uint8], region: FaceRegion) -> FaceLandmarks | None:
         here = self._region(rgb_hwc)
         if here is None:

@@ -120,7 +120,10 @@ def test_without_what_training_needs_it_says_so(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 5, done.stderr
-    assert "training needs lightning_fabric: install it with" in done.stderr
+    assert (
+        "this command needs pyarrow, lightning_fabric, sklearn, tensorboard: install it with"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +93,26 @@ def _command(recipe: Recipe, store: Path, out: Path, *options: str) -> list[str]
     return command + [word for field in sets for word in ("--set", field)]
 
 
-def _start(command: list[str], log: Path, **environment: str) -> subprocess.Popen[bytes]:
+def _start(
+    command: list[str], log: Path, *, own_group: bool = False, **environment: str
+) -> subprocess.Popen[bytes]:
     with log.open("wb") as stream:
         return subprocess.Popen(
-            command, env=os.environ | environment, stdout=stream, stderr=subprocess.STDOUT
+            command,
+            env=os.environ | environment,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=own_group,
         )
 
 
 def _ends_saved(
-    nodes: Sequence[subprocess.Popen[bytes]], run: Path, log: Path, *, processes: int
+    nodes: Sequence[subprocess.Popen[bytes]],
+    run: Path,
+    log: Path,
+    *,
+    processes: int,
+    send: Callable[[int, int], None] = os.kill,
 ) -> None:
     """After the first steps the last node is sent SIGTERM: all end, and all is saved."""
     try:
@@ -109,7 +120,7 @@ def _ends_saved(
         while not _steps(run) and all(node.poll() is None for node in nodes):
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        nodes[-1].send_signal(signal.SIGTERM)
+        send(nodes[-1].pid, signal.SIGTERM)
         codes = [node.wait(60) for node in nodes]
     finally:
         for node in nodes:
@@ -125,6 +136,19 @@ def _ends_saved(
 def test_sigterm_saves_and_ends(recipe: Recipe, store: Path, tmp_path: Path) -> None:
     run, log = tmp_path / "run", tmp_path / "log"
     _ends_saved([_start(_command(recipe, store, run), log)], run, log, processes=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "devices"), [(2, 1), (1, 2)])
+def test_sigterm_to_every_process_of_the_group_saves_and_ends(
+    recipe: Recipe, store: Path, tmp_path: Path, workers: int, devices: int
+) -> None:
+    """As systemd, SLURM and `timeout` send it: the processes that load clips get it too."""
+    run, log = tmp_path / "run", tmp_path / "log"
+    options = ["--workers", str(workers), "--devices", str(devices)]
+    node = _start(_command(recipe, store, run, *options), log, own_group=True)
+    _ends_saved([node], run, log, processes=devices, send=os.killpg)
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.slow

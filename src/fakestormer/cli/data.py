@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fakestormer.cli.needs import STORES, require
 from fakestormer.cli.options import (
     Assignments,
     ExitCode,
@@ -128,6 +129,9 @@ def prepare(
         return
     if store is None:
         raise typer.BadParameter("name the store with --out (or list differences with --check)")
+    require("train", *STORES)
+    if ray is not None:
+        require("cluster", "ray")
     require_folder(store, "--out")
     settings = PrepareSettings(
         hold_out=tuple(hold_out or ()),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fakestormer.cli.needs import MEASURES, STORES, require, require_training
 from fakestormer.cli.options import (
     Assignments,
     ExitCode,
@@ -45,6 +46,7 @@ def pseudo_fakes(
     The same command goes on where it was stopped. Then run `fakestormer prepare
     FOLDER --table FOLDER/videos.csv --split test --out STORE` and `fakestormer evaluate`.
     """
+    require("train", *STORES)
     from fakestormer.cli.console.preparing import write_pairs_with_bar
 
     require_folder(folder, "--out")
@@ -101,6 +103,7 @@ def evaluate(
     listed, and left out of every AUC but the one that counts them. The same command goes on where
     it was stopped.
     """
+    require("train", *STORES, *MEASURES)
     from fakestormer.cli.console.evaluating import evaluate_with_bar
     from fakestormer.evaluation.corruptions import LEVELS
     from fakestormer.evaluation.evaluate import EvaluationSettings
@@ -223,16 +226,24 @@ def ablate(
     share one training run. Give a test set of the paper the paper's name (CDF2=STORE).
     """
     from fakestormer.cli.console.evaluating import ablate_and_print
+    from fakestormer.recipe.recipe import override
     from fakestormer.tools.ablation.tables import TABLES
 
     require_folder(folder, "--out")
     chosen = one_of(table, *TABLES)
+    base = recipe_of(recipe_name, set_ or [])
+    require("train", *STORES, *MEASURES)
+    require_training(base.model, starts_from_weights=weights is not None)
+    from fakestormer.tools.ablation.run import row_recipes
+
+    for row in row_recipes(TABLES[chosen], base, only or ()):
+        require_training(override(base, row.sets).model, starts_from_weights=weights is not None)
     done = ablate_and_print(
         chosen,
         training_store,
         stores_of(test),
         folder,
-        recipe=recipe_of(recipe_name, set_ or []),
+        recipe=base,
         only=tuple(only or ()),
         weights=weights,
         split=one_of(split, "train", "validation", "test", "all"),

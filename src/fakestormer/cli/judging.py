@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fakestormer.cli.needs import require
 from fakestormer.cli.options import (
     Faces,
     Model,
@@ -81,6 +82,8 @@ def detect(
     _check_places(json_file, csv_file, report, resume=resume, overlay=overlay)
     if runtime != "torch" and device != "cpu":
         raise typer.BadParameter(f"--runtime {runtime}: works on the CPU; leave out --device")
+    if ray is not None:
+        require("cluster", "ray")
     settings = DetectorSettings(
         model=model_of(model),
         device=device,
@@ -153,6 +156,7 @@ def draw_saliency(
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Draw what the branches h and g drew on: a sheet for each of a video's highest clips."""
+    require("saliency", "captum")
     from fakestormer.cli.console.detecting import with_bar
     from fakestormer.detection.detector import Detector
     from fakestormer.detection.printable import face_name, shown

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from fakestormer.cli.needs import require
 from fakestormer.cli.options import Faces, Model, app, backend_of, model_of, require_folder
 
 
@@ -64,6 +65,7 @@ def serve(
     """
     from fakestormer.errors import SetupError
 
+    require("serve", "python_multipart")  # which nothing imports before the first upload
     try:
         from fakestormer.server.run import AddressError, ServerSettings, worker_entry
         from fakestormer.server.run import serve as serve_until_stopped

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fakestormer.cli.evaluating import SplitName
+from fakestormer.cli.needs import MEASURES, STORES, require
 from fakestormer.cli.options import Model, SamplingName, app, model_of, one_of, require_folder
 
 
@@ -29,6 +30,7 @@ def calibrate(
     temperature keep the ranking and the AUC; isotonic can make scores equal. Scores of single clips
     are not calibrated.
     """
+    require("train", "matplotlib")
     from fakestormer.evaluation.calibration import METHODS, Quality
     from fakestormer.tools.ship import calibrate as run
 
@@ -84,6 +86,7 @@ def shortcuts(
     An AUC far from 0.5 shows that the model takes this change for manipulation. Fakes are not
     needed.
     """
+    require("train", *STORES, *MEASURES)
     from fakestormer.cli.console.evaluating import shortcuts_with_bar
     from fakestormer.detection.detector import Detector
 

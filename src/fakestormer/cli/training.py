@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fakestormer.cli.needs import require_training
 from fakestormer.cli.options import (
     Assignments,
     Faces,
@@ -61,12 +62,13 @@ def train(
     videos is written to RUN/model.safetensors, with its JSON beside it. `tensorboard --logdir
     RUN/tensorboard` shows the curves, and pictures of targets and predictions.
     """
+    require_folder(run, "--out")
+    chosen = recipe_of(recipe_name, set_ or [])
+    require_training(chosen.model, starts_from_weights=resume or weights is not None)
     from fakestormer.cli.console.preparing import prepare_with_bar
     from fakestormer.tools.commands import HELD_OUT, PrepareSettings, TrainSettings, is_store
     from fakestormer.tools.commands import train as fit
 
-    require_folder(run, "--out")
-    recipe = recipe_of(recipe_name, set_ or [])
     preparation = None
     if not is_store(data):
         if num_nodes > 1:
@@ -100,7 +102,7 @@ def train(
         result = fit(
             data,
             run,
-            recipe=recipe,
+            recipe=chosen,
             settings=settings,
             preparation=preparation,
             prepare_with=prepare_with_bar,

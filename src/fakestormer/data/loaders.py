@@ -16,24 +16,24 @@ clip is a clip of a fake track, drawn at random, and nothing is blended.
 from __future__ import annotations
 
 import dataclasses
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fakestormer.data.donors import Donors
+from fakestormer.data.handover import ByPipe, has_room, opened, start_worker
 from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
 from fakestormer.faces.clips import cut_clips
+from fakestormer.parallel.termination import signals_held
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.pairs import label_pairs, make_pairs
 from fakestormer.synthesis.params import ClipParams, sample
@@ -355,18 +355,26 @@ def training_batches(
         plan.keys(step, rank=rank, world_size=world_size) for step in range(first_step, plan.steps)
     ]
     in_workers = synthesis_on == "workers"
-    make = _MakePairs(clips.config, size, patch_size)
+    make = _MakePairs(clips.config, size, patch_size) if in_workers else join_clips
+    shared = True
+    if workers and keys:
+        side = size if in_workers else clips[keys[0][0]].frames.shape[-1]
+        frames = 2 * len(keys[0]) * plan.clip_length  # of the real clips, and of their pairs
+        most = round(1.1 * frames * 3 * side**2)  # bytes; a tenth more for the targets
+        shared = has_room(most, workers=workers, processes=world_size)
     loader: DataLoader[ClipBatch] = DataLoader(
         clips,
         batch_sampler=keys,
-        collate_fn=make if in_workers else join_clips,
+        collate_fn=make if shared else ByPipe(make),
         num_workers=workers,
         # Forked processes would inherit OpenCV's and torch's locked thread pools and hang.
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
     )
     try:
-        for batch in loader:
+        with signals_held():
+            started = iter(loader)
+        for batch in opened(started):
             if in_workers:
                 yield batch.to(device)
             else:
@@ -376,10 +384,3 @@ def training_batches(
     except InputError as error:
         # A loading process hands over its whole traceback as text, the sentence at its end.
         raise InputError(str(error).rpartition("InputError: ")[2].strip()) from error
-
-
-def _start_worker(_: int) -> None:
-    """One thread per worker; what Ctrl-C means is decided by the process that trains."""
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -6,10 +6,12 @@ iBUG order and 13 along the forehead, from one temple to the other, left to righ
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,13 @@ _GRID = 48
 # Detections below this are noise; what is believed is the tracker's decision.
 _MIN_SCORE = 0.3
 _NMS_OVERLAP = 0.3
+# Faces from about a fourteenth of a picture's longer side on are found (benchmarks/face_sizes.py).
+# Looking closer, tiles of at most so many pixels are searched, for faces from 64 pixels on; they
+# overlap so far that a face too small for the whole frame is whole in one of them.
+_TILE = 896
+_REACH = 12
+# A face that fills the frame is found where the frame fills only so much of the searched picture.
+_FAR = 0.5
 # The mesh network was trained on the face with a quarter of its size around it on each side.
 _MESH_MARGIN = 1.5
 
@@ -60,10 +69,33 @@ class BlazeFace:
     def detect(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
         """All faces with a score of at least 0.3, best first.
 
-        The whole frame is shrunk to 192 px, so a face should measure at least about a twentieth of
-        the frame's longer side.
+        The whole frame is shrunk to 192 px, so a face should measure at least about a fourteenth of
+        the frame's longer side, and not fill it.
         """
-        letterboxed, scale, left, top = _letterbox(rgb_hwc)
+        return self._search(rgb_hwc)
+
+    def detect_closely(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+        """Faces too small or too large for `detect`, best first; slow in large frames.
+
+        Tiles of the frame are searched, where faces of 64 px are found whatever the frame's size,
+        and the whole frame from further away, for a face that fills it.
+        """
+        found = self._search(rgb_hwc, share=_FAR)
+        height, width = rgb_hwc.shape[:2]
+        if max(height, width) <= _TILE:
+            return found
+        overlap = math.ceil(max(height, width) / _REACH)
+        for top, bottom in _spans(height, overlap):
+            for left, right in _spans(width, overlap):
+                tile = (left, top, right, bottom)
+                part = self._search(np.ascontiguousarray(rgb_hwc[top:bottom, left:right]))
+                moved = [_moved(face, left, top) for face in part]
+                found += [face for face in moved if not _is_cut(face, tile, width, height)]
+        return _best_of_each(found)
+
+    def _search(self, rgb_hwc: NDArray[np.uint8], *, share: float = 1.0) -> list[FaceDetection]:
+        """The faces of one picture, best first; share: of the network's input that it fills."""
+        letterboxed, scale, left, top = _letterbox(rgb_hwc, share)
         raw_boxes, raw_scores = self._detector.run(letterboxed * (2.0 / 255.0) - 1.0, (16, 1))
         scores = _sigmoid(raw_scores[:, 0])
         chosen = np.flatnonzero(scores >= _MIN_SCORE)
@@ -143,10 +175,15 @@ def _silent_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _letterbox(rgb_hwc: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float, int, int]:
-    """The frame in the middle of a black 192 px square: (picture, scale, left, top)."""
+def _letterbox(
+    rgb_hwc: NDArray[np.uint8], share: float
+) -> tuple[NDArray[np.float32], float, int, int]:
+    """The frame in the middle of a black 192 px square: (picture, scale, left, top).
+
+    share: of the square's side that the frame's longer side takes.
+    """
     height, width = rgb_hwc.shape[:2]
-    scale = _INPUT / max(height, width)
+    scale = share * _INPUT / max(height, width)
     new_w, new_h = max(1, round(width * scale)), max(1, round(height * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(rgb_hwc, (new_w, new_h), interpolation=interpolation)
@@ -154,6 +191,46 @@ def _letterbox(rgb_hwc: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float, 
     boxed = np.zeros((_INPUT, _INPUT, 3), np.float32)
     boxed[top : top + new_h, left : left + new_w] = small
     return boxed, scale, left, top
+
+
+def _spans(length: int, overlap: int) -> list[tuple[int, int]]:
+    """One side of the tiles: equal stretches that overlap, as few as may be.
+
+    # 1280, overlap 107 -> [(0, 694), (586, 1280)]
+    """
+    if length <= _TILE:
+        return [(0, length)]
+    count = math.ceil((length - overlap) / (_TILE - overlap))
+    side = math.ceil((length + (count - 1) * overlap) / count)
+    starts = [round(n * (length - side) / (count - 1)) for n in range(count)]
+    return [(start, start + side) for start in starts]
+
+
+def _moved(face: FaceDetection, left: int, top: int) -> FaceDetection:
+    region = replace(face.region, cx=face.region.cx + left, cy=face.region.cy + top)
+    box_xyxy = face.box_xyxy + np.array([left, top, left, top], np.float32)
+    return replace(face, box_xyxy=box_xyxy, region=region)
+
+
+def _is_cut(
+    face: FaceDetection, tile_xyxy: tuple[int, int, int, int], width: int, height: int
+) -> bool:
+    """Whether a border of its tile within the frame runs through the face: another has it whole."""
+    low, high = face.box_xyxy[:2], face.box_xyxy[2:]
+    left, top, right, bottom = tile_xyxy
+    before = (left > 0 and low[0] < left) or (top > 0 and low[1] < top)
+    after = (right < width and high[0] > right) or (bottom < height and high[1] > bottom)
+    return bool(before or after)
+
+
+def _best_of_each(faces: list[FaceDetection]) -> list[FaceDetection]:
+    """Best first; of those that overlap the best, as it is."""
+    kept: list[FaceDetection] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        boxes_n22 = np.array([other.box_xyxy for other in kept], np.float32).reshape(-1, 2, 2)
+        if not (_iou(face.box_xyxy.reshape(2, 2), boxes_n22) >= _NMS_OVERLAP).any():
+            kept.append(face)
+    return kept
 
 
 def _merge_overlapping(

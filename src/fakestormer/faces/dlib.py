@@ -61,6 +61,10 @@ class DlibFaces:
         found = self._search(rgb_hwc, min(scale, 2.0))
         return sorted(found, key=lambda detection: -detection.score)
 
+    def detect_closely(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+        """None: `detect` takes long enough."""
+        return []
+
     def landmarks(self, rgb_hwc: NDArray[np.uint8], region: FaceRegion) -> FaceLandmarks | None:
         """The points of the face in `region`; None where the detector sees none there.
 

@@ -1,7 +1,8 @@
 """What a face backend has to do, and which one is used.
 
-A backend finds faces in one frame (`detect`, slow) and puts landmarks on a face whose region is
-roughly known (`landmarks`, fast). Following a face from frame to frame is tracking.py's business.
+A backend finds faces in one frame (`detect`, slow; `detect_closely`, slower still) and puts
+landmarks on a face whose region is roughly known (`landmarks`, fast). Following a face from frame
+to frame is tracking.py's business.
 """
 
 from __future__ import annotations
@@ -79,6 +80,10 @@ class FaceBackend(Protocol):
 
     def detect(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
         """All faces, best score first, no face twice."""
+        ...
+
+    def detect_closely(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+        """Faces of sizes that `detect` does not find, best first, in more time; [] for none."""
         ...
 
     def landmarks(self, rgb_hwc: NDArray[np.uint8], region: FaceRegion) -> FaceLandmarks | None:

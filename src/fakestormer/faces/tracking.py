@@ -1,7 +1,9 @@
 """Frames of a video -> face tracks, in one pass that holds one frame at a time.
 
 Detection is the slow part, so it runs on every `detect_every`-th frame, right after a cut or a
-loss, and while nobody is followed. In between, each face's landmarks give the region in which to
+loss, and while nobody is followed. Where it finds nobody and nobody is followed, every
+`detect_every`-th frame is looked at more closely, for faces that are small or fill the frame, and
+whoever was found so is confirmed so. In between, each face's landmarks give the region in which to
 look for them in the next frame. Detections join the track whose face they overlap; others start a
 track. Several people are several tracks; a cut ends all of them.
 """
@@ -87,18 +89,29 @@ def find_tracks(
     cuts = CutDetector(correlation=config.cut_correlation, colours=config.cut_colours)
     previous: int | None = None
     since_detection = 0
+    # Whether the faces that are followed are of a size that only a closer look finds.
+    closely, since_closely = False, config.detect_every
     for index, seconds, rgb_hwc in frames:
         is_cut = cuts.is_cut(rgb_hwc) or (previous is not None and index != previous + 1)
         if is_cut:
             ended += active
             active = []
+            closely, since_closely = False, config.detect_every
         for track in active:
             _follow(track, rgb_hwc, seconds, backend, config)
         since_detection += 1
+        since_closely += 1
         lost = any(track.missed for track in active)
         if not active or lost or since_detection >= config.detect_every:
             since_detection = 0
             found = [d for d in backend.detect(rgb_hwc) if d.score >= config.min_detection]
+            if not active and found:
+                closely = False
+            elif not found and (closely or (not active and since_closely >= config.detect_every)):
+                since_closely = 0
+                looked = backend.detect_closely(rgb_hwc)
+                found = [d for d in looked if d.score >= config.min_detection]
+                closely = bool(active or found)
             active += _join(found, active, index, seconds, rgb_hwc, backend, config)
         still = [track for track in active if not _is_over(track, config)]
         still = _without_doubles(still)

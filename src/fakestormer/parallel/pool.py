@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -14,6 +13,8 @@ from typing import TypeVar
 
 import cv2
 import torch
+
+from fakestormer.parallel.termination import leave_signals_to_parent, signals_held
 
 Result = TypeVar("Result")
 
@@ -75,7 +76,8 @@ def _run(
                 if name is None:
                     break
                 try:
-                    running[pool.submit(_call, name)] = name
+                    with signals_held():  # it starts processes
+                        running[pool.submit(_call, name)] = name
                 except BrokenProcessPool:
                     broken = True
             if not running:
@@ -99,7 +101,7 @@ def _start(work: Callable[[str], object]) -> None:
     """Set up a worker process: its work, one thread, and an end when its parent ends."""
     global _work
     _work = work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    leave_signals_to_parent()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()

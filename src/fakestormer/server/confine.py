@@ -6,13 +6,14 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import resource
-import signal
 import threading
+
+from fakestormer.parallel.termination import leave_signals_to_parent
 
 
 def end_with_parent() -> None:
-    """Let Ctrl-C be the server's affair, and end when the server is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let Ctrl-C and SIGTERM be the server's affair, and end when the server is killed."""
+    leave_signals_to_parent()
     parent = multiprocessing.parent_process()
     assert parent is not None, "a worker is another process's child"
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

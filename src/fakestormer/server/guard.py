@@ -24,8 +24,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = logging.getLogger("fakestormer.server.access")
 
 COOKIE = "fakestormer"
-#: Paths that need no token: the log-in form and its style.
-OPEN = frozenset({"/login", "/assets/style.css", "/assets/page.css", "/assets/icon.svg"})
+#: Paths that need no token: the health check, the log-in form and its style.
+OPEN = frozenset({"/health", "/login", "/assets/style.css", "/assets/page.css", "/assets/icon.svg"})
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -142,7 +142,7 @@ class Guard:
             return _no(403, "this came from a page of another site, and changes nothing here")
         if scope["path"] in OPEN or self.access.admits(headers):
             return None
-        if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+        if scope["method"] in ("GET", "HEAD") and "text/html" in headers.get("accept", ""):
             return RedirectResponse("/login", status_code=303)
         refusal = _no(401, "this server asks for its token: Authorization: Bearer TOKEN")
         refusal.headers["WWW-Authenticate"] = "Bearer"

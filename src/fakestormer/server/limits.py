@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fakestormer.errors import InputError
-from fakestormer.video.decode import VideoInfo
+from fakestormer.video.decode import VideoInfo, lasts_longer
 
 MIB = 2**20
 
@@ -32,8 +32,11 @@ class Limits:
                 raise ValueError(f"Limits.{name}: expected above 0, got {getattr(self, name)}")
 
     def check(self, info: VideoInfo) -> None:
-        """Raises InputError for a video whose header exceeds a limit."""
-        if info.duration_seconds > self.seconds:
+        """Raises InputError for a video that exceeds a limit."""
+        # What a file announces may be the length of its sound or its subtitles.
+        if info.duration_seconds > self.seconds and lasts_longer(
+            info.path, self.seconds, info.stream
+        ):
             raise InputError(
                 f"{info.path}: is {info.duration_seconds:.0f} s long, and this server takes up to "
                 f"{self.seconds:g} s; cut out the part that matters"

@@ -24,6 +24,8 @@ from fakestormer.server.supervisor import Supervisor
 #: Seconds that a wrong token costs.
 _SLOW_DOWN = 0.5
 _LONGEST_FORM = 4096
+#: What load balancers and `curl --head` ask with, beside browsers.
+READ = ["GET", "HEAD"]
 _TYPES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
@@ -33,7 +35,7 @@ def pages_router(
     limits: Limits,
     described: Callable[[], dict[str, Any]],
 ) -> APIRouter:
-    """/, /login, /logout, /docs and /assets/*. described: the OpenAPI description."""
+    """/, /health, /login, /logout, /docs and /assets/*. described: the OpenAPI description."""
     router = APIRouter(include_in_schema=False)
     templates = template_environment("server")
     here = files("fakestormer") / "server"
@@ -46,7 +48,7 @@ def pages_router(
         text = templates.get_template(name).render(common | values)
         return HTMLResponse(text, status_code=status)
 
-    @router.get("/")
+    @router.api_route("/", methods=READ)
     async def home() -> HTMLResponse:
         return page(
             "page.html.jinja",
@@ -58,7 +60,12 @@ def pages_router(
             },
         )
 
-    @router.get("/login")
+    @router.api_route("/health", methods=READ)
+    async def health() -> Response:
+        # The server answers once its model is loaded.
+        return Response("ok\n", media_type="text/plain")
+
+    @router.api_route("/login", methods=READ)
     async def ask() -> Response:
         if access.token is None:
             return RedirectResponse("/", status_code=303)
@@ -87,11 +94,11 @@ def pages_router(
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return response
 
-    @router.get("/docs")
+    @router.api_route("/docs", methods=READ)
     async def docs() -> HTMLResponse:
         return page("docs.html.jinja", {"api": described()})
 
-    @router.get("/assets/{name}")
+    @router.api_route("/assets/{name}", methods=READ)
     async def asset(name: str) -> Response:
         if name not in assets:
             return Response(status_code=404)

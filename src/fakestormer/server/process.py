@@ -10,6 +10,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from fakestormer.parallel.termination import signals_held
+
 #: The function of a worker process; picklable, because it runs in a new interpreter.
 Entry = Callable[[Connection], None]
 
@@ -34,7 +36,8 @@ class WorkerProcess:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=entry, args=(theirs,), daemon=True)
-        self._process.start()
+        with signals_held():  # the server decides what ends a worker
+            self._process.start()
         theirs.close()  # so that the pipe ends when the process does
         self._on_message = on_message
         self._on_end = on_end

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Literal, TypeVar
 
 import torch
-from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from fakestormer.errors import InputError, SetupError, TrainingError
 
@@ -61,8 +61,12 @@ def launch(
         result: Result = fabric.launch(run)
         return result
     try:
-        with _passing_on_signals():
+        with _passing_on_signals() as asked:
             spawned: Result = fabric.launch(partial(_then_part, run))
+    except ProcessExitedException as error:
+        if asked.is_set():  # before they were ready to save: nothing had been done
+            raise KeyboardInterrupt from error
+        raise
     except ProcessRaisedException as error:
         raise _translated(error) from error
     return spawned
@@ -116,16 +120,19 @@ def _strategy(devices: int, num_nodes: int, *, idle: bool) -> Strategy | str:
 
 
 @contextmanager
-def _passing_on_signals() -> Iterator[None]:
+def _passing_on_signals() -> Iterator[threading.Event]:
     """Within: Ctrl-C and SIGTERM become SIGTERM for the processes of the run, which save and end.
 
     As SIGTERM, because a terminal's Ctrl-C reaches them too, and a second one would end them.
+    Yields an event that is set once one has come.
     """
+    asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield asked
         return
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        asked.set()
         for process in multiprocessing.active_children():
             process.terminate()
         signal.signal(signal.SIGINT, before[signal.SIGINT])
@@ -134,7 +141,7 @@ def _passing_on_signals() -> Iterator[None]:
     for number in before:
         signal.signal(number, pass_on)
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -107,6 +107,25 @@ def probe(path: str | Path, stream_number: int | None = None) -> VideoInfo:
         )
 
 
+def lasts_longer(path: str | Path, seconds: float, stream_number: int) -> bool:
+    """Whether the pictures of a video stream go on for longer, by its packets' times.
+
+    Reads until it is known, and decodes nothing. Where packets have no times: False.
+
+    Raises:
+        InputError: where the file cannot be opened as a video.
+    """
+    with open_video(path, stream_number) as (container, stream):
+        first: int | None = None
+        for packet in container.demux(stream):
+            if packet.pts is None or stream.time_base is None:
+                continue
+            first = packet.pts if first is None else min(first, packet.pts)
+            if (packet.pts - first) * stream.time_base > seconds:
+                return True
+    return False
+
+
 def stream_frames(
     path: str | Path,
     *,

@@ -1,0 +1,61 @@
+"""Worker processes leave Ctrl-C and SIGTERM to the process that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+
+from fakestormer.parallel.pool import map_videos
+from fakestormer.parallel.termination import obey_only_the_parent, signals_held
+
+
+def signalled(name: str) -> str:
+    """Work that is sent both signals, as every process of a group is."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    return name.upper()
+
+
+def test_no_video_is_lost_to_a_signal_for_the_parent() -> None:
+    assert dict(map_videos(signalled, ["a", "b"], workers=1)) == {"a": "A", "b": "B"}
+
+
+def test_signals_that_were_held_arrive_afterwards() -> None:
+    arrived: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: arrived.append(number))
+    try:
+        with signals_held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert arrived == []
+        assert arrived == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def obedient() -> None:
+    obey_only_the_parent()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    time.sleep(60)
+
+
+def test_a_worker_that_obeys_its_parent_obeys_nobody_else() -> None:
+    with signals_held():
+        process = multiprocessing.get_context("spawn").Process(target=obedient)
+        process.start()
+        process.terminate()  # before it has begun: it waits
+    process.join(30)
+    assert process.exitcode == 0
+    with signals_held():
+        process = multiprocessing.get_context("spawn").Process(target=obedient)
+        process.start()
+    try:
+        process.join(6)
+        assert process.is_alive(), process.exitcode
+        process.terminate()
+        process.join(10)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
