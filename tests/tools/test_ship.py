@@ -249,15 +249,16 @@ def test_a_calibrated_model_says_the_same_in_detection_and_evaluation(
     assert result["raw"] == result["faces"][0]["raw"] == round(raw.probability, 6)
     assert "raw" not in raw.to_dict()
     assert "raw" not in raw.to_dict()["faces"][0]
-    # A clip is compared with the score that becomes 0.5: sigmoid(1 / 0.5).
-    assert report.settings["raw_threshold"] == pytest.approx(0.880797)
+    # A clip is compared with the score that becomes 0.55: sigmoid((logit(0.55) + 1) / 0.5).
+    assert report.settings["fake_from"] == pytest.approx(0.55)
+    assert report.settings["raw_threshold"] == pytest.approx(0.916930)
     print_report(report)
     print_report(raw)
     out = capsys.readouterr().out
     assert out.count(f"before calibration {raw.probability:.3f}") == 1
     page = write_report(report, tmp_path).read_text()
     assert f"is calibrated; before that it was {raw.probability:.3f}" in page
-    assert "threshold 0.88" in page
+    assert "threshold 0.92" in page
     assert "not calibrated" in page
     assert "calibrat" not in write_report(raw, tmp_path / "raw").read_text()
     assert not any("calibrated" in warning for warning in report.warnings)

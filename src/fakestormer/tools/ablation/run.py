@@ -112,8 +112,12 @@ def run_row(row: TableRow, bench: Bench) -> RowResult:
         prediction=recipe.prediction, split=bench.split, device=_device(bench.accelerator)
     )
     way = _hash(recipe.prediction.model_dump(mode="json"), bench.split)
-    bench.say(f"{row.name}: scoring {', '.join(bench.tests)}")
-    evaluation = evaluate(run, bench.tests, run / f"evaluation-{way}", settings)
+
+    def begins(done: int, total: int, name: str) -> None:
+        if not name and done < total:  # the first call; nothing is said where all is scored
+            bench.say(f"{row.name}: scoring {', '.join(bench.tests)}")
+
+    evaluation = evaluate(run, bench.tests, run / f"evaluation-{way}", settings, progress=begins)
     measured = {
         name: data["results"][recipe.prediction.sampling]["groups"]
         for name, data in evaluation["data"].items()
