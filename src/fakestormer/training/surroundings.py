@@ -180,9 +180,10 @@ def _chosen(
         epochs=1,
     )
     tracks = plan.clips(0)[:pairs, 0].tolist()
-    return list(zip(tracks, range(pairs), strict=False)), TrainingClips(
-        store, training, plan, recipe.synthesis
-    )
+    # Cutout would black out what is compared.
+    uncut = recipe.synthesis.model_copy(update={"cutout_probability": 0.0})
+    clips = TrainingClips(store, training, plan, uncut)
+    return list(zip(tracks, range(len(tracks)), strict=True)), clips
 
 
 def _left_out(
