@@ -32,7 +32,7 @@ def signals_held() -> Iterator[None]:
     if not _CAN_HOLD:
         yield
         return
-    resource_tracker.ensure_running()  # type: ignore[no-untyped-call]  # it lets go of them
+    resource_tracker.ensure_running()  # it lets go of them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
