@@ -137,10 +137,12 @@ def test_a_small_face_in_a_large_frame_is_found_by_looking_closer(
     side = round(len(portrait) * size / 114)
     x, y = (0, 0) if corner == "low" else (width - side, height - side)
     frame, centre = placed(portrait, width, height, size, x, y)
-    assert not [face for face in backend.detect(frame) if face.score >= 0.6]
-    (found,) = [face for face in backend.detect_closely(frame) if face.score >= 0.6]
-    assert np.linalg.norm(found.box_xyxy.reshape(2, 2).mean(0) - centre) < size / 4
-    face = backend.landmarks(frame, found.region)
+    # The suit has something of a face, too: landmarks tell, as they do for the tracker.
+    whole = [backend.landmarks(frame, seen.region) for seen in backend.detect(frame)]
+    assert all(np.linalg.norm(face.points_k2[30] - centre) > size for face in whole)
+    looked = [seen for seen in backend.detect_closely(frame) if seen.score >= 0.6]
+    faces = [backend.landmarks(frame, seen.region) for seen in looked]
+    (face,) = [face for face in faces if face.confidence >= 0.5]
     assert face.confidence > 0.9
     assert np.linalg.norm(face.points_k2[30] - centre) < size / 4
 

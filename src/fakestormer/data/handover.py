@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 
 import cv2
 
-from fakestormer.parallel.termination import obey_only_the_parent
+from fakestormer.parallel.termination import obey_only_the_parent, signals_held
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,10 @@ class ByPipe(Generic[Item, Batch]):
 
 
 def opened(batches: Iterable[Batch | bytes]) -> Iterator[Batch]:
-    """The batches again, whichever way they came."""
-    for batch in batches:
+    """The batches of a loader, whichever way they come; its processes leave signals to this one."""
+    with signals_held():
+        started = iter(batches)
+    for batch in started:
         # From processes of ours, as everything that a pipe of multiprocessing brings.
         yield pickle.loads(batch) if isinstance(batch, bytes) else batch
 

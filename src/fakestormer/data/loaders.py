@@ -16,7 +16,7 @@ clip is a clip of a fake track, drawn at random, and nothing is blended.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,6 @@ from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
 from fakestormer.faces.clips import cut_clips
-from fakestormer.parallel.termination import signals_held
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.pairs import label_pairs, make_pairs
 from fakestormer.synthesis.params import ClipParams, sample
@@ -355,7 +354,9 @@ def training_batches(
         plan.keys(step, rank=rank, world_size=world_size) for step in range(first_step, plan.steps)
     ]
     in_workers = synthesis_on == "workers"
-    make = _MakePairs(clips.config, size, patch_size) if in_workers else join_clips
+    make: Callable[[list[ClipBatch]], PairBatch | ClipBatch] = join_clips
+    if in_workers:
+        make = _MakePairs(clips.config, size, patch_size)
     shared = True
     if workers and keys:
         side = size if in_workers else clips[keys[0][0]].frames.shape[-1]
@@ -372,9 +373,7 @@ def training_batches(
         worker_init_fn=start_worker,
     )
     try:
-        with signals_held():
-            started = iter(loader)
-        for batch in opened(started):
+        for batch in opened(loader):
             if in_workers:
                 yield batch.to(device)
             else:

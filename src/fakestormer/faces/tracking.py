@@ -1,7 +1,7 @@
 """Frames of a video -> face tracks, in one pass that holds one frame at a time.
 
 Detection is the slow part, so it runs on every `detect_every`-th frame, right after a cut or a
-loss, and while nobody is followed. Where it finds nobody and nobody is followed, every
+loss, and while nobody is followed. Where there is nobody to follow even so, every
 `detect_every`-th frame is looked at more closely, for faces that are small or fill the frame, and
 whoever was found so is confirmed so. In between, each face's landmarks give the region in which to
 look for them in the next frame. Detections join the track whose face they overlap; others start a
@@ -105,14 +105,13 @@ def find_tracks(
         if not active or lost or since_detection >= config.detect_every:
             since_detection = 0
             found = [d for d in backend.detect(rgb_hwc) if d.score >= config.min_detection]
-            if not active and found:
-                closely = False
-            elif not found and (closely or (not active and since_closely >= config.detect_every)):
+            active += _join(found, active, index, seconds, rgb_hwc, backend, config)
+            if closely or (not active and since_closely >= config.detect_every):
                 since_closely = 0
                 looked = backend.detect_closely(rgb_hwc)
                 found = [d for d in looked if d.score >= config.min_detection]
-                closely = bool(active or found)
-            active += _join(found, active, index, seconds, rgb_hwc, backend, config)
+                active += _join(found, active, index, seconds, rgb_hwc, backend, config)
+                closely = bool(active)
         still = [track for track in active if not _is_over(track, config)]
         still = _without_doubles(still)
         ended += [track for track in active if track not in still]
