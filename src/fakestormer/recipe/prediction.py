@@ -42,8 +42,8 @@ class ErrorRates(BaseModel):
         """What a reader of one verdict has to know of all of them."""
         return (
             f"Of {self.real} real videos of people and cameras it never saw, "
-            f"{self.real_called_fake} were called likely fake; of {self.fakes} fakes made by tools "
-            f"it never saw, {self.fakes_called_fake} were called likely fake and "
+            f"{self.real_called_fake} were called likely fake; of {self.fakes} fakes of people it "
+            f"never saw, {self.fakes_called_fake} were called likely fake and "
             f"{self.fakes_cleared} went unnoticed. All others were inconclusive."
         )
 
