@@ -116,8 +116,8 @@ def test_a_run_can_begin_at_any_step(store: Path) -> None:
 
 
 @pytest.fixture
-def no_shared_memory() -> Iterator[None]:
-    """Files of more than 4 KB cannot be made, and shared memory is files."""
+def no_shared_memory(store: Path) -> Iterator[None]:
+    """Files of more than 4 KB cannot be made once the store is there; shared memory is files."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     yield
