@@ -124,7 +124,6 @@ def no_shared_memory(store: Path) -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.usefixtures("no_shared_memory")
 @pytest.mark.parametrize("synthesis_on", ["workers", "device"])
 def test_batches_arrive_where_shared_memory_is_too_small(
