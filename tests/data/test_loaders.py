@@ -116,15 +116,14 @@ def test_a_run_can_begin_at_any_step(store: Path) -> None:
 
 
 @pytest.fixture
-def no_shared_memory() -> Iterator[None]:
-    """Files of more than 4 KB cannot be made, and shared memory is files."""
+def no_shared_memory(store: Path) -> Iterator[None]:
+    """Files of more than 4 KB cannot be made once the store is there; shared memory is files."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.usefixtures("no_shared_memory")
 @pytest.mark.parametrize("synthesis_on", ["workers", "device"])
 def test_batches_arrive_where_shared_memory_is_too_small(

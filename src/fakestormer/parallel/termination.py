@@ -25,9 +25,10 @@ _KNOWS_SENDER = hasattr(signal, "sigwaitinfo")
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Within: Ctrl-C and SIGTERM wait, here and in each process that is started meanwhile.
+    """Within: a process that is started has Ctrl-C and SIGTERM wait from its first instruction on.
 
-    That process has to call `leave_signals_to_parent` or `obey_only_the_parent`.
+    Here another thread may take them meanwhile, as ever. That process has to call
+    `leave_signals_to_parent` or `obey_only_the_parent`.
     """
     if not _CAN_HOLD:
         yield
