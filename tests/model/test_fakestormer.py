@@ -200,7 +200,8 @@ def test_f_learns_with_the_image_model_frozen() -> None:
     x = torch.rand(2, 4, 3, 32, 32, generator=g) * torch.tensor([60, 240]).view(2, 1, 1, 1, 1)
     labels = torch.tensor([0.0, 1.0])
     first = network(x).logit
-    assert first[0] == first[1]  # temporal tokens know nothing of the clip yet
+    # Temporal tokens know nothing of the clip yet; kernels may round the two rows apart.
+    torch.testing.assert_close(first[0], first[1], atol=1e-6, rtol=1e-6)
     for _ in range(30):
         optimizer.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(network(x).logit, labels)
