@@ -31,8 +31,8 @@ class SurroundingsHead(nn.Module):
     A blended face differs from what surrounds it, by a sharpness that no single picture gives away:
     how sharp a video is varies more between cameras than between a face and its hair. So f is
     linear in two means of each channel, over an ellipse within the face and over a ring around it.
-    Few weights on features that nothing was trained for carry over to swaps of tools never seen
-    where whole networks trained on pseudo-fakes do not (docs/experiments.md, 2026-11-29).
+    Few weights on features that nothing was trained for carried over to swaps of tools never seen
+    better than whole networks trained on pseudo-fakes (docs/experiments.md, 2026-11-29).
 
     mean, scale: (2 c,), standardise the means; fitted, not trained (`training.surroundings`).
     """

@@ -7,8 +7,8 @@
 
 x: standardised means, m0 and m1 those of real frames and pseudo-fakes, S their covariance within
 the classes. Nothing is searched for: the same tracks, seed and ridge give the same weights, in
-minutes. What gradient descent finds with the same pairs separates pseudo-fakes better and real
-swaps worse (docs/experiments.md, 2026-11-29).
+minutes. Networks trained by gradient descent on such pairs separated pseudo-fakes better and real
+swaps no better (docs/experiments.md, 2026-11-29).
 """
 
 from __future__ import annotations
