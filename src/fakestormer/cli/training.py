@@ -136,6 +136,7 @@ def fit(
     from rich.progress import Progress
 
     from fakestormer.data.manifest import read_manifest
+    from fakestormer.data.origin import require_crops
     from fakestormer.model.model_file import load_model, recipe_of, save_model, weights_file
     from fakestormer.training.surroundings import fit_surroundings
 
@@ -143,6 +144,7 @@ def fit(
     weights = weights_file(model)
     network, document = load_model(weights)
     recipe = recipe_of(document, weights)
+    require_crops(data, recipe.crop, recipe.tracking)
     with Progress(transient=True) as bar:
         task = bar.add_task("pairs", total=pairs)
         fitted = fit_surroundings(

@@ -29,6 +29,7 @@ from fakestormer.faces.open import open_backend
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.faces.tracking import find_tracks
 from fakestormer.model.model_file import calibration_of, load_model, recipe_of, weights_file
+from fakestormer.model.network import fold_batch_norms
 from fakestormer.recipe.prediction import PredictionConfig, Sampling
 from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName, open_runtime
 from fakestormer.types import Clip, FaceReport, FaceTrack, Report
@@ -100,7 +101,8 @@ class Detector:
             raise InputError(
                 f"device '{device}' cannot be used here ({reason}); choose another, e.g. cpu"
             ) from error
-        self.network = open_runtime(runtime, network, path, document["weights_sha256"]).eval()
+        fold_batch_norms(network.eval())
+        self.network = open_runtime(runtime, network, path, document["weights_sha256"])
         self.recipe = recipe
         self.prediction = way
         self.name = path.parent.name if path.name == "model.safetensors" else path.stem
