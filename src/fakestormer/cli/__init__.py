@@ -2,7 +2,8 @@
 
 Exit codes: 0 all done; 2 the command was called wrongly; 3 some inputs could not be used (the
 others are done); 4 none could; 5 something has to be set up first (the message says how);
-6 training stopped because its numbers were no longer finite; 130 interrupted (finished work is
+6 training stopped because its numbers were no longer finite; 7 a file got a verdict that --fail-on
+names; 130 interrupted (finished work is
 kept).
 """
 

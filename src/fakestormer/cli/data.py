@@ -194,10 +194,13 @@ def synthesize(
     faces: Faces = "auto",
 ) -> None:
     """Blend a face with itself and show it: real, pseudo-fake, mask, boundary, soft labels."""
+    from fakestormer.cli.console.bars import working
     from fakestormer.tools.commands import synthesize as run
 
     recipe = recipe_of(recipe_name, set_ or [])
-    record = run(video, folder, seed=seed, params=params, recipe=recipe, faces=backend_of(faces))
+    backend = backend_of(faces)
+    with working("blending"):
+        record = run(video, folder, seed=seed, params=params, recipe=recipe, faces=backend)
     print(f"{record.frame_count} frames of {video} from frame {record.first_index} on:")
     for name in ("contact_sheet.png", "side_by_side.mp4", "real.mp4", "fake.mp4", "params.json"):
         print(f"  {folder / name}")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -111,19 +111,6 @@ class Detector:
         self.licence: str | None = document.get("licence")
         self._backend = backend
 
-    @classmethod
-    def load(
-        cls,
-        model: str | Path | None = None,
-        *,
-        device: str = "cpu",
-        backend: FaceBackend | None = None,
-        prediction: PredictionConfig | None = None,
-        runtime: RuntimeName = "torch",
-    ) -> Self:
-        """The same as `Detector(model, ...)`, by the name that version 0.1.0 had for it."""
-        return cls(model, device=device, backend=backend, prediction=prediction, runtime=runtime)
-
     def __repr__(self) -> str:
         recipe, sampling = self.recipe.name, self.prediction.sampling
         return f"Detector({self.name!r}, recipe {recipe!r}, sampling {sampling!r})"
@@ -134,25 +121,32 @@ class Detector:
         sampling: Sampling | None = None,
         shots: int | None = None,
         shot_score: Literal["last", "mean"] | None = None,
+        threshold: float | None = None,
     ) -> Detector:
-        """The same detector with another way to choose frames, or with several shots.
+        """The same detector with another way to choose frames, several shots, or a threshold.
 
         Args:
             sampling: "windows", "consecutive" or "spread"; None keeps the detector's own.
             shots: how often a clip is scored; after each shot the patches where h sees most change
                 are hidden. None keeps the detector's own number.
             shot_score: "last" or "mean": which of several shots counts.
+            threshold: the probability from which a face is "likely fake"; None keeps the
+                detector's own, which its measured error rates belong to.
 
         Returns:
             A new detector, which shares the network with this one.
 
         Raises:
-            InputError: several shots of a model without h.
+            InputError: several shots of a model without h, or a threshold outside 0 to 1.
         """
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"threshold {threshold:g}: is no probability; give one from 0 to 1")
         changes = {"sampling": sampling, "shots": shots, "shot_score": shot_score}
         prediction = self.prediction.model_copy(
             update={name: value for name, value in changes.items() if value is not None}
         )
+        if threshold is not None:
+            prediction = prediction.with_threshold(threshold)
         if prediction.shots > 1 and "h" not in self.network.config.branches:
             raise InputError(
                 f"{self.name}: this model has no h, which says what to hide between shots; use 1"

@@ -31,7 +31,7 @@ from fakestormer.recipe.recipe import Recipe
 SHIPPED = Path(__file__).parents[1] / "weights" / "fakestormer-compact.safetensors"
 NOTHING_SHIPPED = (
     "this package comes without trained weights: name a model with --model (or FAKESTORMER_MODEL, "
-    "or Detector.load(PATH)), or train one with `fakestormer train VIDEOS --out RUN`"
+    "or Detector(PATH)), or train one with `fakestormer train VIDEOS --out RUN`"
 )
 #: Layout of the JSON beside the weights.
 FORMAT = 1
