@@ -177,12 +177,12 @@ def test_commands_take_it_too(
     assert "fakestormer train VIDEOS" in said
     asked: list[Path | None] = []
 
-    def stop(model: Path | None = None, **_: object) -> Detector:
+    def stop(self: Detector, model: Path | None = None, **_: object) -> None:
         asked.append(model)
         raise InputError("far enough")
 
     pack(drawn_model, shipped)
-    monkeypatch.setattr(Detector, "load", stop)
+    monkeypatch.setattr(Detector, "__init__", stop)
     assert run(*command)[0] in (ExitCode.ALL_FAILED, ExitCode.SETUP_NEEDED)
     assert asked in ([shipped], [])  # [] where no face models are set up
 
