@@ -40,6 +40,12 @@ def read_pth(path: Path, *, wrappers: tuple[str, ...] = ()) -> dict[object, obje
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
+        if "TorchScript" in str(error):
+            raise InputError(
+                f"{path}: is a program (TorchScript), and this program never runs code from a "
+                "file; where you trust it, save its tensors by torch.save(torch.jit.load(FILE, "
+                "map_location='cpu').state_dict(), OTHER_FILE)"
+            ) from error
         stranger = re.search(r"GLOBAL ([\w.]+)", str(error))
         if stranger is None:
             raise InputError(
