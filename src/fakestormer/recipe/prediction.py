@@ -138,11 +138,11 @@ class PredictionConfig(BaseModel):
     )
     shots: int = Field(default=1, ge=1, le=20, description="judged so often, h's patches hidden")
     shot_threshold: float | None = Field(
-        default=None,
+        default=0.5,
         ge=0,
         lt=1,
-        description="hides patches whose |D~(1)|, scaled to 0..1 over the clip, is above; None "
-        "hides the largest patch alone (the release; it lost least, docs/experiments.md)",
+        description="hides patches whose D~(1), as a share of the clip's largest, is above "
+        "(the paper); None hides the largest patch alone (the release)",
     )
     shot_score: Literal["last", "mean"] = Field(
         default="last", description="what counts: the last shot (the release), or the mean of all"
