@@ -8,12 +8,14 @@ out here, plainly and from its description, with the names of its published file
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fakestormer.model.fakestormer import FakeSTormer, build_fakestormer
@@ -23,7 +25,7 @@ from fakestormer.recipe.model import ModelConfig
 
 # 64 channels per head, as all the published towers have.
 WIDTH, HEADS, DEPTH, PATCH, SIDE = 128, 2, 2, 8, 40
-CLOSE = {"atol": 1e-5, "rtol": 0.0}
+CLOSE: Any = {"atol": 1e-5, "rtol": 0.0}
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -46,7 +48,7 @@ def stirred(module: nn.Module) -> Any:
 def of_transformers(kind: str) -> Any:
     import transformers
 
-    sizes = {
+    sizes: Any = {
         "image_size": SIDE,
         "patch_size": PATCH,
         "hidden_size": WIDTH,
@@ -54,7 +56,7 @@ def of_transformers(kind: str) -> Any:
         "num_hidden_layers": DEPTH,
     }
     torch.manual_seed(0)
-    made = {
+    makers: dict[str, Callable[[], Any]] = {
         "DINOv2": lambda: transformers.Dinov2Model(
             transformers.Dinov2Config(**sizes, mlp_ratio=3, layerscale_value=0.5)
         ),
@@ -72,8 +74,8 @@ def of_transformers(kind: str) -> Any:
         "LAION's CLIP": lambda: transformers.CLIPVisionModel(
             transformers.CLIPVisionConfig(**sizes, intermediate_size=320, hidden_act="gelu")
         ),
-    }[kind]()
-    return stirred(made)
+    }
+    return stirred(makers[kind]())
 
 
 KINDS = ["DINOv2", "DINOv2 with registers", "DINOv3", "CLIP", "LAION's CLIP"]
@@ -89,7 +91,8 @@ def their_features(made: Any, pixels_rchw: Tensor) -> Tensor:
     x = (pixels_rchw - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     with torch.no_grad():
         if isinstance(made, PerceptionEncoder):
-            return made(x)
+            features: Tensor = made(x)
+            return features
         found = made(x).last_hidden_state
         if type(made).__name__ == "CLIPVisionModel":  # norms its class token alone
             found = getattr(made, "vision_model", made).post_layernorm(found)
@@ -113,7 +116,8 @@ def fitted(path: Path, **changes: Any) -> FakeSTormer:
 
 def are_theirs(network: FakeSTormer, made: Any) -> None:
     x = clips(network.config.image_size, network.config.frames)
-    expected = their_features(made, x.flatten(0, 1) / 255).unflatten(0, x.shape[:2])
+    expected = their_features(made, x.flatten(0, 1) / 255)
+    expected = rearrange(expected, "(b t) l d -> b t l d", t=network.config.frames)
     n = network.config.grid**2
     assert expected.shape[2] == 1 + network.config.registers + n
     assert (expected[0] - expected[1]).abs().max() > 0.1
@@ -290,7 +294,9 @@ class PerceptionEncoder(nn.Module):
             block = f"transformer.resblocks.{i}"
             y = self.norm(x, f"{block}.ln_1")
             qkv = F.linear(y, w[f"{block}.attn.in_proj_weight"], w[f"{block}.attn.in_proj_bias"])
-            q, k, v = (part.unflatten(-1, (HEADS, 64)).transpose(1, 2) for part in qkv.chunk(3, -1))
+            q, k, v = (
+                rearrange(part, "r l (h c) -> r h l c", h=HEADS) for part in qkv.chunk(3, -1)
+            )
             y = F.scaled_dot_product_attention(self.turn(q, grid), self.turn(k, grid), v)
             y = y.transpose(1, 2).flatten(2)
             x = x + F.linear(
@@ -319,7 +325,9 @@ class PerceptionEncoder(nn.Module):
         columns = number.repeat(grid)[:, None] * speed
         rows = number.repeat_interleave(grid)[:, None] * speed
         angle = torch.cat([torch.zeros(1, 32), torch.cat([columns, rows], dim=1)])
-        pairs = torch.view_as_complex(x.unflatten(-1, (32, 2)).contiguous())
+        pairs = torch.view_as_complex(
+            rearrange(x, "r h l (i two) -> r h l i two", two=2).contiguous()
+        )
         return torch.view_as_real(pairs * torch.polar(torch.ones_like(angle), angle)).flatten(-2)
 
 
@@ -347,7 +355,12 @@ def test_sizes_are_those_of_the_file(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     document = json.loads(config.read_text())
     config.write_text(json.dumps(document | {"num_attention_heads": 4}))
-    assert sizes_of(ModelConfig(image_size=SIDE, patch_size=PATCH), tmp_path / "model.safetensors").heads == 4
+    assert (
+        sizes_of(
+            ModelConfig(image_size=SIDE, patch_size=PATCH), tmp_path / "model.safetensors"
+        ).heads
+        == 4
+    )
     with pytest.raises(ValueError, match=r"model\.safetensors: does not fit.*multiple of patch"):
         sizes_of(ModelConfig(image_size=44, patch_size=4), tmp_path / "model.safetensors")
     config.write_text("{")
@@ -362,19 +375,20 @@ def test_what_does_not_fit_says_why(tmp_path: Path) -> None:
     turned = sizes_of(ModelConfig(image_size=SIDE, patch_size=PATCH), path)
     unturned = build_fakestormer(turned.model_copy(update={"rotary": "none"}))
     before = {name: tensor.clone() for name, tensor in unturned.state_dict().items()}
-    with pytest.raises(ValueError, match="DINOv3 has rotary positions 'frame': set model.rotary"):
+    with pytest.raises(ValueError, match=r"DINOv3 has rotary positions 'frame': set model\.rotary"):
         load_pretrained(unturned, path)
     assert all(torch.equal(t, before[name]) for name, t in unturned.state_dict().items())
 
     gated = {name.replace("mlp.fc1", "mlp.w12"): tensor for name, tensor in state.items()}
     torch.save(gated, path)
-    with pytest.raises(ValueError, match="no plain MLP .the giant sizes gate theirs"):
+    with pytest.raises(ValueError, match=r"no plain MLP .the giant sizes gate theirs"):
         sizes_of(ModelConfig(image_size=SIDE, patch_size=PATCH), path)
 
 
 def test_a_scripted_file_says_how_to_save_its_tensors(tmp_path: Path) -> None:
     path = tmp_path / "ViT-L-14.pt"
-    torch.jit.script(nn.Linear(2, 2)).save(str(path))
+    program: Any = torch.jit.script(nn.Linear(2, 2))
+    program.save(str(path))
     with pytest.raises(ValueError, match=r"ViT-L-14\.pt: is a program .TorchScript.*state_dict"):
         sizes_of(ModelConfig(), path)
 
@@ -399,7 +413,10 @@ def test_what_foundation_weights_need_is_kept_and_loaded(tmp_path: Path) -> None
     network = build_fakestormer(config)
     save_weights(network, tmp_path / "w.safetensors")
     out = network(torch.randint(0, 256, (2, 4, 3, 32, 32), dtype=torch.uint8))
+    assert out.derivative is not None
+    assert out.frame_logits is not None
     (out.logit.sum() + out.derivative.square().sum() + out.frame_logits.sum()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
     features = network.features(torch.zeros(1, 4, 3, 32, 32), with_attention=True)
+    assert features.spatial_attention is not None
     assert features.spatial_attention.shape == (1, 4, 2, 4, 4)

@@ -223,10 +223,10 @@ def _folded(tower: Tower) -> dict[str, Tensor]:
         if part in ("scale1", "scale2"):
             scale = tensors.pop(name)
             layer = f"{block}.{'attn.proj' if part == 'scale1' else 'mlp.fc2'}"
-            for kind in ("weight", "bias"):
-                folded = tensors.get(f"{layer}.{kind}")
+            for scaled in (f"{layer}.weight", f"{layer}.bias"):
+                folded = tensors.get(scaled)
                 if folded is not None and len(folded) == len(scale):
-                    tensors[f"{layer}.{kind}"] = folded * scale.view(-1, *[1] * (folded.ndim - 1))
+                    tensors[scaled] = folded * scale.view(-1, *[1] * (folded.ndim - 1))
         elif part == "bias_mask":
             bias, mask = tensors[f"{block}.bias"], tensors.pop(name)
             tensors[f"{block}.bias"] = torch.where(mask == 0, 0.0, bias)
