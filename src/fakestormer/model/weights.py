@@ -100,16 +100,7 @@ def load_pretrained(network: VideoNetwork, path: str | Path) -> PretrainedReport
     is loaded; also for a network that is no such transformer, and for a file that is none.
     """
     path = Path(path)
-    architecture = network.config.architecture
-    if architecture not in ("fakestormer", "timesformer"):
-        raise InputError(
-            f"{path}: architecture '{architecture}' does not start from a ViT for images; train it "
-            f"without starting weights, or choose 'fakestormer' or 'timesformer'"
-        )
-    if network.config.stem != "patch":
-        raise InputError(
-            f"{path}: a stem of convolutions has no counterpart in a ViT; use stem='patch'"
-        )
+    _require_a_vit(network, path)
     tower = read_tower(path)
     current = network.state_dict()
     tensors: dict[str, Tensor] = {}
@@ -153,6 +144,20 @@ def load_pretrained(network: VideoNetwork, path: str | Path) -> PretrainedReport
         ignored=tower.ignored,
         resized=tuple(resized),
     )
+
+
+def _require_a_vit(network: VideoNetwork, path: Path) -> None:
+    """Raises InputError for a network that has no counterpart in a ViT for images."""
+    architecture = network.config.architecture
+    if architecture not in ("fakestormer", "timesformer"):
+        raise InputError(
+            f"{path}: architecture '{architecture}' does not start from a ViT for images; train it "
+            f"without starting weights, or choose 'fakestormer' or 'timesformer'"
+        )
+    if network.config.stem != "patch":
+        raise InputError(
+            f"{path}: a stem of convolutions has no counterpart in a ViT; use stem='patch'"
+        )
 
 
 def load_stem(network: VideoNetwork) -> frozenset[str]:
