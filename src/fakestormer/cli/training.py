@@ -158,9 +158,9 @@ def fit(
     For models whose stem is frozen and whose f looks at the surroundings. All other heads stay as
     they were trained.
     """
-    from rich.progress import Progress
-
+    from fakestormer.cli.console.bars import bar
     from fakestormer.data.manifest import read_manifest
+    from fakestormer.data.origin import require_crops
     from fakestormer.model.model_file import load_model, recipe_of, save_model, weights_file
     from fakestormer.training.surroundings import fit_surroundings
 
@@ -168,8 +168,9 @@ def fit(
     weights = weights_file(model)
     network, document = load_model(weights)
     recipe = recipe_of(document, weights)
-    with Progress(transient=True) as bar:
-        task = bar.add_task("pairs", total=pairs)
+    require_crops(data, recipe.crop, recipe.tracking)
+    with bar() as drawn:
+        task = drawn.add_task("pairs", total=pairs)
         fitted = fit_surroundings(
             network,
             recipe,
@@ -178,7 +179,7 @@ def fit(
             pairs=pairs,
             ridge=ridge,
             seed=seed,
-            progress=lambda done: bar.update(task, completed=done),
+            progress=lambda done: drawn.update(task, completed=done),
         )
     about = {
         "pairs": fitted.pairs,
