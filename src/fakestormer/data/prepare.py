@@ -88,14 +88,15 @@ def prepare_listing(
 ) -> Summary:
     """Prepare the videos of a listing into `store`; run it again to continue or to add videos.
 
-    backend: a name, or a picklable function that opens one or `LandmarkFiles`. workers:
-    processes, 0 = this one. cluster: address of a Ray cluster that does the work instead
+    backend: a name, or a picklable function that opens one or `LandmarkFiles`. workers: processes,
+    0 = this one. cluster: address of a Ray cluster that does the work instead
     (parallel/cluster.py). max_frames: of each video, from its beginning (the paper's 256 for
-    training); None takes all of them, as detection does. min_frames: shorter tracks are rejected (T of the network, at least). splits,
-    methods: do only the videos of these splits, and only fakes made by these methods; empty takes
-    all. The manifest holds all that are finished, of earlier runs too. labelling: what it says of
-    a video goes before what the listing says; changing it only rewrites the manifest. origin: where
-    the listing was made, kept for those who look for the videos again.
+    training); None takes all of them, as detection does. min_frames: shorter tracks are rejected (T
+    of the network, at least). splits, methods: do only the videos of these splits, and only fakes
+    made by these methods; empty takes all. The manifest holds all that are finished, of earlier
+    runs too. labelling: what it says of a video goes before what the listing says; changing it only
+    rewrites the manifest. origin: where the listing was made, kept for those who look for the
+    videos again.
 
     Raises InputError when a named validation source does not exist, when the store was begun with
     other settings or with another folder, or is in use by another run; SetupError when face models
