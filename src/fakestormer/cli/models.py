@@ -34,7 +34,7 @@ def setup(
 
 @app.command()
 def recipe(
-    name: Annotated[str, typer.Argument(help="paper, release, small or tiny")] = "tiny",
+    name: Annotated[str, typer.Argument(help="paper, release, foundation, small or tiny")] = "tiny",
     set_: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE")] = None,
     diff: Annotated[
         str | None,

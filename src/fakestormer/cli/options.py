@@ -152,7 +152,9 @@ Model = Annotated[
         help="a model: .safetensors or its folder; default: the one in the package",
     ),
 ]
-RecipeName = Annotated[str, typer.Option("--recipe", help="paper, release, small or tiny")]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", help="paper, release, foundation, small or tiny")
+]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="FIELD=VALUE, e.g. training.epochs=3; repeatable")
 ]
