@@ -132,7 +132,7 @@ def detection(videos: Path) -> dict[str, Any]:
     from fakestormer import Detector, NoFaceError
 
     torch.set_num_threads(1)
-    detector, numbers = Detector.load(), {}
+    detector, numbers = Detector(), {}
     for file in sorted(videos.rglob("*.*")):
         name = file.relative_to(videos).as_posix()
         try:
@@ -174,8 +174,7 @@ def total(values: Any) -> float | None:
 
 def training(work: Path, steps: int) -> list[dict[str, Any]]:
     """The lines of the run's history: losses of every step, and the validations."""
-    names = json.loads(command("recipe", "tiny"))["synthesis"]
-    inside = "beyond." if "beyond" in names else ""
+    inside = "beyond." if "beyond" in command("recipe", "tiny") else ""
     beyond = [f"synthesis.{inside}{name}={json.dumps(value)}" for name, value in BEYOND.items()]
     settings = [word for setting in (*SMALL, *beyond) for word in ("--set", setting)]
     held_out = sources_of(work / "videos" / "real")[-1]
@@ -205,7 +204,7 @@ def evaluation(work: Path) -> dict[str, Any]:
     """All scores, and the metrics of all groups of videos."""
     from fakestormer import Detector
 
-    recipe = Detector.load().recipe
+    recipe = Detector().recipe
     crop = [
         word
         for name, value in recipe.crop.model_dump(mode="json").items()

@@ -34,20 +34,31 @@ def setup(
 
 @app.command()
 def recipe(
-    name: Annotated[str, typer.Argument(help="paper, release, small or tiny")] = "tiny",
+    name: Annotated[str, typer.Argument(help="paper, release, foundation, small or tiny")] = "tiny",
     set_: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE")] = None,
     diff: Annotated[
         str | None,
         typer.Option(help="a recipe or a model's .json: print only the fields that differ"),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the recipe as JSON")] = False,
 ) -> None:
-    """Print a recipe as JSON: every field that --set can change, with its value."""
+    """Print every field that --set can change, its value, and whose value it is.
+
+    "paper" comes with the section or equation (arXiv 2501.01184v1), "by SBI" where the paper leaves
+    the numbers to Self-Blended Images; "release" is the authors' released training set-up.
+    """
     chosen = recipe_of(name, set_ or [])
-    if diff is None:
+    if as_json:
         print(chosen.model_dump_json(indent=2))
         return
     from fakestormer.recipe.recipe import difference, read_recipe
+    from fakestormer.recipe.sources import origin, values_of
 
+    if diff is None:
+        print(f"# recipe {chosen.name}")
+        for field, value in values_of(chosen).items():
+            print(f"{f'{field}={json.dumps(value)}':<60} {origin(field, value)}")
+        return
     other = read_recipe(Path(diff)) if Path(diff).suffix == ".json" else recipe_of(diff, [])
     for field, (here, there) in difference(chosen, other).items():
         print(f"{field}: {json.dumps(here)} -> {json.dumps(there)}")
@@ -69,10 +80,13 @@ def convert(
     Only tensors are read; no code in the file is run. The model works like any other here, on the
     authors' network, which differs from the paper's.
     """
+    from fakestormer.cli.console.bars import working
     from fakestormer.tools.convert import LICENCE_NOTE
     from fakestormer.tools.convert import convert as run
 
-    print(f"{run(weights, output, heads=heads)}: the authors' network, with its .json beside it.")
+    with working("converting"):
+        model = run(weights, output, heads=heads)
+    print(f"{model}: the authors' network, with its .json beside it.")
     print(LICENCE_NOTE)
 
 
@@ -87,11 +101,13 @@ def verify_release(
 
     Prints the largest error of each; exits with 4 when one is above its limit.
     """
+    from fakestormer.cli.console.bars import working
     from fakestormer.errors import InputError
     from fakestormer.tools.verify_release import table
     from fakestormer.tools.verify_release import verify_release as run
 
-    done = run(file, heads=heads)
+    with working("comparing"):
+        done = run(file, heads=heads)
     c = done.config
     print(
         f"{file}: {c.image_size} px, patch {c.patch_size}, D = {c.width}, {c.depth} blocks, "
@@ -122,10 +138,13 @@ def export(
     """
     if onnx is None and torch is None:
         raise typer.BadParameter("name a file with --onnx, with --torch, or with both")
+    from fakestormer.cli.console.bars import working
     from fakestormer.tools.export import export as run
 
     print_log_of("fakestormer.tools.export")
-    for done in run(model, onnx=onnx, pt2=torch):
+    with working("exporting"):
+        written = list(run(model, onnx=onnx, pt2=torch))
+    for done in written:
         outputs = ", ".join(
             f"{name} ({', '.join(map(str, shape))})" for name, shape in done.shapes.items()
         )
