@@ -133,12 +133,6 @@ def _ends_saved(
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_ends(recipe: Recipe, store: Path, tmp_path: Path) -> None:
-    run, log = tmp_path / "run", tmp_path / "log"
-    _ends_saved([_start(_command(recipe, store, run), log)], run, log, processes=1)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "devices"), [(2, 1), (1, 2)])
 def test_sigterm_to_every_process_of_the_group_saves_and_ends(
     recipe: Recipe, store: Path, tmp_path: Path, workers: int, devices: int
