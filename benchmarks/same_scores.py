@@ -174,8 +174,7 @@ def total(values: Any) -> float | None:
 
 def training(work: Path, steps: int) -> list[dict[str, Any]]:
     """The lines of the run's history: losses of every step, and the validations."""
-    names = json.loads(command("recipe", "tiny"))["synthesis"]
-    inside = "beyond." if "beyond" in names else ""
+    inside = "beyond." if "beyond" in command("recipe", "tiny") else ""
     beyond = [f"synthesis.{inside}{name}={json.dumps(value)}" for name, value in BEYOND.items()]
     settings = [word for setting in (*SMALL, *beyond) for word in ("--set", setting)]
     held_out = sources_of(work / "videos" / "real")[-1]

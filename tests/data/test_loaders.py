@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import re
 import resource
 from collections.abc import Iterator
@@ -146,6 +148,21 @@ def test_room_is_needed_for_all_batches_under_way(
 ) -> None:
     monkeypatch.setattr(handover, "shared_memory", lambda: room)
     assert handover.has_room(50, workers=2, processes=2) is enough
+
+
+def _work_and_end(finalised: Path) -> None:
+    handover.start_worker(0)
+    atexit.register(finalised.touch)
+
+
+def test_a_loading_process_ends_before_python_ends_its_threads(tmp_path: Path) -> None:
+    """Python ends them inside C++ code, which aborted one in twenty processes."""
+    finalised = tmp_path / "finalised"
+    process = multiprocessing.get_context("spawn").Process(target=_work_and_end, args=(finalised,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert not finalised.exists()
 
 
 def test_synthesis_for_a_whole_batch_gives_the_same_pairs(store: Path) -> None:

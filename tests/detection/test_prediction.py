@@ -16,17 +16,17 @@ CONFIG = ModelConfig(image_size=32, patch_size=8, width=16, depth=1, heads=1)
 
 
 class Reader(VideoNetwork):
-    """Says what it sees: logit = mean brightness, D~(t) = each patch's brightness of red."""
+    """Says what it sees: logit = mean brightness, D~(t) = each patch's red, plus an offset."""
 
-    def __init__(self, *, with_h: bool = True) -> None:
+    def __init__(self, *, with_h: bool = True, offset: float = 0.0) -> None:
         super().__init__(CONFIG)
-        self.with_h = with_h
+        self.with_h, self.offset = with_h, offset
         self.anchor = torch.nn.Parameter(torch.zeros(()))
         self.seen: list[Tensor] = []
 
     def forward(self, frames_btchw: Tensor) -> Outputs:
         self.seen.append(frames_btchw.clone())
-        red = torch.nn.functional.avg_pool2d(frames_btchw[:, :, 0].float(), 8)
+        red = torch.nn.functional.avg_pool2d(frames_btchw[:, :, 0].float(), 8) + self.offset
         return Outputs(
             logit=frames_btchw.float().mean((1, 2, 3, 4)) / 50 - 1,
             derivative=red if self.with_h else None,
@@ -47,7 +47,7 @@ def ramp() -> Tensor:
 def test_patches_above_the_threshold_are_hidden_by_hand() -> None:
     change = torch.tensor([[[1.0, 3.0], [2.0, 0.0]]])
     kept = torch.ones(1, 2, 2, dtype=torch.bool)
-    # scaled: 1/3, 1, 2/3, 0
+    # shares of the largest: 1/3, 1, 2/3, 0
     assert patches_to_hide(change, kept, 0.5).tolist() == [[[False, True], [True, False]]]
     assert patches_to_hide(change, kept, 0.7).tolist() == [[[False, True], [False, False]]]
     assert patches_to_hide(change, kept, None).tolist() == [[[False, True], [False, False]]]
@@ -56,9 +56,35 @@ def test_patches_above_the_threshold_are_hidden_by_hand() -> None:
 def test_hidden_patches_neither_count_nor_are_hidden_again() -> None:
     change = torch.tensor([[[9.0, 3.0], [2.0, 1.0]]])
     kept = torch.tensor([[[False, True], [True, True]]])
-    # of those left, scaled: 1, 1/2, 0
+    # of those left, as shares of the largest: 1, 2/3, 1/3
     assert patches_to_hide(change, kept, 0.4).tolist() == [[[False, True], [True, False]]]
     assert patches_to_hide(change, kept, None).tolist() == [[[False, True], [False, False]]]
+
+
+def test_less_change_than_usual_hides_nothing() -> None:
+    """D^ is standardised: a large negative value is the opposite of what 6.6 looks for."""
+    change = torch.tensor([[[-9.0, 3.0], [2.0, -1.0]], [[-9.0, -3.0], [-2.0, -0.5]]])
+    kept = torch.ones(2, 2, 2, dtype=torch.bool)
+    nothing = [[False, False], [False, False]]
+    assert patches_to_hide(change, kept, 0.5).tolist() == [[[False, True], [True, False]], nothing]
+    assert patches_to_hide(change, kept, 0.0).tolist() == [[[False, True], [True, False]], nothing]
+    assert patches_to_hide(change, kept, None).tolist() == [
+        [[False, True], [False, False]],
+        nothing,
+    ]
+
+
+def test_a_clip_without_more_change_than_usual_is_judged_the_same_in_every_shot() -> None:
+    frames = clips(ramp())
+    network = Reader(offset=-300.0)  # D~ below 0 everywhere, by up to 290
+    logits_bs, _ = judge_in_shots(network, frames, PredictionConfig(shots=3))
+    assert all(torch.equal(seen, frames) for seen in network.seen)
+    assert len(set(logits_bs[0].tolist())) == 1
+    # The sign counts: with D~ around 0, the patches above it are hidden, not the lowest ones.
+    network = Reader(offset=-90.0)
+    judge_in_shots(network, frames, PredictionConfig(shots=2))
+    second = network.seen[1][0, 0, 0, ::8, ::8].flatten().tolist()
+    assert second == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120, 0, 0, 0, 0]
 
 
 def test_a_clip_never_loses_its_last_patch() -> None:

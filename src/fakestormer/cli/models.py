@@ -40,14 +40,25 @@ def recipe(
         str | None,
         typer.Option(help="a recipe or a model's .json: print only the fields that differ"),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the recipe as JSON")] = False,
 ) -> None:
-    """Print a recipe as JSON: every field that --set can change, with its value."""
+    """Print every field that --set can change, its value, and whose value it is.
+
+    "paper" comes with the section or equation (arXiv 2501.01184v1), "by SBI" where the paper leaves
+    the numbers to Self-Blended Images; "release" is the authors' released training set-up.
+    """
     chosen = recipe_of(name, set_ or [])
-    if diff is None:
+    if as_json:
         print(chosen.model_dump_json(indent=2))
         return
     from fakestormer.recipe.recipe import difference, read_recipe
+    from fakestormer.recipe.sources import origin, values_of
 
+    if diff is None:
+        print(f"# recipe {chosen.name}")
+        for field, value in values_of(chosen).items():
+            print(f"{f'{field}={json.dumps(value)}':<60} {origin(field, value)}")
+        return
     other = read_recipe(Path(diff)) if Path(diff).suffix == ".json" else recipe_of(diff, [])
     for field, (here, there) in difference(chosen, other).items():
         print(f"{field}: {json.dumps(here)} -> {json.dumps(there)}")

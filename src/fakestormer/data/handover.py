@@ -14,6 +14,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -85,3 +86,7 @@ def start_worker(_: int) -> None:
     """One thread per loading process; what a signal means is decided by the one that trains."""
     cv2.setNumThreads(1)
     obey_only_the_parent()
+    # A loading process that is told to end may still have a batch in PyTorch's sending thread.
+    # Python ends such a thread inside C++ code, which aborts the process. So the process leaves
+    # without that, as the last of its finalizers: what has to be sent has been sent by then.
+    Finalize(None, os._exit, args=(0,), exitpriority=-100)

@@ -3,8 +3,8 @@
 clips (u8[T,3,S,S] each) -> test margin cut -> network -> clip probabilities -> track score
     -> calibration, where the model has one -> track probability
 
-Several shots (paper 6.6): after each shot the patches where h sees most change are hidden in all
-frames, on top of those hidden before, and the clip is judged again.
+Several shots (paper 6.6): after each shot the patches where h sees much more change than usual are
+hidden in all frames, on top of those hidden before, and the clip is judged again.
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ def judge_in_shots(
 ) -> tuple[Tensor, Outputs]:
     """The logit of every shot, float32 (B, shots) on the CPU, and the first shot's outputs.
 
-    Each shot hides, in all frames, the patches that |D~(1)| of the shot before points at (paper
-    6.6, its t = 2), cumulatively, so that a later shot must find other traces. Raises InputError
-    when there is more than one shot and the network has no h.
+    Each shot hides, in all frames, the patches that D~(1) of the shot before points at (paper 6.6,
+    its t = 2), cumulatively, so that a later shot must find other traces. Raises InputError when
+    there is more than one shot and the network has no h.
     """
     first = outputs = network(frames_btchw)
     logits = [first.logit.float().cpu()]
@@ -115,7 +115,7 @@ def judge_in_shots(
                 "several shots hide the patches that h points at, and this model has no h that "
                 "sees a change; use 1 shot"
             )
-        change_bgg = outputs.derivative[:, 1].float().abs()
+        change_bgg = outputs.derivative[:, 1].float()
         if kept_bgg is None:
             kept_bgg = torch.ones_like(change_bgg, dtype=torch.bool)
         kept_bgg = kept_bgg & ~patches_to_hide(change_bgg, kept_bgg, config.shot_threshold)
@@ -125,23 +125,20 @@ def judge_in_shots(
 
 
 def patches_to_hide(change_bgg: Tensor, kept_bgg: Tensor, threshold: float | None) -> Tensor:
-    """Which of the visible patches a next shot hides; bool (B, G, G).
+    """P, the visible patches that a next shot hides; bool (B, G, G).
 
-    change: |D~(1)|, (B, G, G). kept: bool, visible so far. Values of visible patches are scaled to
-    0..1 per clip, and those above the threshold are hidden; None hides the largest. At least the
-    largest is hidden, and where only one patch is left visible, none.
+    change: D~(1), float32 (B, G, G), signed. h predicts the standardised D^, so a value below 0
+    means less change than usual and never hides a patch. kept: bool, visible so far. Values are
+    divided by the clip's largest visible one, and those above the threshold are hidden (the set P
+    of paper 3.1); None hides the largest alone, as the release does. Nothing is hidden where no
+    value is above 0, or where no patch would be left.
 
-    # change [[1, 3], [2, 0]], all visible: 0.5 -> [[0, 1], [1, 0]], None -> [[0, 1], [0, 0]]
+    # change [[1, 3], [2, -9]], all visible: 0.5 -> [[0, 1], [1, 0]], None -> [[0, 1], [0, 0]]
     """
-    seen = change_bgg.masked_fill(~kept_bgg, -torch.inf)
+    seen = change_bgg.masked_fill(~kept_bgg, 0.0).clamp_min(0.0)
     highest = seen.amax(dim=(-2, -1), keepdim=True)
-    lowest = change_bgg.masked_fill(~kept_bgg, torch.inf).amin(dim=(-2, -1), keepdim=True)
-    hidden = seen >= highest
-    if threshold is not None:
-        scaled = (seen - lowest) / (highest - lowest).clamp_min(1e-12)
-        hidden = scaled > threshold
-        hidden |= seen >= highest
-    hidden &= kept_bgg
+    hidden = seen >= highest if threshold is None else seen > threshold * highest
+    hidden &= seen > 0
     # A clip without any visible patch would be judged by nothing.
     leaves_none = (kept_bgg & ~hidden).flatten(1).sum(1) == 0
     return hidden & ~leaves_none[:, None, None]

@@ -25,13 +25,15 @@ _LEAST = 1e-15
 class ErrorRates(BaseModel):
     """What the verdicts were worth on videos that the thresholds were chosen by: counts of videos.
 
-    real_called_fake: real ones called "likely fake". fakes_called_fake, fakes_cleared: fakes called
+    people: that the real videos show, 0 where it is not known. real_called_fake: real ones called
+    "likely fake". fakes_called_fake, fakes_cleared: fakes called
     "likely fake" and "no manipulation found". All others are inconclusive.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     real: int = Field(ge=0)
+    people: int = Field(default=0, ge=0)
     real_called_fake: int = Field(ge=0)
     real_cleared: int = Field(ge=0)
     fakes: int = Field(ge=0)
@@ -40,8 +42,9 @@ class ErrorRates(BaseModel):
 
     def sentence(self) -> str:
         """What a reader of one verdict has to know of all of them."""
+        people = f"{self.people} people" if self.people else "people"
         return (
-            f"Of {self.real} real videos of people and cameras it never saw, "
+            f"Of {self.real} real videos of {people} and cameras it never saw, "
             f"{self.real_called_fake} were called likely fake; of {self.fakes} fakes of people it "
             f"never saw, {self.fakes_called_fake} were called likely fake and "
             f"{self.fakes_cleared} went unnoticed. All others were inconclusive."
@@ -138,11 +141,11 @@ class PredictionConfig(BaseModel):
     )
     shots: int = Field(default=1, ge=1, le=20, description="judged so often, h's patches hidden")
     shot_threshold: float | None = Field(
-        default=None,
+        default=0.5,
         ge=0,
         lt=1,
-        description="hides patches whose |D~(1)|, scaled to 0..1 over the clip, is above; None "
-        "hides the largest patch alone (the release; it lost least, docs/experiments.md)",
+        description="hides patches whose D~(1), as a share of the clip's largest, is above "
+        "(the paper); None hides the largest patch alone (the release)",
     )
     shot_score: Literal["last", "mean"] = Field(
         default="last", description="what counts: the last shot (the release), or the mean of all"

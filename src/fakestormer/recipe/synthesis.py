@@ -46,7 +46,7 @@ class JitterConfig(BaseModel):
 
 
 class BeyondConfig(BaseModel):
-    """What goes beyond the method; each default leaves the method as the paper has it."""
+    """What goes beyond the method; each default leaves the method as it is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -111,9 +111,9 @@ class BeyondConfig(BaseModel):
 
 
 class SynthesisConfig(BaseModel):
-    """How pseudo-fake clips and their targets are made; the defaults are the paper's.
+    """How pseudo-fake clips and their targets are made (recipe/sources.py: by whom each value is).
 
-    beyond: what the paper does not have, apart from the rest.
+    beyond: what neither the paper nor the release has, apart from the rest.
 
     mode: "csp" draws the blending parameters once per clip (consistent synthesised parameters),
     "frame-wise" once per frame (Table 6); "shuffled" once per clip, the blended-in copy's frames in

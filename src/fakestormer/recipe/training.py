@@ -31,7 +31,7 @@ class LossConfig(BaseModel):
 
 
 class TrainingConfig(BaseModel):
-    """Defaults are the paper's recipe.
+    """How the network is trained (recipe/sources.py: by whom each value is).
 
     fakes: what real clips are paired with: "self-blended" pseudo-fakes (the method), or clips of
     the store's fake training "videos", for the binary classifiers of Tables 5 and 9. fake_methods:
