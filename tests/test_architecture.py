@@ -54,8 +54,6 @@ LARGE_FUNCTIONS = {
     "synthesis.render.render": "the steps of the synthesis, in the paper's order",
     "tools.commands.prepare": "Python's `prepare`: the steps of the command, in their order",
     "tools.synthesize.synthesize": "Python's `synthesize`: one keyword per option of the command",
-    "training.loop._run": "the training loop in one piece: each part acts on the same state",
-    "training.loop.train": "Python's `train`: one keyword per option of the command",
 }
 
 # The package itself gives the public names, by functions, and stands on no floor.

@@ -66,8 +66,9 @@ def train(
     chosen = recipe_of(recipe_name, set_ or [])
     require_training(chosen.model, starts_from_weights=resume or weights is not None)
     from fakestormer.cli.console.preparing import prepare_with_bar
-    from fakestormer.tools.commands import HELD_OUT, PrepareSettings, TrainSettings, is_store
+    from fakestormer.tools.commands import HELD_OUT, PrepareSettings, is_store
     from fakestormer.tools.commands import train as fit
+    from fakestormer.training.settings import TrainSettings
 
     preparation = None
     if not is_store(data):
