@@ -49,6 +49,16 @@ LEVELS: Mapping[CorruptionName, tuple[float, ...]] = {
     "jpeg": (2, 3, 4, 5, 6),
     "video": (30, 32, 35, 38, 40),
 }
+#: For people.
+TITLES: Mapping[str, str] = {
+    "saturation": "saturation",
+    "contrast": "contrast",
+    "block_wise": "block-wise",
+    "gaussian_noise": "Gaussian noise",
+    "gaussian_blur": "Gaussian blur",
+    "jpeg": "JPEG (resizing)",
+    "video": "video compression",
+}
 
 _BLOCK = 8  # px
 _BLOCKS_PER = 256  # px of the short side
