@@ -147,15 +147,15 @@ def compare_videos(
         )
     comparisons = []
     for data in dict.fromkeys(key[0] for key in (*of_a, *of_b)):
-        own_a, own_b = (
+        videos_a, videos_b = (
             {key: score for key, score in scores.items() if key[0] == data}
             for scores in (scored_a, scored_b)
         )
-        methods = {s.method for s in (*own_a.values(), *own_b.values()) if s.label == "fake"}
+        methods = {s.method for s in (*videos_a.values(), *videos_b.values()) if s.label == "fake"}
         for fakes in (None, *sorted(methods - {""})):
             comparisons.append(
                 _compare_group(
-                    data, fakes, own_a, own_b, method=method, resamples=resamples, seed=seed
+                    data, fakes, videos_a, videos_b, method=method, resamples=resamples, seed=seed
                 )
             )
     return comparisons
@@ -235,11 +235,11 @@ def _check_same(a: VideoScore, b: VideoScore, names: tuple[str, str]) -> None:
             f"{where} is not the same file in {names[0]} (SHA-256 {a.sha256[:12] or 'unknown'}) "
             f"and {names[1]} ({b.sha256[:12] or 'unknown'}); {again}"
         )
-    for what in ("label", "method"):
-        one, other = getattr(a, what), getattr(b, what)
+    for part in ("label", "method"):
+        one, other = getattr(a, part), getattr(b, part)
         if one != other:
             raise InputError(
-                f"{where} has the {what} {one!r} in {names[0]} and {other!r} in {names[1]}; {again}"
+                f"{where} has the {part} {one!r} in {names[0]} and {other!r} in {names[1]}; {again}"
             )
 
 

@@ -144,8 +144,8 @@ def _counts(dataset: str, entries: list[Entry]) -> list[Count]:
     tally: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         folder = entry.video.partition("/")[0].lower()
-        for what in (entry.label, *(name for name in FOLDERS if name.lower() == folder)):
-            tally.update([(what, ""), (what, entry.split)])
+        for key in (entry.label, *(name for name in FOLDERS if name.lower() == folder)):
+            tally.update([(key, ""), (key, entry.split)])
     return [
         Count(what=" ".join(key).strip(), expected=expected, found=tally[key])
         for key, expected in COUNTS[dataset].items()

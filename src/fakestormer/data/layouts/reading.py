@@ -86,12 +86,12 @@ def stem_of(name: str) -> str:
 
 def by_stem(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """{path without its suffix: path}, and the paths whose place another suffix has taken."""
-    found: dict[str, str] = {}
+    first: dict[str, str] = {}
     second = []
     for name in names:
-        if found.setdefault(stem_of(name), name) != name:
+        if first.setdefault(stem_of(name), name) != name:
             second.append(name)
-    return found, second
+    return first, second
 
 
 def read_text(path: Path) -> str:
