@@ -146,7 +146,7 @@ def find_shortcuts(
         open_network=open_network,
         prediction=prediction,
     )
-    scores: dict[str, dict[str, float]] = dict.fromkeys(names, {})
+    scores: dict[str, dict[str, float]] = {name: {} for name in names}
     for done, (name, scored) in enumerate(map_videos(work, names, workers=workers), start=1):
         if scored is None:
             raise RuntimeError(f"{name}: scoring it killed its process; see --workers 0")
