@@ -8,21 +8,16 @@ untouched goes by that instead of by traces of blending (`shortcuts`).
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from fakestormer.evaluation.corruptions import CorruptionName, corrupt_frame
+from fakestormer.evaluation.corruptions import CorruptionName, corrupt_frame, recompressed
 from fakestormer.recipe.prediction import REFERENCE_SIDE
 from fakestormer.video.colour import RGB
-from fakestormer.video.decode import stream_frames
-from fakestormer.video.encode import write_frames
-from fakestormer.video.pictures import NOMINAL_RATE
 
 #: rgb uint8 (S, S, 3), random numbers of that frame -> the same, changed
 Change = Callable[[RGB, np.random.Generator], RGB]
@@ -54,12 +49,7 @@ class Treatment:
     def film(self, frames: Sequence[RGB]) -> list[RGB]:
         """All frames of a track, recompressed as one film."""
         assert self.crf is not None
-        timed = ((t, t / NOMINAL_RATE, rgb_hwc) for t, rgb_hwc in enumerate(frames))
-        with tempfile.TemporaryDirectory(prefix="fakestormer-") as folder:
-            path = Path(folder) / "recompressed.mp4"
-            write_frames(path, timed, crf=self.crf)
-            height, width = frames[0].shape[:2]
-            return [rgb_hwc[:height, :width] for _, _, rgb_hwc in stream_frames(path)]
+        return recompressed(frames, self.crf)
 
 
 def _resized(rgb_hwc: RGB, _: np.random.Generator, *, share: float) -> RGB:
