@@ -32,7 +32,6 @@ from fakestormer.tools.export import TOLERANCE, export
 OUTPUTS = {
     "timesformer": {"logit"},
     "resnet3d": {"logit"},
-    "residual": {"logit", "frame_logits"},
     "h alone": {"logit", "derivative"},
 }
 Cli = Callable[..., tuple[int, str, str]]
