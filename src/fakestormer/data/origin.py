@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fakestormer.data.layouts import list_dataset
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry, Listing
+from fakestormer.data.manifest import StoreSettings, read_manifest, read_settings
 from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
+from fakestormer.model.model_file import recipe_of_shipped
+from fakestormer.recipe.faces import CropConfig, TrackingConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,58 @@ def entries_of(store: Path, root: Path | None = None) -> dict[str, Entry]:
             "are with --root NAME=FOLDER"
         )
     return {entry.video: entry for entry in origin.listing().entries}
+
+
+def require_crops(store: Path, crop: CropConfig, tracking: TrackingConfig | None = None) -> None:
+    """Raises InputError, with the command that cures it, for a store of other crops.
+
+    tracking: where it has to be the same too.
+    """
+    made = read_settings(store)
+    differences = [
+        f"{name} {getattr(had, name)!r} instead of {value!r}"
+        for had, wanted in ((made.crop, crop), (made.tracking, tracking))
+        if wanted is not None
+        for name, value in wanted
+        if getattr(had, name) != value
+    ]
+    if differences:
+        raise InputError(
+            f"{store}: its faces were followed and cut out with {', '.join(differences)}; make "
+            f"a store that fits: {_prepare_anew(store, made, crop, tracking or made.tracking)}"
+        )
+
+
+def _prepare_anew(
+    store: Path, made: StoreSettings, crop: CropConfig, tracking: TrackingConfig
+) -> str:
+    """The command that prepares the videos of a store for another crop and tracking."""
+    words = ["fakestormer", "prepare"]
+    if not (path := store / "origin.json").is_file():  # made by an older version
+        words.append("VIDEOS")
+    else:
+        origin = _read(path, store)
+        if origin.layout == "folder":
+            words.append(str(origin.root))
+        else:
+            words += [origin.layout, "--root", str(origin.root)]
+        given = asdict(origin.options) | {"compression": made.compression}
+        plain = asdict(Options())
+        for name in ("compression", "reals", "variant", "lists"):
+            if given[name] and given[name] != plain[name]:
+                words += [f"--{name}", str(given[name])]
+    splits = {row.split for row in read_manifest(store)} - {"", "train"}
+    if made.dataset == "folder" and len(splits) == 1:
+        words += ["--split", *splits]
+    words += ["--max-frames", str(made.max_frames or 0)]
+    usual = recipe_of_shipped()
+    for room, wanted, default in (
+        ("crop", crop, usual.crop), ("tracking", tracking, usual.tracking)
+    ):  # fmt: skip
+        for name, value in wanted:
+            if getattr(default, name) != value:
+                words += ["--set", f"{room}.{name}={value}"]
+    return shlex.join([*words, "--out", f"{store}-anew"])
 
 
 def _read(path: Path, store: Path) -> Origin:

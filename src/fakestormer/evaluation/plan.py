@@ -16,6 +16,7 @@ from typing import Literal
 
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Row, StoreSettings, read_manifest, read_settings
+from fakestormer.data.origin import require_crops
 from fakestormer.errors import InputError
 from fakestormer.evaluation.corruptions import CorruptionName
 from fakestormer.faces.protocol import FaceBackend
@@ -203,12 +204,7 @@ def videos_of(
     A video without a usable track is among them. Raises InputError for a store of another crop or
     without a usable video in the split.
     """
-    made = read_settings(store).crop
-    if made != crop:
-        raise InputError(
-            f"{store}: its faces were cut out with {made!r}, the model wants {crop!r}; prepare the "
-            "videos again with the model's recipe"
-        )
+    require_crops(store, crop)
     rows = read_manifest(store)
     by_video: dict[str, list[Row]] = {}
     for row in rows:

@@ -159,7 +159,7 @@ class PredictionConfig(BaseModel):
     )
     calibration: Calibration | None = Field(
         default=None,
-        description="of the weights, not of the recipe: `Detector.load` takes it from their JSON",
+        description="of the weights, not of the recipe: `Detector` takes it from their JSON",
     )
 
     @property
@@ -173,6 +173,20 @@ class PredictionConfig(BaseModel):
         """The probability below which "no manipulation found" is said; above it, nothing is."""
         chosen = None if self.calibration is None else self.calibration.clear_below
         return self.threshold - self.inconclusive if chosen is None else chosen
+
+    def with_threshold(self, fake_from: float) -> PredictionConfig:
+        """The same, but "likely fake" is said from `fake_from` on.
+
+        Below it, the lower threshold stays where it is, or falls to `fake_from`. The error rates of
+        the calibration were those of its own threshold, and are left out.
+        """
+        clear = min(self.clear_below, fake_from)
+        if self.calibration is not None:
+            changes = {"fake_from": fake_from, "clear_below": clear, "rates": None}
+            calibration = self.calibration.model_copy(update=changes)
+            return self.model_copy(update={"calibration": calibration})
+        middle, half = (fake_from + clear) / 2, (fake_from - clear) / 2
+        return self.model_copy(update={"threshold": middle, "inconclusive": half})
 
     @model_serializer(mode="wrap")
     def _without_an_empty_calibration(self, handler: SerializerFunctionWrapHandler) -> Any:

@@ -31,7 +31,7 @@ from fakestormer.training.engine import launch, leaves_idle, threads
 from fakestormer.training.examples import example_sheets
 from fakestormer.training.history import StepRecord
 from fakestormer.training.interrupt import interruptible
-from fakestormer.training.resume import fresh_state, resumed_state
+from fakestormer.training.resume import fresh_state, resumed_state, sized
 from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import (
     freeze,
@@ -113,7 +113,9 @@ def train(
     TrainingError when the numbers stop being finite: the step is then kept under `out` for
     `failure.replay`.
     """
-    settings, model, config = settings or TrainSettings(), recipe.model, recipe.training
+    settings = settings or TrainSettings()
+    recipe = sized(recipe, settings.initial_weights)
+    model, config = recipe.model, recipe.training
     tracks = choose_tracks(recipe, store)
     plan = ClipPlan(
         [row.frames for row in tracks.training],
@@ -163,8 +165,11 @@ class _Run:
         self.network = build(recipe.model)
         fingerprint = self.validation.fingerprint if self.validation else ""
         self.state = self._first_state(str(fabric.broadcast(fingerprint)))
+        pretrained = self.state.pretrained
+        self.kept = never_trained(self.network, pretrained, config.trained)
+        freeze(self.network, self.kept)
         self.optimizer: Optimizer = (Adam if config.optimizer == "adam" else AdamW)(
-            parameter_groups(self.network, self.state.pretrained, config.pretrained_rate),
+            parameter_groups(self.network, pretrained, config.pretrained_rate, without=self.kept),
             lr=config.learning_rate,
             betas=config.betas,
             weight_decay=config.weight_decay,
@@ -227,7 +232,7 @@ class _Run:
         if position == 0 or not self.history:
             self.network.train()
             frozen = frozen_names(epoch, config.freeze_epochs, self.state.pretrained)
-            freeze(self.network, frozen | never_trained(self.network))
+            freeze(self.network, frozen | self.kept)
         rate = learning_rate(config.schedule, step, plan.steps, config.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["rate_share"]

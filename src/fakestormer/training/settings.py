@@ -10,10 +10,10 @@ from pathlib import Path
 class TrainSettings:
     """What a training starts from and runs on.
 
-    initial_weights: pre-trained MAE ViT weights, or a model to train further. resume: go on with
-    the run in the folder. accelerator: "auto", "cpu" or "cuda". devices: GPUs of this machine, or
-    processes on the CPU. num_nodes: machines. workers: processes that read and synthesise.
-    show_progress: draw a bar on standard error.
+    initial_weights: published weights of an image model, or a model to train further. resume: go
+    on with the run in the folder. accelerator: "auto", "cpu" or "cuda". devices: GPUs of this
+    machine, or processes on the CPU. num_nodes: machines. workers: processes that read and
+    synthesise. show_progress: draw a bar on standard error.
     """
 
     initial_weights: Path | None = None
