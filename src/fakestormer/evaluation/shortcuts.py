@@ -53,7 +53,7 @@ class ScoreTreated:
 
     @cached_property
     def _scoring(self) -> Scoring:
-        predictions = {self.prediction.sampling: self.prediction}
+        predictions = {str(self.prediction.sampling): self.prediction}
         return Scoring(network=self.open_network(), predictions=predictions, face="largest")
 
     def __call__(self, video: str) -> dict[str, float]:

@@ -73,8 +73,9 @@ class ExportedNetwork(VideoNetwork):
         self.require(frames_btchw)
         if frames_btchw.dtype != torch.uint8:
             raise ValueError(f"{self.runtime}: expected uint8 frames, got {frames_btchw.dtype}")
-        numbers: dict[str, Any] = self.run(frames_btchw)
-        return Outputs(**{name: numbers.get(name) for name in OUTPUTS})
+        numbers = self.run(frames_btchw)
+        parts: dict[str, Any] = {name: numbers.get(name) for name in OUTPUTS}
+        return Outputs(**parts)
 
 
 def open_runtime(
