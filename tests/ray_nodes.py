@@ -65,9 +65,9 @@ class Nodes:
                     os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def head() -> Iterator[Nodes]:
-    """One head without CPUs for the session: tests add nodes to it and kill them."""
+    """One head without CPUs for the tests of a file, which add nodes to it and kill them."""
     started = Nodes()
     yield started
     started.close()
