@@ -117,7 +117,7 @@ def _ends_saved(
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         send(nodes[-1].pid, signal.SIGTERM)
-        codes = [node.wait(60) for node in nodes]
+        codes = [node.wait(200) for node in nodes]
     finally:
         for node in nodes:
             node.kill()
