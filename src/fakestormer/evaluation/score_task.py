@@ -23,6 +23,8 @@ from fakestormer.faces.protocol import FaceBackend
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig
 
+#: What the store says of a video, whatever is done to its frames.
+_DESCRIBED = ("sha256", "label", "method", "source", "group")
 #: The scores of one video, by sampling.
 BySampling = Mapping[str, VideoScore]
 
@@ -147,16 +149,10 @@ class ScoreTask:
                 return self._missing(task, about, "undecodable")
             by_track = {face.row.track: face for face in faces}
             # Tracks found now, described as the store describes the video.
-            rows = [
-                replace(
-                    face.row,
-                    sha256=about.sha256,
-                    label=about.label,
-                    method=about.method,
-                    source=about.source,
-                )
-                for face in faces
-            ] or [replace(about, rejected="no face", track=-1)]
+            facts = {name: getattr(about, name) for name in _DESCRIBED}
+            rows = [replace(face.row, **facts) for face in faces] or [
+                replace(about, rejected="no face", track=-1)
+            ]
             return score_video(
                 self._scoring,
                 rows,
