@@ -10,6 +10,7 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from fakestormer.recipe.recipe import Recipe
 from fakestormer.training.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from fakestormer.data.landmark_files import LandmarkFiles
     from fakestormer.data.manifest import Split
     from fakestormer.data.origin import Origin
     from fakestormer.data.prepare import Progress, Summary
@@ -45,8 +47,10 @@ class PrepareSettings:
     of the other videos that is held out. table: a CSV about the videos: path, and source, identity,
     split, label or method. split: of the videos of which the table says nothing. splits: do only
     videos of these splits; empty does all. max_frames: of each video, from its beginning; None
-    takes all. faces: the face backend's name. workers: processes; 0 works in this one. cluster: the
-    address of a Ray cluster that does the work instead.
+    takes all. faces: the face backend's name. landmarks: a file or folder of faces that were found
+    elsewhere (docs/datasets.md), instead of a backend; landmarks_by: who found them. workers:
+    processes; 0 works in this one. cluster: the address of a Ray cluster that does the work
+    instead.
     """
 
     hold_out: tuple[str, ...] = ()
@@ -56,6 +60,8 @@ class PrepareSettings:
     splits: tuple[Split, ...] = ()
     max_frames: int | None = 256
     faces: BackendName = "auto"
+    landmarks: Path | None = None
+    landmarks_by: str = ""
     workers: int = 0
     cluster: str | None = None
 
@@ -129,7 +135,7 @@ def prepare(
     summary = prepare_listing(
         listing,
         store,
-        backend=settings.faces,
+        backend=_faces_of(settings),
         crop=recipe.crop,
         tracking=recipe.tracking,
         workers=settings.workers,
@@ -148,6 +154,16 @@ def prepare(
     if unmatched:
         log.warning("%s: %d rows are about no video here", settings.table, len(unmatched))
     return dataclasses.replace(summary, unmatched=len(unmatched))
+
+
+def _faces_of(settings: PrepareSettings) -> BackendName | Callable[[], LandmarkFiles]:
+    from fakestormer.data.landmark_files import LandmarkFiles
+
+    if settings.landmarks is None:
+        return settings.faces
+    if not settings.landmarks.exists():
+        raise InputError(f"{settings.landmarks}: no such file or folder of landmarks")
+    return partial(LandmarkFiles, settings.landmarks.resolve(), settings.landmarks_by)
 
 
 def is_store(folder: str | Path) -> bool:
