@@ -23,6 +23,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").g
 #: Beginnings of commands that are run elsewhere, and where.
 ELSEWHERE = {
     "pip install": "tests/test_package.py",
+    "pip wheel": "tests/test_package.py",
     "python3 -m venv": "tests/test_package.py",
     "uvx": "tests/test_package.py",
     "pipx": "tests/test_package.py",
@@ -86,6 +87,8 @@ def readers_files(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     names = ("grid_1", "grid_2", "web_1", "web_2", "SOURCE_1", "ANOTHER_1")
     for name, real in zip(names, material.reals, strict=True):
         put(real, tmp_path / "VIDEOS" / f"{name}.mp4")
+    for number in range(8):  # `fit` wants twelve people or more
+        put(material.faces[number % 6], tmp_path / "VIDEOS" / f"more_{number}.mp4")
     for method, fake in zip(("swap", "swap", "SOURCE"), material.fakes[0], strict=False):
         put(fake, tmp_path / "VIDEOS" / "fake" / method / fake.name)
     for real, fake in zip(material.faces, material.fakes[1], strict=True):
