@@ -173,8 +173,7 @@ def detect_many(
         cluster: the address of a Ray cluster that does the work instead ("auto", "host:port",
             "local"); its nodes read the model and the files under the same paths.
         progress: called with (path, stage, done, total).
-        unusable: further names that stand for no file, such as addresses that could not be
-            fetched, and why; each is a Detection with that error.
+        unusable: names without a file, such as addresses, and why: each a Detection with an error.
 
     Returns:
         An iterator of detections, in order of completion: first those that an earlier run
@@ -188,11 +187,9 @@ def detect_many(
     """
     settings, files = settings or DetectorSettings(), files or ResultFiles()
     failures = dict(unusable or {})
-
-    def add_failure(folder: Path, error: InputError) -> None:
-        failures.setdefault(str(folder), error)
-
-    videos = files_of(map(Path, paths), unusable=add_failure)
+    videos = files_of(
+        map(Path, paths), unusable=lambda folder, error: failures.setdefault(str(folder), error)
+    )
     names = list(dict.fromkeys([*map(str, videos), *failures]))
     place = {name: number for number, name in enumerate(names)}
     with Collected(names, json_file=files.json_file, csv_file=files.csv_file) as collected:
