@@ -12,6 +12,8 @@ import pytest
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.quality import TOO_FEW_BITS
 from fakestormer.errors import InputError
+from fakestormer.types import Report
+from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import probe
 from odd_files import remuxed, several
 from video_fixtures import astronaut_frames
@@ -50,12 +52,17 @@ def crushed(astronaut_video: MakeVideo, tmp_path_factory: pytest.TempPathFactory
     return astronaut_video(path, count=24, how={"options": {"crf": "47", "g": "12"}})
 
 
+@pytest.fixture(scope="module")
+def plain(sceptic: Detector, crushed: Path) -> Report:
+    """Of the pictures alone."""
+    return sceptic.detect(crushed)
+
+
 @pytest.mark.parametrize("kind", BESIDE)
 def test_what_lies_beside_the_pictures_changes_nothing(
-    kind: str, sceptic: Detector, crushed: Path, tmp_path: Path
+    kind: str, sceptic: Detector, crushed: Path, plain: Report, tmp_path: Path
 ) -> None:
     suffix, how = BESIDE[kind]
-    plain = sceptic.detect(crushed)
     assert plain.video["face_bits_per_pixel"] < TOO_FEW_BITS
     assert [reason.code for reason in plain.reasons] == ["strong_compression"]
 
@@ -157,14 +164,14 @@ def test_anamorphic_video_is_judged_as_players_show_it(
 
 
 def test_the_default_stream_is_judged_and_named(
-    sceptic: Detector, crushed: Path, make_video: MakeVideo, tmp_path: Path
+    sceptic: Detector, crushed: Path, plain: Report, make_video: MakeVideo, tmp_path: Path
 ) -> None:
     black = make_video([np.zeros((360, 480, 3), np.uint8)] * 24, tmp_path / "black.mp4")
     path = several(tmp_path / "two.mkv", black, crushed, default=(1,))
 
     report = sceptic.detect(path)
 
-    assert report.probability == sceptic.detect(crushed).probability
+    assert report.probability == plain.probability
     assert report.video["stream"] == 1
     assert report.warnings[0].startswith(
         "The file has 1 other video stream with moving pictures; judged was stream 1 (h264, 480 x"
@@ -190,3 +197,33 @@ def test_another_stream_is_judged_where_it_is_named(
     assert probe(film).frame_count == 70
     with pytest.raises(InputError, match=r"two\.mkv: stream 2 is no video stream"):
         sceptic.detect(path, stream=2)
+
+
+@pytest.mark.parametrize("degrees", [90, 180])
+def test_a_video_on_its_side_is_judged_as_if_it_were_upright(
+    degrees: int, sceptic: Detector, make_video: MakeVideo, tmp_path: Path
+) -> None:
+    lossless = {"options": {"qp": "0"}, "pixel_format": "yuv444p"}
+    upright = astronaut_frames(8)
+    plain = sceptic.detect(make_video(upright, tmp_path / "plain.mp4", **lossless))
+    frames = [turn_clockwise(frame, degrees) for frame in upright]
+    path = make_video(frames, tmp_path / "turned.mp4", **lossless)
+
+    report = sceptic.detect(path, every_second=True)
+
+    assert plain.video["turned"] == 0
+    assert report.video["turned"] == 360 - degrees
+    assert (report.video["width"], report.video["height"]) == (480, 360)
+    assert report.probability == plain.probability
+    assert report.warnings[0] == (
+        "The faces in it are not upright, and the file does not say how to turn it: it was turned "
+        f"by {360 - degrees} degrees clockwise, to 480 x 360."
+    )
+    assert report.scene is not None
+    assert plain.scene is not None
+    assert bool((report.scene.picture == plain.scene.picture).all())
+    film = probe(sceptic.write_overlay(report, tmp_path))
+    assert (film.width, film.height) == (480, 360)
+    in_memory = sceptic.detect(np.stack(frames), frames_per_second=25)
+    assert in_memory.video["turned"] == 360 - degrees
+    assert in_memory.probability == pytest.approx(plain.probability, abs=0.02)

@@ -24,17 +24,18 @@ from fakestormer.data.manifest import Row, StoreSettings
 from fakestormer.data.prepare_one import Followed
 from fakestormer.data.units import Unit
 from fakestormer.evaluation.corruptions import (
+    LEVELS,
     corrupt_frame,
     corrupt_frames,
     frame_rng,
     recompress,
+    recompressed,
 )
 from fakestormer.evaluation.plan import Condition
 from fakestormer.evaluation.score import ReadClips, store_reader
-from fakestormer.faces.crop import assemble_clip, crop
+from fakestormer.faces.crop import assemble_clip
 from fakestormer.types import Clip
 from fakestormer.video.decode import Frame, stream_frames
-from fakestormer.video.pictures import NOMINAL_RATE
 
 #: The frames of a video at some indices.
 FramesAt = Callable[[set[int]], Iterator[Frame]]
@@ -47,32 +48,22 @@ def corrupted_unit(
     """(the unit with every frame corrupted, the same frames at some indices only)."""
     name, level = condition.corruption, condition.level
     if name is None:
-        yield unit, lambda indices: _at(unit.frames(), indices)
+        yield unit, unit.at
     elif name == "video":
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             path = Path(folder) / "recompressed.mp4"
             recompress(unit.frames(), path, level)
-            frames = partial(stream_frames, path)
-            yield replace(unit, frames=frames), lambda indices: _at(frames(), indices)
+            recompressed = replace(unit, frames=partial(stream_frames, path))
+            yield recompressed, recompressed.at
     else:
 
         def every_frame() -> Iterator[Frame]:
             return corrupt_frames(unit.frames(), name, level, key=unit.sha256)
 
         def some_frames(indices: set[int]) -> Iterator[Frame]:
-            chosen = _at(unit.frames(), indices)
-            return corrupt_frames(chosen, name, level, key=unit.sha256)
+            return corrupt_frames(unit.at(indices), name, level, key=unit.sha256)
 
         yield replace(unit, frames=every_frame), some_frames
-
-
-def _at(frames: Iterator[Frame], indices: set[int]) -> Iterator[Frame]:
-    last = max(indices)
-    for frame in frames:
-        if frame[0] in indices:
-            yield frame
-        if frame[0] >= last:
-            return
 
 
 def frames_reader(face: Followed, frames_at: FramesAt, settings: StoreSettings) -> ReadClips:
@@ -82,7 +73,7 @@ def frames_reader(face: Followed, frames_at: FramesAt, settings: StoreSettings) 
         first = int(face.track.indices[0])
         needed = {first + int(position) for position in positions_ct.flat}
         crops = {
-            index - first: crop(rgb_hwc, face.squares_t3[index - first], face.size)
+            index - first: face.cut_out(rgb_hwc, index - first)
             for index, _, rgb_hwc in frames_at(needed)
         }
         return [
@@ -130,11 +121,7 @@ def crops_reader(store: Path, condition: Condition) -> Callable[[Row], ReadClips
 def _recompressed(row: Row, read: ReadClips, positions_ct: np.ndarray, level: int) -> list[Clip]:
     """The whole track's crops as one film, recompressed; then the clips of it."""
     (track,) = read(np.arange(row.frames)[None])
-    film = [(t, t / NOMINAL_RATE, rgb_hwc) for t, rgb_hwc in enumerate(pictures(track))]
-    with tempfile.TemporaryDirectory(prefix="fakestormer-") as folder:
-        path = Path(folder) / "recompressed.mp4"
-        recompress(film, path, level)
-        crops = [rgb_hwc for _, _, rgb_hwc in stream_frames(path)]
+    crops = recompressed(pictures(track), int(LEVELS["video"][level - 1]))
     return [
         with_pictures(clip, [crops[position] for position in positions])
         for clip, positions in zip(read(positions_ct), positions_ct.tolist(), strict=True)

@@ -29,6 +29,7 @@ from fakestormer.model.model_file import load_model
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.tools.ablation.tables import Table, TableRow
 from fakestormer.training.loop import train
+from fakestormer.training.settings import TrainSettings
 
 _UNSEEN = "an ablation is tested on videos that nothing was trained on or chosen by"
 #: By test set: the numbers of its groups of videos, as evaluation.json has them.
@@ -162,15 +163,13 @@ def _train(recipe: Recipe, run: Path, weights: Path | None, bench: Bench, name: 
     bench.say(f"{name}: {'resuming' if resume else 'training'} in {run}")
     began = time.monotonic()
     try:
-        train(
-            recipe,
-            bench.training_store,
-            run,
+        settings = TrainSettings(
             initial_weights=weights,
             resume=resume,
             accelerator=bench.accelerator,
             workers=bench.workers,
         )
+        train(recipe, bench.training_store, run, settings)
     finally:
         total = before + time.monotonic() - began
         write_atomically(clock, json.dumps(round(total, 1)).encode())
