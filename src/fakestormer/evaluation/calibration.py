@@ -106,6 +106,7 @@ def thresholds(
     labels: Numbers,
     probabilities: Numbers,
     groups: Sequence[str],
+    undecided: Sequence[bool],
     *,
     real_limit: float = REAL_LIMIT,
     fake_limit: float = FAKE_LIMIT,
@@ -124,21 +125,23 @@ def thresholds(
         labels: (N,), 1 = fake, 0 = real.
         probabilities: (N,), calibrated.
         groups: N names; videos of one person have the same.
+        undecided: N, videos that are inconclusive whatever their probability.
 
     Returns:
         fake_from, clear_below, and what they give on these videos.
     """
     labels_n, values_n = np.asarray(labels), np.asarray(probabilities, np.float64)
     shares_n = _shares_of_groups(labels_n, groups)
-    real, fake = labels_n == 0, labels_n == 1
+    decided_n = ~np.asarray(undecided, bool)
+    real, fake = (decided_n & (labels_n == label) for label in (0, 1))
     fake_from = 1 - _highest_under(1 - values_n, real, shares_n, real_limit)
     clear_below = min(_highest_under(values_n, fake, shares_n, fake_limit), fake_from)
     rates = ErrorRates(
-        real=int(real.sum()),
+        real=int((labels_n == 0).sum()),
         people=len({group for group, label in zip(groups, labels_n, strict=True) if label == 0}),
         real_called_fake=int((values_n[real] >= fake_from).sum()),
         real_cleared=int((values_n[real] <= clear_below).sum()),
-        fakes=int(fake.sum()),
+        fakes=int((labels_n == 1).sum()),
         fakes_called_fake=int((values_n[fake] >= fake_from).sum()),
         fakes_cleared=int((values_n[fake] <= clear_below).sum()),
     )
@@ -192,13 +195,8 @@ def fit_evaluation(
             "shot_score": settings["shot_score"],
         }
     )
+    calibration = _with_thresholds(calibration, labels_n, scored)
     after_n = np.array([calibration.probability(score) for score in scores_n])
-    fake_from, clear_below, rates = thresholds(
-        labels_n, after_n, [score.group or score.video for score in scored]
-    )
-    calibration = calibration.model_copy(
-        update={"fake_from": fake_from, "clear_below": clear_below, "rates": rates}
-    )
     return Fitted(
         calibration=calibration,
         fitted_on={
@@ -221,6 +219,20 @@ def fit_evaluation(
         ),
         labels=labels_n,
         scores=scores_n,
+    )
+
+
+def _with_thresholds(
+    calibration: Calibration, labels_n: np.ndarray, scored: Sequence[VideoScore]
+) -> Calibration:
+    fake_from, clear_below, rates = thresholds(
+        labels_n,
+        [calibration.probability(score.ranked_by or 0.0) for score in scored],
+        [score.group or score.video for score in scored],
+        [score.distance is not None and score.distance > 1 for score in scored],
+    )
+    return calibration.model_copy(
+        update={"fake_from": fake_from, "clear_below": clear_below, "rates": rates}
     )
 
 
