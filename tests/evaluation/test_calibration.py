@@ -277,16 +277,23 @@ def test_videos_without_a_verdict_are_no_errors() -> None:
 
 
 def test_each_person_counts_as_much() -> None:
-    """One of two people is above 0.5 in three videos of four: 3/8 of the real videos by person."""
+    """The limits hold by person and by video: whichever leaves fewer errors decides."""
     labels = [0, 0, 0, 0, 0, 1, 1]
     values = [0.3, 0.6, 0.7, 0.8, 0.2, 0.9, 0.95]
     groups = ["a", "a", "a", "a", "b", "a", "b"]
-    for limit, expected in [(0.374, 0.65), (0.375, 0.45), (0.124, 0.85), (0.125, 0.75)]:
+    # Counting videos each of the five is 0.2; counting people a's four are 0.125 each.
+    for limit, expected in [(0.374, 0.75), (0.4, 0.65), (0.19, 0.85), (0.2, 0.75), (0.6, 0.45)]:
         fake_from, _, rates = thresholds(
             labels, values, groups, NONE[:7], real_limit=limit, fake_limit=0
         )
         assert fake_from == pytest.approx(expected), limit
         assert rates.people == 2
+    # The highest real video is b's: one of five videos, but one of two people.
+    fake_from, _, _ = thresholds(
+        labels, [0.3, 0.6, 0.7, 0.2, 0.8, 0.9, 0.95], groups, NONE[:7],
+        real_limit=0.4, fake_limit=0,
+    )  # fmt: skip
+    assert fake_from == pytest.approx(0.85)
 
 
 def test_thresholds_keep_their_limits() -> None:

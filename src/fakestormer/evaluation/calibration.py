@@ -115,8 +115,8 @@ def thresholds(
 
     fake_from is the lowest probability that at most `real_limit` of the real videos reach, half-way
     to the next one above. clear_below is the highest that at most `fake_limit` of the fakes stay
-    under, and never above fake_from. Every group counts as much, and its videos share that: twelve
-    videos of one person say little more than one.
+    under, and never above fake_from. Both limits hold twice: for videos, and for groups, each of
+    which counts as one (twelve videos of one person say little more than one).
 
     # real 0.1 0.2 0.3 0.6, fakes 0.4 0.7 0.8 0.9, each its own group, limits 0.25 and 0.25
     # -> 0.35, 0.55 cut to 0.35
@@ -131,11 +131,13 @@ def thresholds(
         fake_from, clear_below, and what they give on these videos.
     """
     labels_n, values_n = np.asarray(labels), np.asarray(probabilities, np.float64)
-    shares_n = _shares_of_groups(labels_n, groups)
     decided_n = ~np.asarray(undecided, bool)
     real, fake = (decided_n & (labels_n == label) for label in (0, 1))
-    fake_from = 1 - _highest_under(1 - values_n, real, shares_n, real_limit)
-    clear_below = min(_highest_under(values_n, fake, shares_n, fake_limit), fake_from)
+    videos = [str(number) for number in range(len(labels_n))]
+    shares = [_shares_of_groups(labels_n, names) for names in (videos, groups)]
+    fake_from = 1 - min(_highest_under(1 - values_n, real, one, real_limit) for one in shares)
+    clear_below = min(_highest_under(values_n, fake, one, fake_limit) for one in shares)
+    clear_below = min(clear_below, fake_from)
     rates = ErrorRates(
         real=int((labels_n == 0).sum()),
         people=len({group for group, label in zip(groups, labels_n, strict=True) if label == 0}),
@@ -160,9 +162,9 @@ def _highest_under(
 ) -> float:
     """The highest value that at most `limit` of the chosen lie under, half-way to the one below."""
     order = np.argsort(values_n[chosen_n], kind="stable")
-    up_to = np.cumsum(shares_n[chosen_n][order])
     # Sums of shares are rounded; a limit that is met exactly is met.
-    first_above = values_n[chosen_n][order][min(int((up_to <= limit + 1e-9).sum()), len(order) - 1)]
+    within = int((np.cumsum(shares_n[chosen_n][order]) <= limit + 1e-9).sum())
+    first_above = values_n[chosen_n][order][min(within, len(order) - 1)]
     under = values_n[values_n < first_above]
     return float((first_above + (under.max() if len(under) else 0.0)) / 2)
 
