@@ -187,9 +187,11 @@ def detect_many(
     """
     settings, files = settings or DetectorSettings(), files or ResultFiles()
     failures = dict(unusable or {})
-    videos = files_of(
-        map(Path, paths), unusable=lambda folder, error: failures.setdefault(str(folder), error)
-    )
+
+    def no_videos(folder: Path, error: InputError) -> None:
+        failures.setdefault(str(folder), error)
+
+    videos = files_of(map(Path, paths), unusable=no_videos)
     names = list(dict.fromkeys([*map(str, videos), *failures]))
     place = {name: number for number, name in enumerate(names)}
     with Collected(names, json_file=files.json_file, csv_file=files.csv_file) as collected:
