@@ -47,7 +47,7 @@ def prepare_with_bar(
         summary = prepare(videos, store, recipe=recipe, settings=settings, progress=advance)
     refused = [row for row in read_manifest(store) if row.rejected]
     for row in refused[:LISTED]:
-        face = "" if row.track < 0 else f", {face_name(row.track)}"
+        face = "" if row.track < 0 else f", {face_name(row.track + 1)}"
         name = shown(row.video)
         print(f"{name}{face}: not used: {row.rejected} ({row.detail})", file=sys.stderr)
     if len(refused) > LISTED:
