@@ -187,11 +187,9 @@ def detect_many(
     """
     settings, files = settings or DetectorSettings(), files or ResultFiles()
     failures = dict(unusable or {})
-
-    def no_videos(folder: Path, error: InputError) -> None:
-        failures.setdefault(str(folder), error)
-
-    videos = files_of(map(Path, paths), unusable=no_videos)
+    videos = files_of(
+        map(Path, paths), unusable=lambda folder, error: failures.setdefault(str(folder), error)
+    )
     names = list(dict.fromkeys([*map(str, videos), *failures]))
     place = {name: number for number, name in enumerate(names)}
     with Collected(names, json_file=files.json_file, csv_file=files.csv_file) as collected:
