@@ -72,8 +72,13 @@ def prepare(
     ray: Ray = None,
     faces: Faces = "auto",
     max_frames: Annotated[
-        int, typer.Option(min=0, help="frames of each video, from its beginning; 0 takes all")
-    ] = 256,
+        int | None,
+        typer.Option(
+            min=0,
+            help="frames of each video, from its beginning; 0 takes all; default: 256, and of FF++ "
+            "256 to train, 32 to validate and 32 to test",
+        ),
+    ] = None,
 ) -> None:
     """Follow the faces of many videos and store their crops, for training or evaluation.
 
@@ -139,7 +144,7 @@ def prepare(
         table=table,
         split=one_of(split, "train", "validation", "test"),
         splits=tuple(one_of(word, "train", "validation", "test") for word in only or ()),
-        max_frames=max_frames or None,
+        max_frames=max_frames,
         faces=backend_of(faces),
         workers=workers,
         cluster=ray,

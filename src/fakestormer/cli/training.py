@@ -168,6 +168,7 @@ def fit(
         recipe.model_dump(mode="json"),
         document["metrics"] | {"surroundings": about},
         face_backend=document.get("face_backend"),
+        trained_on=document.get("trained_on"),
     )
     print(
         f"{output / 'model.safetensors'}: f fitted to {fitted.pairs} pairs of {fitted.tracks} "

@@ -15,11 +15,15 @@ from fakestormer.files import write_atomically
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """A data set by its layout's name, the folder it lies in, and the choices about it."""
+    """A data set by its layout's name, the folder it lies in, and the choices about it.
+
+    labels: the words of `prepare` that label its videos, such as ("--hold-out", "grid").
+    """
 
     layout: str
     root: Path
     options: Options
+    labels: tuple[str, ...] = ()
 
     def listing(self) -> Listing:
         """What lies there now. Raises InputError as `list_dataset` does."""
@@ -34,7 +38,7 @@ def write_origin(store: Path, origin: Origin) -> None:
     """
     path = store / "origin.json"
     if path.is_file():
-        before = _read(path, store)
+        before = read_origin(store)
         for what, was, now in (
             ("data set", before.layout, origin.layout),
             ("variant", before.options.variant, origin.options.variant),
@@ -49,7 +53,12 @@ def write_origin(store: Path, origin: Origin) -> None:
         for name, value in asdict(origin.options).items()
         if name not in ("store", "methods")
     }
-    content = {"layout": origin.layout, "root": str(origin.root.resolve()), "options": options}
+    content = {
+        "layout": origin.layout,
+        "root": str(origin.root.resolve()),
+        "options": options,
+        "labels": origin.labels,
+    }
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
@@ -58,13 +67,7 @@ def entries_of(store: Path, root: Path | None = None) -> dict[str, Entry]:
 
     root: where they lie now, if they were moved. Raises InputError when they are not there.
     """
-    path = store / "origin.json"
-    if not path.is_file():
-        raise InputError(
-            f"{store}: does not say where its videos are (made by an older version); run prepare "
-            "again, it does nothing twice"
-        )
-    origin = _read(path, store)
+    origin = read_origin(store)
     if root is not None:
         origin = replace(origin, root=root)
     if not origin.root.is_dir():
@@ -75,7 +78,14 @@ def entries_of(store: Path, root: Path | None = None) -> dict[str, Entry]:
     return {entry.video: entry for entry in origin.listing().entries}
 
 
-def _read(path: Path, store: Path) -> Origin:
+def read_origin(store: Path) -> Origin:
+    """What a store was made from. Raises InputError where it does not say so."""
+    path = store / "origin.json"
+    if not path.is_file():
+        raise InputError(
+            f"{store}: does not say where its videos are (made by an older version); run prepare "
+            "again, it does nothing twice"
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         options = content["options"]
@@ -86,6 +96,7 @@ def _read(path: Path, store: Path) -> Origin:
             layout=content["layout"],
             root=Path(content["root"]),
             options=Options(**options, store=store),
+            labels=tuple(content.get("labels", ())),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

@@ -10,8 +10,9 @@ SAM's passes within `backward`, so all processes perturb along the same, average
 from __future__ import annotations
 
 import os
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
+from fakestormer.data.interpolation import Interpolation, interpolation_in
 from fakestormer.data.loaders import (
     ClipPlan,
     SynthesisOn,
@@ -92,6 +94,7 @@ class _Job:
     recipe: Recipe
     store: Path
     tracks: Tracks
+    interpolation: Interpolation
     out: Path
     plan: ClipPlan
     initial_weights: Path | None
@@ -138,6 +141,7 @@ def train(
         recipe=recipe,
         store=store,
         tracks=tracks,
+        interpolation=interpolation_in(store, tracks.training, recipe.synthesis.tau),
         out=out,
         plan=_plan(recipe, tracks.training),
         initial_weights=initial_weights,
@@ -216,6 +220,8 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult | None:
         world_size=fabric.world_size,
     )
     history: list[StepRecord] = []
+    if fabric.is_global_zero and job.show_progress and not job.tracks.fakes:
+        print(f"{job.store}: {job.interpolation}", file=sys.stderr, flush=True)
     log = RunLog(
         job.out,
         first_step=state.step,
@@ -358,8 +364,10 @@ def _export(job: _Job, state: RunState) -> None:
             "validation_set_sha256": state.validation,
             "training_tracks": len(job.tracks.training),
             "validation_tracks": len(job.tracks.validation),
+            "landmark_interpolation": asdict(job.interpolation),
             "steps": state.step,
             "seconds": round(state.seconds, 1),
         },
         face_backend=job.tracks.face_backend,
+        trained_on=job.tracks.trained_on,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fakestormer.data.manifest import Row, Split, read_manifest, read_settings, tracks_of
+from fakestormer.data.remake import remake_command
 from fakestormer.errors import InputError
 from fakestormer.recipe.recipe import Recipe
 
@@ -14,12 +16,14 @@ from fakestormer.recipe.recipe import Recipe
 class Tracks:
     """training: real tracks. fakes: fake ones to pair them with, none where pseudo-fakes are made.
     validation: held-out tracks, fake ones too where there are fakes. face_backend: found the faces.
+    trained_on: "dataset" and "compression" of the store, for the model's JSON.
     """
 
     training: tuple[Row, ...]
     fakes: tuple[Row, ...]
     validation: tuple[Row, ...]
     face_backend: str
+    trained_on: Mapping[str, str]
 
 
 def choose_tracks(recipe: Recipe, store: Path) -> Tracks:
@@ -36,8 +40,8 @@ def choose_tracks(recipe: Recipe, store: Path) -> Tracks:
         if made != wanted:
             raise InputError(
                 f"{store}: its faces were {what} with {made!r}, recipe {recipe.name} wants "
-                f"{wanted!r}; training and detection must treat faces alike: prepare with this "
-                "recipe"
+                f"{wanted!r}; training and detection must treat faces alike. This makes the right "
+                f"store: {remake_command(store, recipe.crop, recipe.tracking)}"
             )
     rows = tuple(row for row in read_manifest(store) if row.frames >= recipe.model.frames)
     training, validation = tracks_of(rows, "train"), tracks_of(rows, "validation")
@@ -53,7 +57,11 @@ def choose_tracks(recipe: Recipe, store: Path) -> Tracks:
             "on a test split: prepare again with videos held out for validation"
         )
     return Tracks(
-        training=training, fakes=fakes, validation=validation, face_backend=settings.backend
+        training=training,
+        fakes=fakes,
+        validation=validation,
+        face_backend=settings.backend,
+        trained_on={"dataset": settings.dataset, "compression": settings.compression},
     )
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fakestormer.data.layouts.ffpp import real_videos
+from fakestormer.data.layouts.ffpp import FRAMES, real_videos
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.layouts.reading import by_stem, nothing_here, read_text, some, stem_of
 from fakestormer.data.listing import Count, Entry, Listing
@@ -84,6 +84,7 @@ def deeperforensics(root: Path, options: Options) -> Listing:
         conflicts=tuple(conflicts),
         notes=tuple(notes),
         lists=", ".join(f"lists/splits/{name}" for name in SPLIT_FILES),
+        max_frames=FRAMES,
     )
 
 
