@@ -52,7 +52,7 @@ def variants(model: Path, *, compiled: bool) -> tuple[list[Row], dict[str, Detec
         # Twice: the first time may have to make the file.
         for _ in range(2):
             began = time.perf_counter()
-            detector = Detector.load(model, backend=backend, runtime=name)
+            detector = Detector(model, backend=backend, runtime=name)
             opened = 1000 * (time.perf_counter() - began)
         label = detector.fingerprint(faces=False).get("runtime", "torch")
         rows.append(Row(label, detector.network, opened))

@@ -132,7 +132,7 @@ def detection(videos: Path) -> dict[str, Any]:
     from fakestormer import Detector, NoFaceError
 
     torch.set_num_threads(1)
-    detector, numbers = Detector.load(), {}
+    detector, numbers = Detector(), {}
     for file in sorted(videos.rglob("*.*")):
         name = file.relative_to(videos).as_posix()
         try:
@@ -204,7 +204,7 @@ def evaluation(work: Path) -> dict[str, Any]:
     """All scores, and the metrics of all groups of videos."""
     from fakestormer import Detector
 
-    recipe = Detector.load().recipe
+    recipe = Detector().recipe
     crop = [
         word
         for name, value in recipe.crop.model_dump(mode="json").items()

@@ -45,7 +45,7 @@ SETS = (
     "model.depth=1", "model.heads=2", "training.epochs=1", "training.batch_size=2",
     "training.clips_per_track=2", "prediction.frames=8",
 )  # fmt: skip
-SET_OPTIONS = tuple(word for assignment in SETS for word in ("--set", assignment))
+SET_OPTIONS = ("--recipe", "tiny", *(w for setting in SETS for w in ("--set", setting)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("face_backend_ready")
 @pytest.fixture(scope="module")
 def detector(untrained_model: Path) -> Detector:
     """Far from its threshold, whatever it sees: reasons are those of the file."""
-    detector = Detector.load(untrained_model)
+    detector = Detector(untrained_model)
     detector.prediction = detector.prediction.model_copy(
         update={"threshold": 0.99999, "inconclusive": 1e-7}
     )

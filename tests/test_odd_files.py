@@ -39,7 +39,7 @@ BESIDE = {
 @pytest.fixture(scope="module")
 def sceptic(untrained_model: Path) -> Detector:
     """To this detector nothing is manipulated, so that strong compression is a reason."""
-    detector = Detector.load(untrained_model)
+    detector = Detector(untrained_model)
     detector.prediction = detector.prediction.model_copy(update={"threshold": 0.99999})
     return detector
 

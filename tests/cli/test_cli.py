@@ -225,7 +225,7 @@ def test_wrong_usage(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtu
     assert "Missing argument" in err
     code, _, err = run(["recipe", "huge"], monkeypatch, capfd)
     assert code == ExitCode.USAGE
-    assert "paper, release, small, tiny" in " ".join(err.split())
+    assert "paper, release, foundation, small, tiny" in " ".join(err.split())
     code, _, err = run(["recipe", "tiny", "--set", "training.epoch=3"], monkeypatch, capfd)
     assert code == ExitCode.USAGE
     assert "training.epoch" in err
@@ -344,3 +344,14 @@ def test_version_is_printed_alone() -> None:
     )
     assert result.stdout == f"fakestormer {version('fakestormer')}\n"
     assert result.stderr == ""
+
+
+def test_shells_complete_commands_and_options() -> None:
+    for typed, wanted in (("fakestormer det", "detect"), ("fakestormer detect --jso", "--jsonl")):
+        asked = {"_FAKESTORMER_COMPLETE": "complete_bash", "COMP_WORDS": typed}
+        done = subprocess.run(
+            [sys.executable, "-c", "from fakestormer.cli import app; app(prog_name='fakestormer')"],
+            env={**os.environ, **asked, "COMP_CWORD": str(len(typed.split()) - 1)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert wanted in done.stdout.split(), done.stderr

@@ -367,3 +367,30 @@ def test_reasons_and_intervals_are_printed(
     assert "    reason: The face was followed for 3 frames" in said
     assert "the last frame was repeated" in said, "warnings are printed, too"
     assert f"{short}: inconclusive" in said
+
+
+@pytest.mark.usefixtures("face_backend_ready")
+def test_results_for_programs_and_an_exit_code_for_a_verdict(
+    untrained_model: Path, astronaut_video: Callable[..., Path], tmp_path: Path, run: Run
+) -> None:
+    video = astronaut_video(tmp_path / "a.mp4", count=8)
+    lines = tmp_path / "lines.jsonl"
+    (bad := tmp_path / "b.mp4").write_bytes(b"no film")
+    command = (video, bad, "--model", untrained_model, "--threshold", 0.25)
+    code, out, err = run(*command, "--json", "-", "--jsonl", lines)
+    assert code == ExitCode.SOME_FAILED
+    results = json.loads(out)["results"]
+    by_line = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert by_line == results
+    assert results[0]["settings"]["fake_from"] == 0.25
+    assert f"{video}: {results[0]['verdict']} (" in err
+    verdict = results[0]["verdict"].replace(" ", "-")
+    others = {"likely-fake", "inconclusive", "no-manipulation-found"} - {verdict}
+    code, out, _ = run(*command, "--jsonl", "-", "--fail-on", verdict)
+    assert code == ExitCode.VERDICT
+    assert [json.loads(line)["path"] for line in out.splitlines()] == [str(video), str(bad)]
+    code, out, _ = run(*command, *(word for other in others for word in ("--fail-on", other)))
+    assert code == ExitCode.SOME_FAILED
+    assert f"{video}: " in out
+    for wrong in (("--fail-on", "fake"), ("--json", "-", "--jsonl", "-"), ("--threshold", 2)):
+        assert run(*command, *wrong)[0] == ExitCode.USAGE

@@ -14,8 +14,9 @@ from fakestormer.data.manifest import Split, StoreSettings, write_settings
 from fakestormer.data.origin import Origin, write_origin
 from fakestormer.data.remake import remake_command
 from fakestormer.errors import InputError
+from fakestormer.model.model_file import recipe_of_shipped
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
-from fakestormer.recipe.named import paper, release, tiny
+from fakestormer.recipe.named import paper, release
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training.tracks import choose_tracks
 
@@ -52,14 +53,13 @@ def test_a_store_of_ffpp_for_the_recipe_paper(tmp_path: Path) -> None:
 def test_labels_frames_and_other_crops_are_kept(tmp_path: Path) -> None:
     labels = ("--hold-out", "grid", "--only", "test")
     store = _store(tmp_path, "folder", labels, max_frames=None)
-    other = override(tiny(), ["crop.enlarge=1.4", "tracking.detect_every=3"])
+    usual = recipe_of_shipped()
+    other = override(usual, ["crop.enlarge=1.4", "tracking.detect_every=3"])
     assert _command(store, other) == [
-        "fakestormer", "prepare", "folder", "--root", str(tmp_path / "a b"), *labels,
+        "fakestormer", "prepare", str(tmp_path / "a b"), *labels,
         "--max-frames", "0", "--faces", "blazeface", "--set", "tracking.detect_every=3",
-        "--set", "crop.enlarge=1.4", "--out", f"{store}-new",
+        "--set", "crop.enlarge=1.4", "--out", f"{store}-anew",
     ]  # fmt: skip
-    # Nothing to add where `prepare` does it anyway.
-    assert "--recipe" not in _command(store, tiny())
 
 
 def test_training_with_the_wrong_store_names_the_command(

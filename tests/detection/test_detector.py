@@ -27,7 +27,7 @@ MakeVideo = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def detector(untrained_model: Path) -> Detector:
-    return Detector.load(untrained_model)
+    return Detector(untrained_model)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_consecutive_sampling_takes_the_first_frames_of_the_face(
 def test_a_model_trained_with_another_backend_is_said(
     untrained_model: Path, astronaut_video: MakeVideo, tmp_path: Path
 ) -> None:
-    detector = Detector.load(untrained_model)
+    detector = Detector(untrained_model)
     detector.trained_with = "dlib"
     report = detector.detect(astronaut_video(tmp_path / "face.mp4", count=4))
     assert any("trained on faces found by dlib" in warning for warning in report.warnings)
@@ -201,9 +201,9 @@ def test_a_model_with_other_weights_is_refused(untrained_model: Path, tmp_path: 
     weights[-1] ^= 1
     (tmp_path / "model.safetensors").write_bytes(weights)
     with pytest.raises(InputError, match="damaged"):
-        Detector.load(tmp_path)
+        Detector(tmp_path)
     with pytest.raises(InputError, match="no such file"):
-        Detector.load(tmp_path / "nowhere")
+        Detector(tmp_path / "nowhere")
 
 
 def test_a_model_of_another_version_and_a_missing_device_are_refused(
@@ -215,9 +215,9 @@ def test_a_model_of_another_version_and_a_missing_device_are_refused(
     document["recipe"]["crop"]["wobble"] = 3
     described.write_text(json.dumps(document))
     with pytest.raises(InputError, match=r"model\.json: its recipe does not fit.*crop\.wobble"):
-        Detector.load(tmp_path)
+        Detector(tmp_path)
     with pytest.raises(InputError, match="device 'nonsense' cannot be used here"):
-        Detector.load(untrained_model, device="nonsense")
+        Detector(untrained_model, device="nonsense")
 
 
 def test_pooling_and_verdict_by_hand() -> None:

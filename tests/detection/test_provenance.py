@@ -268,7 +268,7 @@ def test_reports_of_signed_films_are_the_same_each_time(
     film = signed.film(plain, tmp_path / "signed.mp4", origin="trainedAlgorithmicMedia")
     altered = changed(film, tmp_path / "altered.mp4", after=b"trak", by=-90)
     date = datetime.date(2026, 11, 23)
-    detector = Detector.load(untrained_model)
+    detector = Detector(untrained_model)
     pages = [render_report(detector.detect(film), date=date) for _ in range(2)]
     assert pages[0] == pages[1]
     assert "Signed in the name of Test Newsroom" in pages[0]

@@ -45,7 +45,7 @@ def test_what_detection_writes_fits(
     video = astronaut_video(tmp_path / "two.mp4", count=12, faces=2)
     target = tmp_path / "r.json"
     with Collected([str(video), "no.mp4"], json_file=target) as collected:
-        collected.add(str(video), Detector.load(untrained_model).detect(video).to_dict())
+        collected.add(str(video), Detector(untrained_model).detect(video).to_dict())
         collected.add("no.mp4", failure_of("no.mp4", "no.mp4: no such file; check the path"))
     document = json.loads(target.read_text())
     validate(document)

@@ -29,7 +29,7 @@ FakeFace = Callable[..., FaceReport]
 
 @pytest.fixture(scope="module")
 def detector(untrained_model: Path, drawn: ModuleType) -> Detector:
-    return Detector.load(untrained_model, backend=drawn.DrawnFaces())
+    return Detector(untrained_model, backend=drawn.DrawnFaces())
 
 
 @pytest.fixture(scope="module")

@@ -169,7 +169,7 @@ def test_a_store_of_other_crops_is_refused(
     network: VideoNetwork, store: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     for other in (CropConfig(), recipe.crop.model_copy(update={"enlarge": 1.5})):
-        with pytest.raises(InputError, match=r"its faces were cut out with .* the model wants"):
+        with pytest.raises(InputError, match=r"faces were followed and cut out with .* prepare "):
             score_store(network, PredictionConfig(), other, store)
     with pytest.raises(InputError, match="not a track store"):
         score_store(network, PredictionConfig(), recipe.crop, tmp_path)

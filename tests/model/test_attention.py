@@ -26,7 +26,7 @@ def stirred_block(average: Literal["neither", "temporal", "both"] = "neither") -
 def tokens() -> tuple[Tensor, Tensor, Tensor]:
     g = torch.Generator().manual_seed(1)
     z = torch.randn(B, T, N, D, generator=g, dtype=torch.float64, requires_grad=True)
-    z_s = torch.randn(B, T, D, generator=g, dtype=torch.float64, requires_grad=True)
+    z_s = torch.randn(B, T, 1, D, generator=g, dtype=torch.float64, requires_grad=True)
     z_t = torch.randn(B, N, D, generator=g, dtype=torch.float64, requires_grad=True)
     return z, z_s, z_t
 
@@ -54,7 +54,7 @@ def test_a_spatial_token_sees_its_own_frame_only() -> None:
     expected = torch.zeros(B, T, N, dtype=torch.bool)
     expected[1, 0] = True
     assert torch.equal(seen_z, expected)
-    assert (from_s.abs().sum(-1) > 0).nonzero().tolist() == [[1, 0]]
+    assert (from_s.abs().sum(-1) > 0).nonzero().tolist() == [[1, 0, 0]]
     assert not from_t.any()  # temporal tokens reach nothing but patches, and here not even those
 
 
@@ -62,7 +62,19 @@ def test_a_spatial_token_never_sees_another_spatial_token() -> None:
     z, z_s, z_t = tokens()
     _, out, _ = stirred_block()(z, z_s, z_t)
     (from_s,) = torch.autograd.grad(out[0, 1].sum(), (z_s,))
-    assert (from_s.abs().sum(-1) > 0).nonzero().tolist() == [[0, 1]]
+    assert (from_s.abs().sum(-1) > 0).nonzero().tolist() == [[0, 1, 0]]
+
+
+def test_a_register_sees_its_own_frame_and_is_seen_there() -> None:
+    block = stirred_block()
+    nn.init.zeros_(block.temporal_linear.weight)
+    z, z_s, z_t = tokens()
+    z_s = torch.cat([z_s, 2 * z_s], dim=2).detach().requires_grad_()
+    out_z, out_s, _ = block(z, z_s, z_t)
+    assert out_s.shape == (B, T, 2, D)
+    for seen in (out_s[1, 0, 1], out_s[1, 0, 0], out_z[1, 0, 3]):
+        (from_s,) = torch.autograd.grad(seen.sum(), (z_s,), retain_graph=True)
+        assert (from_s.abs().sum(-1) > 0).nonzero().tolist() == [[1, 0, 0], [1, 0, 1]]
 
 
 def test_patches_mix_along_time_first_and_then_along_space() -> None:
@@ -82,11 +94,12 @@ def test_patches_mix_along_time_first_and_then_along_space() -> None:
 
 def test_averaged_tokens_leave_as_the_mean_of_their_attention() -> None:
     z, _, _ = tokens()
-    one_s = torch.randn(B, 1, D, dtype=torch.float64)
+    one_s = torch.randn(B, 1, 1, D, dtype=torch.float64)
     one_t = torch.randn(B, 1, D, dtype=torch.float64)
     block = stirred_block("both")
     z_out, s_out, t_out = block(z, one_s, one_t)
-    assert s_out.shape == t_out.shape == (B, 1, D)
+    assert s_out.shape == (B, 1, 1, D)
+    assert t_out.shape == (B, 1, D)
 
     apart = stirred_block("neither")
     z_apart, t_before = apart._attend_over_time(z, one_t)
@@ -134,7 +147,7 @@ def test_stochastic_depth_drops_lines_frames_and_clips() -> None:
     block = DividedBlock(D, 2, mlp_hidden=16, drop_path=0.5, norm_eps=1e-6, average="neither")
     nn.init.normal_(block.temporal_linear.weight)
     block.train()
-    z, z_s, z_t = torch.randn(b, t, n, D), torch.randn(b, t, D), torch.randn(b, n, D)
+    z, z_s, z_t = torch.randn(b, t, n, D), torch.randn(b, t, 1, D), torch.randn(b, n, D)
     after, token = block._attend_over_time(z, z_t)
     still = (after - z).abs().amax(-1) == 0  # b t n
     assert torch.equal(still, still[:, :1].expand_as(still))  # a position's whole line or nothing
@@ -145,7 +158,7 @@ def test_stochastic_depth_drops_lines_frames_and_clips() -> None:
     after, token = block._attend_over_space(z, z_s)
     still = (after - z).abs().amax(-1) == 0
     assert torch.equal(still, still[:, :, :1].expand_as(still))  # a whole frame or nothing
-    assert torch.equal(still[:, :, 0], (token - z_s).abs().amax(-1) == 0)
+    assert torch.equal(still[:, :, 0], (token - z_s)[:, :, 0].abs().amax(-1) == 0)
     assert (still[:, :, 0] != still[:, :1, 0]).any()  # frames of one clip are drawn apart
 
     for attention in (block.temporal_linear, block.spatial_attention.proj):

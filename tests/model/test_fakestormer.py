@@ -258,14 +258,14 @@ def test_attention_is_what_moves_the_spatial_token() -> None:
     block = network.backbone.blocks[0]
     assert isinstance(block, DividedBlock)
     torch.manual_seed(3)
-    z, z_s, z_t = torch.randn(1, 4, 4, 48), torch.randn(1, 4, 48), torch.randn(1, 4, 48)
+    z, z_s, z_t = torch.randn(1, 4, 4, 48), torch.randn(1, 4, 1, 48), torch.randn(1, 4, 48)
     weights = block.spatial_attention_map(z, z_s, z_t)
     after_time, _ = block._attend_over_time(z, z_t)
     rows = block._frames(after_time, z_s)
     values = block.spatial_attention.qkv(rows)[..., 96:]
     expected = block.spatial_attention.proj(torch.einsum("tl, tld -> td", weights[0, :, 0], values))
     moved = block._attend_over_space(after_time, z_s)[1] - z_s
-    torch.testing.assert_close(moved[0], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(moved[0, :, 0], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_sizes() -> None:

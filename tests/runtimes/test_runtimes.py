@@ -83,7 +83,7 @@ def test_a_video_gets_the_scores_that_torch_gives(
 ) -> None:
     reports: list[Report] = []
     for runtime in ("torch", name):
-        detector = Detector.load(
+        detector = Detector(
             model,
             backend=drawn.DrawnFaces(),
             prediction=PredictionConfig(frames=44),
@@ -112,7 +112,7 @@ def test_a_video_gets_the_scores_that_torch_gives(
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_frames_that_no_network_takes(name: RuntimeName, drawn_model: Path) -> None:
-    network = Detector.load(drawn_model, runtime=name).network
+    network = Detector(drawn_model, runtime=name).network
     c = network.config
     size = (2, c.frames, 3, c.image_size, c.image_size)
     with pytest.raises(ValueError, match=r"expected uint8 frames, got torch\.float32"):
@@ -139,7 +139,7 @@ def test_several_shots_need_h(tmp_path: Path) -> None:
 @pytest.fixture
 def counted(cache: Path, drawn_model: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Files that were made, in order: copies of the drawn model's, which is quicker."""
-    Detector.load(drawn_model, runtime="onnx")
+    Detector(drawn_model, runtime="onnx")
     made: list[Path] = []
 
     def copy(_: object, path: Path, __: object) -> None:
@@ -165,11 +165,11 @@ def test_it_is_made_once_and_again_when_damaged(
         assert file.with_name(file.name.removesuffix(".json")).suffix == ".onnx"
     monkeypatch.setattr(exported, "cache_folder", lambda: tmp_path)
     for _ in range(2):
-        Detector.load(drawn_model, runtime="onnx")
+        Detector(drawn_model, runtime="onnx")
     (path,) = counted
     assert path.parent == tmp_path / "networks"
     path.write_bytes(path.read_bytes()[:-100])
-    Detector.load(drawn_model, runtime="onnx")
+    Detector(drawn_model, runtime="onnx")
     assert counted == [path, path]
     assert exported._is_of(path, sha256_of(drawn_model / "model.safetensors"))
 
@@ -181,7 +181,7 @@ def test_the_same_weights_in_another_network_are_another_file(
     monkeypatch.setattr(exported, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(exported, "require_onnx", lambda: None)
     monkeypatch.setattr(exported, "_make", lambda _, path, __: made.append(path))
-    config = Detector.load(drawn_model).network.config
+    config = Detector(drawn_model).network.config
     for heads in (config.heads, 1, config.heads):
         network = build(config.model_copy(update={"heads": heads}))
         exported._exported(network, drawn_model / "model.safetensors", "of both", "ONNX")
@@ -195,14 +195,14 @@ def test_an_export_beside_the_weights_is_taken(
     monkeypatch.setattr(exported, "cache_folder", lambda: tmp_path / "cache")
     # Nothing but the runtime itself is needed then.
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    Detector.load(f_alone, runtime="onnx")
+    Detector(f_alone, runtime="onnx")
 
     folder = shutil.copytree(f_alone, tmp_path / "model")
     described = folder / "model.onnx.json"
     document = json.loads(described.read_text())
     described.write_text(json.dumps(document | {"weights_sha256": "of others"}))
     with pytest.raises(SetupError, match=r"needs onnx, onnxscript and onnxruntime"):
-        Detector.load(folder, runtime="onnx")
+        Detector(folder, runtime="onnx")
 
 
 def test_other_numbers_are_refused(drawn_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_other_numbers_are_refused(drawn_model: Path, monkeypatch: pytest.Monkey
     changed = exported._Engine(engine.title, engine.package, engine.extra, off)
     monkeypatch.setattr(exported, "_ENGINES", {"onnx": changed})
     with pytest.raises(InputError, match=r"in ONNX Runtime .* differs from torch's by .*--runtime"):
-        Detector.load(drawn_model, runtime="onnx")
+        Detector(drawn_model, runtime="onnx")
 
 
 def test_a_cache_that_cannot_be_written(
@@ -226,7 +226,7 @@ def test_a_cache_that_cannot_be_written(
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(exported, "cache_folder", lambda: tmp_path / "file")
     with pytest.raises(SetupError, match=r"Not a directory.*set FAKESTORMER_CACHE"):
-        Detector.load(drawn_model, runtime="onnx")
+        Detector(drawn_model, runtime="onnx")
 
 
 # What is missing, and what does not go together.
@@ -247,7 +247,7 @@ def test_without_the_package_the_command_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SetupError, match=rf"pip install 'fakestormer\[{extra}\]'"):
-        Detector.load(drawn_model, runtime=name)
+        Detector(drawn_model, runtime=name)
     monkeypatch.setattr("fakestormer.detection.batch.open_backend", lambda _: drawn.DrawnFaces())
     code, out, err = run(
         ["detect", "x.mp4", "--model", drawn_model, "--runtime", name], monkeypatch, capfd
@@ -261,7 +261,7 @@ def test_another_device_is_refused(
     drawn_model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(InputError, match="runtime 'onnx' works on the CPU, not on device 'cuda'"):
-        Detector.load(drawn_model, runtime="onnx", device="cuda")
+        Detector(drawn_model, runtime="onnx", device="cuda")
     for arguments, sentence in (
         (["--runtime", "onnx", "--device", "cuda"], "works on the CPU"),
         (["--runtime", "tensorrt"], "'tensorrt' is not one of torch, onnx, openvino"),
@@ -312,9 +312,9 @@ def test_nobody_is_told(drawn_model: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "InferenceSession",
         lambda *given, **named: order.append("session") or session(*given, **named),
     )
-    Detector.load(drawn_model, runtime="onnx")
+    Detector(drawn_model, runtime="onnx")
     assert order[0] == "silence"
     assert order.count("session") == 1
     if find_spec("openvino") is not None:
-        Detector.load(drawn_model, runtime="openvino")
+        Detector(drawn_model, runtime="openvino")
         assert "openvino_telemetry.main" not in sys.modules

@@ -84,7 +84,7 @@ def test_one_video_through_all_of_it(
         process.send_signal(signal.SIGTERM)
         said = process.communicate()[1]
         assert process.returncode == ExitCode.DONE
-    own = Detector.load(untrained_model).detect(film).to_dict()
+    own = Detector(untrained_model).detect(film).to_dict()
     assert result["verdict"] == own["verdict"] == job["verdict"]
     assert result["probability"] == pytest.approx(own["probability"], abs=1e-5)
     assert result["sha256"] == own["sha256"]

@@ -27,7 +27,7 @@ MakeVideo = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def detector(untrained_model: Path) -> Detector:
-    return Detector.load(untrained_model)
+    return Detector(untrained_model)
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ def test_converting_gives_a_model_that_scores_as_released(
     assert document["recipe"]["prediction"]["sampling"] == "spread"
     assert document["recipe"]["prediction"]["pooling"] == "logit"
 
-    detector = Detector.load(output)
+    detector = Detector(output)
     network = detector.network
     assert isinstance(network, ReleaseNetwork)
     c = network.config
@@ -261,5 +261,5 @@ def test_detect_with_it_and_the_licence_goes_along(
 
 
 def test_other_models_have_no_licence_note(untrained_model: Path) -> None:
-    assert Detector.load(untrained_model).licence is None
+    assert Detector(untrained_model).licence is None
     assert "licence" not in json.loads((untrained_model / "model.json").read_text())

@@ -89,7 +89,7 @@ def test_packed_is_half_the_size_and_single_precision_in_memory(
     assert document["data"] == "drawn faces"
     kept = ("recipe", "metrics", "face_backend", "trained_on", "code", "licence", "calibration")
     assert {name: document[name] for name in kept} == {name: before[name] for name in kept}
-    loaded = Detector.load(packed.weights)
+    loaded = Detector(packed.weights)
     assert (loaded.name, loaded.licence) == ("compact", "ask")
     assert loaded.prediction.calibration == Calibration.model_validate(PLATT)
 
@@ -142,10 +142,10 @@ def test_without_a_model_the_one_of_the_package_is_taken(
     shipped = tmp_path / "weights" / "fakestormer-compact.safetensors"
     monkeypatch.setattr(model_file, "SHIPPED", shipped)
     with pytest.raises(SetupError, match=r"without trained weights: name a model.*train one with"):
-        Detector.load()
+        Detector()
     pack(drawn_model, shipped)
-    assert Detector.load().name == "fakestormer-compact"
-    assert Detector.load(None).weights_sha256 == sha256_of(shipped)
+    assert Detector().name == "fakestormer-compact"
+    assert Detector(None).weights_sha256 == sha256_of(shipped)
     assert weights_file(None) == shipped
     assert weights_file(tmp_path) == tmp_path / "model.safetensors"
 
@@ -177,12 +177,12 @@ def test_commands_take_it_too(
     assert "fakestormer train VIDEOS" in said
     asked: list[Path | None] = []
 
-    def stop(model: Path | None = None, **_: object) -> Detector:
+    def stop(self: Detector, model: Path | None = None, **_: object) -> None:
         asked.append(model)
         raise InputError("far enough")
 
     pack(drawn_model, shipped)
-    monkeypatch.setattr(Detector, "load", stop)
+    monkeypatch.setattr(Detector, "__init__", stop)
     assert run(*command)[0] in (ExitCode.ALL_FAILED, ExitCode.SETUP_NEEDED)
     assert asked in ([shipped], [])  # [] where no face models are set up
 
@@ -195,7 +195,7 @@ def test_the_weights_of_the_package() -> None:
     on_disk = load_file(SHIPPED)
     assert all(on_disk[name].dtype == torch.float16 for name, _ in network.named_parameters())
     assert document["data"], "where the training data come from, and on what terms"
-    assert Detector.load().prediction.calibration is not None
+    assert Detector().prediction.calibration is not None
 
 
 # a calibrated model
@@ -220,8 +220,8 @@ def test_a_calibrated_model_says_the_same_in_detection_and_evaluation(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     video = astronaut_video(tmp_path / "videos" / "face.mp4", count=12)
-    before = Detector.load(untrained_model)
-    after = Detector.load(with_entry(untrained_model, tmp_path / "model", calibration=PLATT))
+    before = Detector(untrained_model)
+    after = Detector(with_entry(untrained_model, tmp_path / "model", calibration=PLATT))
     raw, report = before.detect(video), after.detect(video)
     assert raw.probability is not None
     (face,) = report.faces
@@ -286,7 +286,7 @@ def test_a_damaged_calibration_is_one_sentence(
 ) -> None:
     model = with_entry(untrained_model, tmp_path, calibration=entry)
     with pytest.raises(InputError, match=r"model\.json: its calibration cannot be used") as found:
-        Detector.load(model)
+        Detector(model)
     assert "\n" not in str(found.value)
 
 
@@ -381,7 +381,7 @@ def test_pack_evaluate_calibrate_evaluate(
         assert fitted.calibration.sampling == taken
 
     # In the same folder: scores of before are not taken for calibrated ones.
-    calibration = Detector.load(compact).prediction.calibration
+    calibration = Detector(compact).prediction.calibration
     assert calibration is not None
     code, printed, _ = run(*arguments, out)
     assert code == ExitCode.DONE

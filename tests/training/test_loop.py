@@ -257,14 +257,14 @@ def test_a_model_is_never_chosen_on_a_test_split(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("crop.enlarge=1.5", "faces were cut out"),
-        ("tracking.detect_every=1", "faces were followed"),
+        ("crop.enlarge=1.4", "enlarge 1.25 instead of 1.4"),
+        ("tracking.detect_every=1", "detect_every 5 instead of 1"),
     ],
 )
 def test_a_store_made_otherwise_is_refused(
     change: str, says: str, recipe: Recipe, store: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=f"{says}.*training and detection must treat faces alike"):
+    with pytest.raises(InputError, match=f"{says}.*fakestormer prepare .*--set {change}"):
         _train(override(recipe, [change]), store, tmp_path / "run")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from fakestormer.cli.options import (
     recipe_of,
     require_folder,
 )
+
+if TYPE_CHECKING:
+    from fakestormer.recipe.recipe import Recipe
 
 #: The layouts that come at several compression levels.
 COMPRESSED = ("ffpp", "dfd", "deeperforensics", "df40", "deepfakebench")
@@ -59,7 +62,14 @@ def prepare(
         list[str] | None,
         typer.Option(help="only this split: train, validation or test; repeatable"),
     ] = None,
-    recipe_name: RecipeName = "tiny",
+    model: Annotated[
+        Path | None,
+        typer.Option(help="make the store that this model needs; default: the one in the package"),
+    ] = None,
+    recipe_name: Annotated[
+        str | None,
+        typer.Option("--recipe", help="make the store that this recipe needs, instead of --model"),
+    ] = None,
     set_: Assignments = None,
     hold_out: HoldOut = None,
     validation_fraction: ValidationFraction = 0.0,
@@ -149,12 +159,31 @@ def prepare(
         workers=workers,
         cluster=ray,
     )
-    recipe = recipe_of(recipe_name, set_ or [])
+    recipe = _recipe_for(recipe_name, model, set_ or [])
     summary = prepare_with_bar(origin, store, recipe=recipe, settings=settings)
     if not summary.tracks:
         raise typer.Exit(ExitCode.ALL_FAILED)
     if summary.rejected or summary.unmatched:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _recipe_for(name: str | None, model: Path | None, assignments: list[str]) -> Recipe:
+    """The recipe of --recipe, or of --model, or of the weights that ship."""
+    from fakestormer.model.model_file import recipe_of_shipped
+    from fakestormer.recipe.named import load_recipe
+    from fakestormer.recipe.recipe import override
+
+    if name is not None:
+        if model is not None:
+            raise typer.BadParameter(
+                "--recipe and --model both say how faces are cut out; give one"
+            )
+        return recipe_of(name, assignments)
+    recipe = recipe_of_shipped() if model is None else load_recipe(model)
+    try:
+        return override(recipe, assignments)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @app.command()
@@ -170,10 +199,13 @@ def synthesize(
     faces: Faces = "auto",
 ) -> None:
     """Blend a face with itself and show it: real, pseudo-fake, mask, boundary, soft labels."""
+    from fakestormer.cli.console.bars import working
     from fakestormer.tools.commands import synthesize as run
 
     recipe = recipe_of(recipe_name, set_ or [])
-    record = run(video, folder, seed=seed, params=params, recipe=recipe, faces=backend_of(faces))
+    backend = backend_of(faces)
+    with working("blending"):
+        record = run(video, folder, seed=seed, params=params, recipe=recipe, faces=backend)
     print(f"{record.frame_count} frames of {video} from frame {record.first_index} on:")
     for name in ("contact_sheet.png", "side_by_side.mp4", "real.mp4", "fake.mp4", "params.json"):
         print(f"  {folder / name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ import typer
 
 from fakestormer.cli.needs import require
 from fakestormer.cli.options import (
+    STDOUT,
+    ExitCode,
     Faces,
     Model,
     Ray,
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from fakestormer.detection.batch import BatchProgress
     from fakestormer.types import Report
 
+#: The verdicts as words of a command.
+VERDICTS = ("likely-fake", "inconclusive", "no-manipulation-found")
+
 
 @app.command()
 def detect(
@@ -40,7 +46,13 @@ def detect(
         list[str], typer.Argument(help="video files, folders, patterns; - reads a list")
     ],
     model: Model = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all results here")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write all results here; - is standard output")
+    ] = None,
+    lines_file: Annotated[
+        Path | None,
+        typer.Option("--jsonl", help="write each result here as it comes, one a line; or -"),
+    ] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="a line per file, here")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="keep the results that --json has of an earlier run")
@@ -59,6 +71,14 @@ def detect(
         int | None,
         typer.Option(min=0, help="judge this video stream; else the one that players show"),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="likely fake from this probability on; else the model's"),
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(help="exit with 7 if a file gets this verdict, e.g. likely-fake; repeatable"),
+    ] = None,
     sampling: SamplingName = None,
     shots: Shots = None,
     shot_score: ShotScore = None,
@@ -73,13 +93,18 @@ def detect(
     ray: Ray = None,
 ) -> None:
     """Give for every face of every video the probability of manipulation, and the evidence."""
-    from fakestormer.cli.console.detecting import print_report, print_summary, with_bar
+    from fakestormer.cli.console.detecting import (
+        machine_readable,
+        print_report,
+        print_summary,
+        with_bar,
+    )
     from fakestormer.cli.inputs import named_paths
     from fakestormer.detection.batch import DetectorSettings, ResultFiles, detect_many
     from fakestormer.detection.film import film_name
-    from fakestormer.report.page import write_report
 
-    _check_places(json_file, csv_file, report, resume=resume, overlay=overlay)
+    bad_verdicts = {one_of(word, *VERDICTS).replace("-", " ") for word in fail_on or ()}
+    _check_places(json_file, lines_file, csv_file, report, resume=resume, overlay=overlay)
     if runtime != "torch" and device != "cpu":
         raise typer.BadParameter(f"--runtime {runtime}: works on the CPU; leave out --device")
     if ray is not None:
@@ -91,6 +116,7 @@ def detect(
         sampling=one_of(sampling, "consecutive", "spread", "windows"),
         shots=shots,
         shot_score=one_of(shot_score, "last", "mean"),
+        threshold=threshold,
         every_second=every_second,
         stream=stream,
         scene=report is not None,
@@ -98,34 +124,50 @@ def detect(
         # An absolute path is the same folder for this process and for the nodes of a cluster.
         overlay=report.absolute() if report is not None and overlay else None,
     )
-    files = ResultFiles(json_file=json_file, csv_file=csv_file, resume=resume, reports=report)
+    kept = None if json_file == STDOUT else json_file
+    files = ResultFiles(json_file=kept, csv_file=csv_file, resume=resume, reports=report)
     paths = named_paths(videos)
     print_log_of("fakestormer.detection.batch")
     print_log_of("fakestormer.runtimes.exported")
     results: dict[int, dict[str, Any]] = {}
-    for detection in with_bar(
-        lambda progress: detect_many(
-            paths, settings=settings, files=files, workers=workers, cluster=ray, progress=progress
-        )
-    ):
-        results[detection.place] = detection.result
-        if detection.error is not None:
-            say(str(detection.error))
-        if (done := detection.report) is None:
-            continue
-        page = None if report is None else write_report(done, report)
-        print_report(done)
-        if page is not None:
-            print(f"  report: {page}")
-            if overlay:
-                print(f"  overlay: {page.parent / film_name(done.path, done.sha256)}")
-    if len(results) > 1:
-        print_summary([results[place] for place in sorted(results)])
+    with machine_readable(json_file, lines_file) as written:
+        for detection in with_bar(
+            lambda progress: detect_many(
+                paths,
+                settings=settings,
+                files=files,
+                workers=workers,
+                cluster=ray,
+                progress=progress,
+            )
+        ):
+            results[detection.place] = detection.result
+            written.add(detection)
+            if detection.error is not None:
+                say(str(detection.error))
+            if (done := detection.report) is None:
+                continue
+            page = None
+            if report is not None:
+                from fakestormer.report.page import write_report  # only here: templates cost time
+
+                page = write_report(done, report)
+            print_report(done)
+            if page is not None:
+                print(f"  report: {page}")
+                if overlay:
+                    print(f"  overlay: {page.parent / film_name(done.path, done.sha256)}")
+        if len(results) > 1:
+            print_summary([results[place] for place in sorted(results)])
+    judged = {result["verdict"] for result in results.values() if "error" not in result}
+    if judged & bad_verdicts:
+        raise typer.Exit(ExitCode.VERDICT)
     exit_by(failed=sum("error" in result for result in results.values()), of=len(results))
 
 
 def _check_places(
     json_file: Path | None,
+    lines_file: Path | None,
     csv_file: Path | None,
     report: Path | None,
     *,
@@ -133,12 +175,15 @@ def _check_places(
     overlay: bool,
 ) -> None:
     """Wrong usage where the outputs of `detect` cannot be what or where the options say."""
-    for option, file in (("--json", json_file), ("--csv", csv_file)):
-        if file is not None:
+    named = {"--json": json_file, "--jsonl": lines_file, "--csv": csv_file}
+    files = {option: file for option, file in named.items() if file is not None}
+    for option, file in files.items():
+        if file != STDOUT or option == "--csv":
             require_file(file, option)
-    if json_file is not None and csv_file is not None and same_place(json_file, csv_file):
-        raise typer.BadParameter(f"--json and --csv both name {csv_file}; name two files")
-    if resume and json_file is None:
+    for (a, file), (b, other) in itertools.combinations(files.items(), 2):
+        if same_place(file, other):
+            raise typer.BadParameter(f"{a} and {b} both name {other}; name two files")
+    if resume and json_file in (None, STDOUT):
         raise typer.BadParameter("--resume needs --json: the results file of the earlier run")
     if report is not None:
         require_folder(report, "--report")

@@ -34,7 +34,7 @@ def setup(
 
 @app.command()
 def recipe(
-    name: Annotated[str, typer.Argument(help="paper, release, small or tiny")] = "tiny",
+    name: Annotated[str, typer.Argument(help="paper, release, foundation, small or tiny")] = "tiny",
     set_: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE")] = None,
     diff: Annotated[
         str | None,
@@ -80,10 +80,13 @@ def convert(
     Only tensors are read; no code in the file is run. The model works like any other here, on the
     authors' network, which differs from the paper's.
     """
+    from fakestormer.cli.console.bars import working
     from fakestormer.tools.convert import LICENCE_NOTE
     from fakestormer.tools.convert import convert as run
 
-    print(f"{run(weights, output, heads=heads)}: the authors' network, with its .json beside it.")
+    with working("converting"):
+        model = run(weights, output, heads=heads)
+    print(f"{model}: the authors' network, with its .json beside it.")
     print(LICENCE_NOTE)
 
 
@@ -98,11 +101,13 @@ def verify_release(
 
     Prints the largest error of each; exits with 4 when one is above its limit.
     """
+    from fakestormer.cli.console.bars import working
     from fakestormer.errors import InputError
     from fakestormer.tools.verify_release import table
     from fakestormer.tools.verify_release import verify_release as run
 
-    done = run(file, heads=heads)
+    with working("comparing"):
+        done = run(file, heads=heads)
     c = done.config
     print(
         f"{file}: {c.image_size} px, patch {c.patch_size}, D = {c.width}, {c.depth} blocks, "
@@ -133,10 +138,13 @@ def export(
     """
     if onnx is None and torch is None:
         raise typer.BadParameter("name a file with --onnx, with --torch, or with both")
+    from fakestormer.cli.console.bars import working
     from fakestormer.tools.export import export as run
 
     print_log_of("fakestormer.tools.export")
-    for done in run(model, onnx=onnx, pt2=torch):
+    with working("exporting"):
+        written = list(run(model, onnx=onnx, pt2=torch))
+    for done in written:
         outputs = ", ".join(
             f"{name} ({', '.join(map(str, shape))})" for name, shape in done.shapes.items()
         )

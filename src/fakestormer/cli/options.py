@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Explainable deepfake video detection, trained on real videos only.",
     epilog=(
         "Exit codes: 0 done; 2 wrong usage; 3 some inputs could not be used; 4 none could; "
-        "5 set-up needed; 6 training stopped making sense; 130 interrupted."
+        "5 set-up needed; 6 training stopped making sense; 7 a verdict of --fail-on; "
+        "130 interrupted."
     ),
 )
 
@@ -47,6 +47,10 @@ def _options(
     """The options of `fakestormer` itself; its help text is that of `app`."""
 
 
+#: The name of a file that stands for standard output.
+STDOUT = Path("-")
+
+
 class ExitCode(IntEnum):
     """Exit codes; documented in --help and docs/quickstart.md."""
 
@@ -56,6 +60,7 @@ class ExitCode(IntEnum):
     ALL_FAILED = 4
     SETUP_NEEDED = 5
     TRAINING_FAILED = 6
+    VERDICT = 7
     INTERRUPTED = 130
 
 
@@ -147,7 +152,9 @@ Model = Annotated[
         help="a model: .safetensors or its folder; default: the one in the package",
     ),
 ]
-RecipeName = Annotated[str, typer.Option("--recipe", help="paper, release, small or tiny")]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", help="paper, release, foundation, small or tiny")
+]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="FIELD=VALUE, e.g. training.epochs=3; repeatable")
 ]

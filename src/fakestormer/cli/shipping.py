@@ -31,6 +31,7 @@ def calibrate(
     are not calibrated.
     """
     require("train", "matplotlib")
+    from fakestormer.cli.console.bars import working
     from fakestormer.evaluation.calibration import METHODS, Quality
     from fakestormer.tools.ship import calibrate as run
 
@@ -39,13 +40,14 @@ def calibrate(
             return "too few videos"
         return f"ECE {quality.ece:.3f}, Brier {quality.brier:.3f}, log loss {quality.log_loss:.3f}"
 
-    fitted, picture = run(
-        model,
-        scores,
-        method=one_of(method, *METHODS),
-        sampling=one_of(sampling, "windows", "consecutive", "spread"),
-        plot=plot,
-    )
+    with working("fitting"):
+        fitted, picture = run(
+            model,
+            scores,
+            method=one_of(method, *METHODS),
+            sampling=one_of(sampling, "windows", "consecutive", "spread"),
+            plot=plot,
+        )
     about, how = fitted.fitted_on, fitted.calibration
     print(
         f"{model}: {how.method} on {about['real']} real videos and {about['fake']} fakes, sampling "
@@ -123,6 +125,7 @@ def pack(
 
     Recipe, metrics, face backend, licence and calibration are copied too.
     """
+    from fakestormer.cli.console.bars import working
     from fakestormer.errors import InputError
     from fakestormer.tools.ship import pack as run
 
@@ -132,7 +135,8 @@ def pack(
             text = data.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{data}: is not a readable text ({error})") from error
-    packed = run(model, output, data=text)
+    with working("packing"):
+        packed = run(model, output, data=text)
     print(f"{packed.weights}: {packed.size / 1e6:.2f} MB, with its .json beside it")
     differences = ", ".join(f"{name} {value:.1e}" for name, value in packed.differences.items())
     print(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from fakestormer.cli.options import (
     require_folder,
     say,
 )
+
+if TYPE_CHECKING:
+    from fakestormer.recipe.recipe import Recipe
 
 
 @app.command()
@@ -41,8 +44,8 @@ def train(
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="pre-trained MAE ViT weights, or a model to train further; the number "
-            "of frames and the heads beside f may differ"
+            help="published weights of an image model (MAE, DINOv2, DINOv3, CLIP, PE), or a "
+            "model to train further; the number of frames and the heads beside f may differ"
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue the run in --out")] = False,
@@ -65,6 +68,8 @@ def train(
     require_folder(run, "--out")
     chosen = recipe_of(recipe_name, set_ or [])
     require_training(chosen.model, starts_from_weights=resume or weights is not None)
+    if chosen.training.sizes_from == "weights" and weights is not None:
+        chosen = _sized(chosen, weights, set_ or [])
     from fakestormer.cli.console.preparing import prepare_with_bar
     from fakestormer.tools.commands import HELD_OUT, PrepareSettings, TrainSettings, is_store
     from fakestormer.tools.commands import train as fit
@@ -119,6 +124,26 @@ def train(
     print(f"curves and example pictures: tensorboard --logdir {run / 'tensorboard'}")
 
 
+def _sized(recipe: Recipe, weights: Path, assignments: list[str]) -> Recipe:
+    """The recipe with the sizes of the weights, but for what --set says of them."""
+    from fakestormer.recipe.recipe import override
+    from fakestormer.training.resume import sized
+
+    of_weights = sized(recipe, weights)
+    stated = [a for a in assignments if not a.startswith("training.sizes_from=")]
+    try:
+        chosen = override(of_weights, stated)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    model = chosen.model
+    say(
+        f"{weights}: width {model.width}, depth {model.depth}, {model.heads} heads, patches of "
+        f"{model.patch_size} px, {model.registers} registers, activation {model.activation}, "
+        f"LayerNorm epsilon {model.norm_eps:g}"
+    )
+    return chosen
+
+
 @app.command()
 def fit(
     model: Annotated[Path, typer.Argument(help="a model with model.classifier=surroundings")],
@@ -133,9 +158,9 @@ def fit(
     For models whose stem is frozen and whose f looks at the surroundings. All other heads stay as
     they were trained.
     """
-    from rich.progress import Progress
-
+    from fakestormer.cli.console.bars import bar
     from fakestormer.data.manifest import read_manifest
+    from fakestormer.data.remake import require_crops
     from fakestormer.model.model_file import load_model, recipe_of, save_model, weights_file
     from fakestormer.training.surroundings import fit_surroundings
 
@@ -143,8 +168,9 @@ def fit(
     weights = weights_file(model)
     network, document = load_model(weights)
     recipe = recipe_of(document, weights)
-    with Progress(transient=True) as bar:
-        task = bar.add_task("pairs", total=pairs)
+    require_crops(data, recipe.crop, recipe.tracking)
+    with bar() as drawn:
+        task = drawn.add_task("pairs", total=pairs)
         fitted = fit_surroundings(
             network,
             recipe,
@@ -153,7 +179,7 @@ def fit(
             pairs=pairs,
             ridge=ridge,
             seed=seed,
-            progress=lambda done: bar.update(task, completed=done),
+            progress=lambda done: drawn.update(task, completed=done),
         )
     about = {
         "pairs": fitted.pairs,

@@ -41,8 +41,9 @@ class DetectorSettings:
     """How a process opens its detector, and what it does with each file.
 
     model, device, runtime: as in `Detector`. faces: the face backend's name. sampling, shots,
-    shot_score: as in `Detector.predicting`. every_second, scene, stream: as in `Detector.detect`.
-    overlay: the folder into which each video is written with boxes, scores and heat maps drawn in.
+    shot_score, threshold: as in `Detector.predicting`. every_second, scene, stream: as in
+    `Detector.detect`. overlay: the folder into which each video is written with boxes, scores and
+    heat maps drawn in.
     """
 
     model: str | Path | None = None
@@ -51,6 +52,7 @@ class DetectorSettings:
     sampling: Sampling | None = None
     shots: int | None = None
     shot_score: Literal["last", "mean"] | None = None
+    threshold: float | None = None
     runtime: RuntimeName = "torch"
     every_second: bool = False
     scene: bool = True
@@ -66,7 +68,10 @@ class DetectorSettings:
             runtime=self.runtime,
         )
         return detector.predicting(
-            sampling=self.sampling, shots=self.shots, shot_score=self.shot_score
+            sampling=self.sampling,
+            shots=self.shots,
+            shot_score=self.shot_score,
+            threshold=self.threshold,
         )
 
 

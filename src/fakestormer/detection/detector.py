@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from fakestormer.faces.open import open_backend
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.faces.tracking import find_tracks
 from fakestormer.model.model_file import calibration_of, load_model, recipe_of, weights_file
+from fakestormer.model.network import fold_batch_norms
 from fakestormer.recipe.prediction import PredictionConfig, Sampling
 from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName, open_runtime
 from fakestormer.types import Clip, FaceReport, FaceTrack, Report
@@ -99,7 +100,8 @@ class Detector:
             raise InputError(
                 f"device '{device}' cannot be used here ({reason}); choose another, e.g. cpu"
             ) from error
-        self.network = open_runtime(runtime, network, path, document["weights_sha256"]).eval()
+        fold_batch_norms(network.eval())
+        self.network = open_runtime(runtime, network, path, document["weights_sha256"])
         self.recipe = recipe
         self.prediction = way
         self.name = path.parent.name if path.name == "model.safetensors" else path.stem
@@ -108,19 +110,6 @@ class Detector:
         self.trained_on: dict[str, str] = document.get("trained_on") or {}
         self.licence: str | None = document.get("licence")
         self._backend = backend
-
-    @classmethod
-    def load(
-        cls,
-        model: str | Path | None = None,
-        *,
-        device: str = "cpu",
-        backend: FaceBackend | None = None,
-        prediction: PredictionConfig | None = None,
-        runtime: RuntimeName = "torch",
-    ) -> Self:
-        """The same as `Detector(model, ...)`, by the name that version 0.1.0 had for it."""
-        return cls(model, device=device, backend=backend, prediction=prediction, runtime=runtime)
 
     def __repr__(self) -> str:
         recipe, sampling = self.recipe.name, self.prediction.sampling
@@ -132,25 +121,32 @@ class Detector:
         sampling: Sampling | None = None,
         shots: int | None = None,
         shot_score: Literal["last", "mean"] | None = None,
+        threshold: float | None = None,
     ) -> Detector:
-        """The same detector with another way to choose frames, or with several shots.
+        """The same detector with another way to choose frames, several shots, or a threshold.
 
         Args:
             sampling: "windows", "consecutive" or "spread"; None keeps the detector's own.
             shots: how often a clip is scored; after each shot the patches where h sees most change
                 are hidden. None keeps the detector's own number.
             shot_score: "last" or "mean": which of several shots counts.
+            threshold: the probability from which a face is "likely fake"; None keeps the
+                detector's own, which its measured error rates belong to.
 
         Returns:
             A new detector, which shares the network with this one.
 
         Raises:
-            InputError: several shots of a model without h.
+            InputError: several shots of a model without h, or a threshold outside 0 to 1.
         """
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"threshold {threshold:g}: is no probability; give one from 0 to 1")
         changes = {"sampling": sampling, "shots": shots, "shot_score": shot_score}
         prediction = self.prediction.model_copy(
             update={name: value for name, value in changes.items() if value is not None}
         )
+        if threshold is not None:
+            prediction = prediction.with_threshold(threshold)
         if prediction.shots > 1 and "h" not in self.network.config.branches:
             raise InputError(
                 f"{self.name}: this model has no h, which says what to hide between shots; use 1"

@@ -31,16 +31,18 @@ def failure_of(path: str, sentence: str) -> dict[str, Any]:
     }
 
 
+def document_of(results: Sequence[dict[str, Any]]) -> str:
+    """All results as JSON, in ASCII with escapes: file names need not be valid Unicode."""
+    return json.dumps({"schema": SCHEMA, "results": list(results)}, indent=2) + "\n"
+
+
 def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
     """Write all results so far, whole or not at all, over an older file.
 
     Raises InputError where that is not possible; the older file then stays as it is.
     """
-    document = {"schema": SCHEMA, "results": list(results)}
-    # ASCII with escapes: file names need not be valid Unicode, a JSON file must be.
-    content = (json.dumps(document, indent=2) + "\n").encode()
     try:
-        write_atomically(path, content)
+        write_atomically(path, document_of(results).encode())
     except OSError as error:
         raise InputError(
             f"{path}: the results cannot be written there ({error.strerror}); choose a place that "

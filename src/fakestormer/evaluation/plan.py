@@ -16,7 +16,7 @@ from typing import Literal
 
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Row, StoreSettings, read_manifest, read_settings
-from fakestormer.data.remake import remake_command
+from fakestormer.data.remake import require_crops
 from fakestormer.errors import InputError
 from fakestormer.evaluation.corruptions import CorruptionName
 from fakestormer.faces.protocol import FaceBackend
@@ -204,12 +204,7 @@ def videos_of(
     A video without a usable track is among them. Raises InputError for a store of another crop or
     without a usable video in the split.
     """
-    settings = read_settings(store)
-    if settings.crop != crop:
-        raise InputError(
-            f"{store}: its faces were cut out with {settings.crop!r}, the model wants {crop!r}. "
-            f"This makes the right store: {remake_command(store, crop, settings.tracking)}"
-        )
+    require_crops(store, crop)
     rows = read_manifest(store)
     by_video: dict[str, list[Row]] = {}
     for row in rows:

@@ -32,7 +32,8 @@ class VideoScore:
     score: probability of "fake", None where no face of it could be scored; `reason` then says why.
     raw: the same before calibration, None where nothing was calibrated. shots: the score by each
     shot alone. clips: probabilities of the clips of the face that counts, which is track number
-    `track`; shots and clips are never calibrated. faces: tracks that were scored.
+    `track`; shots and clips are never calibrated. faces: tracks that were scored. group: of videos
+    that belong together, as those of one person; "" where it is not known.
     """
 
     data: str
@@ -48,6 +49,7 @@ class VideoScore:
     track: int = -1
     reason: str = ""
     raw: float | None = None
+    group: str = ""
 
     @classmethod
     def missing(cls, data: str, about: Row, reason: str) -> VideoScore:
@@ -61,6 +63,7 @@ class VideoScore:
             source=about.source,
             score=None,
             reason=reason,
+            group=about.group,
         )
 
     @property

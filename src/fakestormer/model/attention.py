@@ -5,13 +5,14 @@ Legend of shapes, one letter per axis:
     b clips    t frames T    n patch positions N = G * G    d channels D    h attention heads
     r rows: independent token sequences    l tokens of one sequence
     s spatial tokens per clip: T (tokens "separate") or 1 ("averaged")
+    k tokens of each frame beside its patches: the spatial one, then the registers
     p temporal tokens per clip: N (tokens "separate") or 1 ("averaged")
 
 The tokens of a clip are a (T+1) x (N+1) matrix, held as three tensors. The corner exists in the
 paper to complete the matrix; it takes part in no attention, so here it does not exist:
 
                      position 0     positions 1..N
-    frames 1..T      z_s  b s d     z_btnd              <- spatial attention: along each row
+    frames 1..T      z_s  b s k d   z_btnd              <- spatial attention: along each row
     extra row        (corner)       z_t  b p d
                                       ^ temporal attention: along each column
 """
@@ -24,6 +25,9 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+from fakestormer.model.rotation import Rotation
+from fakestormer.recipe.model import Activation
 
 
 def drop_rows(y: Tensor, probability: float, *, training: bool) -> Tensor:
@@ -53,11 +57,15 @@ def attend(q_rhlc: Tensor, k_rhlc: Tensor, v_rhlc: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention within rows; qkv has a bias."""
+    """Multi-head self-attention within rows; qkv has a bias.
 
-    def __init__(self, width: int, heads: int) -> None:
+    rotation: turns queries and keys by their place; attentions may share one.
+    """
+
+    def __init__(self, width: int, heads: int, rotation: Rotation | None = None) -> None:
         super().__init__()
         self.heads = heads
+        self.rotation = rotation
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
@@ -79,19 +87,27 @@ class Attention(nn.Module):
             rearrange(part, "r l (h c) -> r h l c", h=self.heads)
             for part in self.qkv(x_rld).chunk(3, dim=-1)
         )
+        if self.rotation is not None:
+            q, k = self.rotation(q), self.rotation(k)
         return q, k, v
 
 
 class MLP(nn.Module):
-    """Linear, GELU, linear; every token on its own."""
+    """Linear, GELU, linear; every token on its own.
 
-    def __init__(self, width: int, hidden: int) -> None:
+    activation: "quick_gelu" is x * sigmoid(1.702 x), an approximation that CLIP was trained with.
+    """
+
+    def __init__(self, width: int, hidden: int, activation: Activation = "gelu") -> None:
         super().__init__()
+        self.activation = activation
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        x = self.fc1(x)
+        x = F.gelu(x) if self.activation == "gelu" else x * torch.sigmoid(1.702 * x)
+        y: Tensor = self.fc2(x)
         return y
 
 
@@ -109,7 +125,15 @@ class DividedLayers(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, *, mlp_hidden: int, drop_path: float, norm_eps: float
+        self,
+        width: int,
+        heads: int,
+        *,
+        mlp_hidden: int,
+        drop_path: float,
+        norm_eps: float,
+        activation: Activation = "gelu",
+        rotation: Rotation | None = None,
     ) -> None:
         super().__init__()
         self.drop_path = drop_path
@@ -117,9 +141,9 @@ class DividedLayers(nn.Module):
         self.temporal_attention = Attention(width, heads)
         self.temporal_linear = nn.Linear(width, width)
         self.spatial_norm = nn.LayerNorm(width, eps=norm_eps)
-        self.spatial_attention = Attention(width, heads)
+        self.spatial_attention = Attention(width, heads, rotation)
         self.mlp_norm = nn.LayerNorm(width, eps=norm_eps)
-        self.mlp = MLP(width, mlp_hidden)
+        self.mlp = MLP(width, mlp_hidden, activation)
 
     def _over_time(self, lines_bnld: Tensor) -> Tensor:
         """What temporal attention adds to the time line of each position: (b, n, l, d) -> same."""
@@ -129,17 +153,17 @@ class DividedLayers(nn.Module):
         return rearrange(y_rld, "(b n) l d -> b n l d", n=lines_bnld.shape[1])
 
     def _over_space(self, z_btnd: Tensor, z_s: Tensor) -> tuple[Tensor, Tensor]:
-        """What spatial attention adds: to patches (b, t, n, d), to each frame's token (b, t, d)."""
+        """What spatial attention adds: to patches (b, t, n, d), to frames' tokens (b, t, k, d)."""
         y_rld = self.spatial_attention(self._frames(z_btnd, z_s))
         y_rld = drop_rows(y_rld, self.drop_path, training=self.training)
         y_btld = rearrange(y_rld, "(b t) l d -> b t l d", t=z_btnd.shape[1])
-        y_token, y_patches = torch.split(y_btld, [1, z_btnd.shape[2]], dim=2)
-        return y_patches, y_token.squeeze(2)
+        y_tokens, y_patches = torch.split(y_btld, [z_s.shape[2], z_btnd.shape[2]], dim=2)
+        return y_patches, y_tokens
 
     def _frames(self, z_btnd: Tensor, z_s: Tensor) -> Tensor:
-        """The rows of spatial attention, normalised: (b t, 1 + n, d), z_s (b, s, d) first."""
+        """The rows of spatial attention, normalised: (b t, k + n, d), z_s (b, s, k, d) first."""
         b, t, _, d = z_btnd.shape
-        x_btld = torch.cat([z_s.expand(b, t, d).unsqueeze(2), z_btnd], dim=2)
+        x_btld = torch.cat([z_s.expand(b, t, z_s.shape[2], d), z_btnd], dim=2)
         x_rld: Tensor = self.spatial_norm(rearrange(x_btld, "b t l d -> (b t) l d"))
         return x_rld
 
@@ -175,21 +199,29 @@ class DividedBlock(DividedLayers):
         drop_path: float,
         norm_eps: float,
         average: Literal["neither", "temporal", "both"],
+        activation: Activation = "gelu",
+        rotation: Rotation | None = None,
     ) -> None:
         super().__init__(
-            width, heads, mlp_hidden=mlp_hidden, drop_path=drop_path, norm_eps=norm_eps
+            width,
+            heads,
+            mlp_hidden=mlp_hidden,
+            drop_path=drop_path,
+            norm_eps=norm_eps,
+            activation=activation,
+            rotation=rotation,
         )
         self.average = average
 
     def forward(self, z_btnd: Tensor, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(b, t, n, d), (b, s, d), (b, p, d) -> the same; s and p become 1 where averaged."""
+        """(b, t, n, d), (b, s, k, d), (b, p, d) -> the same; s and p become 1 where averaged."""
         z_btnd, z_t = self._attend_over_time(z_btnd, z_t)
         z_btnd, z_s = self._attend_over_space(z_btnd, z_s)
         keep_b = self._keep(z_btnd)
         return self._mlp(z_btnd, keep_b), self._mlp(z_s, keep_b), self._mlp(z_t, keep_b)
 
     def spatial_attention_map(self, z_btnd: Tensor, z_s: Tensor, z_t: Tensor) -> Tensor:
-        """Attention of the spatial tokens in this block: (b, t, h, 1 + n), own token first.
+        """Attention of the spatial tokens in this block: (b, t, h, k + n), own token first.
 
         The arguments are what `forward` gets. Each (b, t, h) sums to 1 over its last axis.
         """

@@ -27,7 +27,8 @@ class Features:
 
     patches: Z (b, t, n, d). spatial: z_s (b, t, d). temporal: z_t (b, n, d).
     spatial_attention: only when asked for: (b, t, heads, G, G), what each frame's spatial token
-    attends to in the last block; the sum over (G, G) is 1 less what the token gives itself.
+    attends to in the last block; the sum over (G, G) is 1 less what the token gives itself and
+    registers.
     stem: of an EfficientNet stem alone: (b, t, c, G, G), what its last stages saw.
     """
 
@@ -179,13 +180,22 @@ class TokenEmbedding(nn.Module):
         patch (t, p)       patch           + position[1 + p] + time[t]
         spatial token t    spatial_token   + position[0]     + time[t]
         temporal token p   temporal_token  + position[1 + p] + time[T]
+        register           registers[r], the same in every frame
 
+    pre_norm: a LayerNorm of them all, where there is one.
     Averaged tokens stand for the whole clip and carry only what does not vary: the spatial one
     position[0], the temporal one time[T].
     """
 
     def __init__(
-        self, *, grid: int, frames: int, width: int, tokens: Literal["separate", "averaged"]
+        self,
+        *,
+        grid: int,
+        frames: int,
+        width: int,
+        tokens: Literal["separate", "averaged"],
+        registers: int = 0,
+        pre_norm: nn.LayerNorm | None = None,
     ) -> None:
         super().__init__()
         self.tokens = tokens
@@ -193,9 +203,14 @@ class TokenEmbedding(nn.Module):
         self.time = nn.Parameter(torch.zeros(frames + 1, width))
         self.spatial_token = nn.Parameter(torch.zeros(width))
         self.temporal_token = nn.Parameter(torch.zeros(width))
+        self.registers = nn.Parameter(torch.zeros(registers, width)) if registers else None
+        self.pre_norm = pre_norm
 
     def forward(self, patches_btnd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(b, t, n, d) -> patch tokens (b, t, n, d), spatial (b, s, d), temporal (b, p, d)."""
+        """(b, t, n, d) -> patches (b, t, n, d), frames' tokens (b, s, k, d), temporal (b, p, d).
+
+        Of a frame's k tokens the first is the spatial one, the others are registers.
+        """
         b = patches_btnd.shape[0]
         place_nd, time_td = self.position[1:], self.time[:-1]
         z_btnd = patches_btnd + (place_nd + time_td[:, None])
@@ -204,7 +219,12 @@ class TokenEmbedding(nn.Module):
         if self.tokens == "separate":
             z_s_sd = z_s_sd + time_td
             z_t_pd = z_t_pd + place_nd
-        return z_btnd, z_s_sd.expand(b, -1, -1), z_t_pd.expand(b, -1, -1)
+        z_s_skd = z_s_sd[:, None]
+        if self.registers is not None:
+            z_s_skd = torch.cat([z_s_skd, self.registers.expand(len(z_s_sd), -1, -1)], dim=1)
+        if self.pre_norm is not None:
+            z_btnd, z_s_skd, z_t_pd = map(self.pre_norm, (z_btnd, z_s_skd, z_t_pd))
+        return z_btnd, z_s_skd.expand(b, -1, -1, -1), z_t_pd.expand(b, -1, -1)
 
 
 class Backbone(nn.Module):
@@ -245,12 +265,12 @@ class Backbone(nn.Module):
             if with_attention and number == len(self.blocks):
                 weights_bthl = block.spatial_attention_map(z, z_s, z_t)
                 attention = rearrange(
-                    weights_bthl[..., 1:], "b t h (y x) -> b t h y x", y=grid, x=grid
+                    weights_bthl[..., z_s.shape[2] :], "b t h (y x) -> b t h y x", y=grid, x=grid
                 )
             z, z_s, z_t = block(z, z_s, z_t)
         return Features(
             patches=self.patch_norm(z),
-            spatial=self.spatial_norm(z_s).expand(b, t, -1),
+            spatial=self.spatial_norm(z_s[:, :, 0]).expand(b, t, -1),
             temporal=self.temporal_norm(z_t).expand(b, grid * grid, -1),
             spatial_attention=attention,
             stem=seen_btcyx,

@@ -141,9 +141,9 @@ class ClassTokenBlock(DividedLayers):
         """(b, t, n, d), (b, 1, d) -> the same."""
         y_bntd = self._over_time(rearrange(z_btnd, "b t n d -> b n t d"))
         z_btnd = z_btnd + rearrange(y_bntd, "b n t d -> b t n d")
-        y_patches, y_token = self._over_space(z_btnd, z_c)
+        y_patches, y_token = self._over_space(z_btnd, z_c.unsqueeze(2))
         z_btnd = z_btnd + y_patches
-        z_c = z_c + y_token.mean(dim=1, keepdim=True)
+        z_c = z_c + y_token.squeeze(2).mean(dim=1, keepdim=True)
         keep_b = self._keep(z_btnd)
         return self._mlp(z_btnd, keep_b), self._mlp(z_c, keep_b)
 

@@ -107,9 +107,10 @@ class SameConv2d(nn.Conv2d):
         top, left = (pad // 2 for pad in pads)
         bottom, right = pads[0] - top, pads[1] - left
         if (top, left) == (bottom, right):
-            return F.conv2d(x_rchw, self.weight, None, self.stride, (top, left), groups=self.groups)
-        padded = F.pad(x_rchw, (left, right, top, bottom))
-        return F.conv2d(padded, self.weight, None, self.stride, groups=self.groups)
+            padding = (top, left)
+        else:
+            padding, x_rchw = (0, 0), F.pad(x_rchw, (left, right, top, bottom))
+        return F.conv2d(x_rchw, self.weight, self.bias, self.stride, padding, groups=self.groups)
 
 
 class MBConv(nn.Module):
@@ -120,9 +121,11 @@ class MBConv(nn.Module):
         inside = before * expansion
         self.expand = nn.Sequential()
         if expansion > 1:
-            self.expand = nn.Sequential(SameConv2d(before, inside, 1), _norm(inside), nn.ReLU6())
+            self.expand = nn.Sequential(SameConv2d(before, inside, 1), _norm(inside), _relu6())
         self.depthwise = nn.Sequential(
-            SameConv2d(inside, inside, kernel, stride, groups=inside), _norm(inside), nn.ReLU6()
+            SameConv2d(inside, inside, kernel, stride, groups=inside),
+            _norm(inside),
+            _relu6(),
         )
         self.project = nn.Sequential(SameConv2d(inside, after, 1), _norm(after))
         self.skips = stride == 1 and before == after
@@ -140,7 +143,7 @@ class EfficientNetLite(nn.Module):
         """frozen: so many parts, the first convolution and stages, are left as they are."""
         super().__init__()
         self.frozen = frozen
-        self.first = nn.Sequential(SameConv2d(3, _FIRST, 3, 2), _norm(_FIRST), nn.ReLU6())
+        self.first = nn.Sequential(SameConv2d(3, _FIRST, 3, 2), _norm(_FIRST), _relu6())
         before, built = _FIRST, []
         for stage in stages_of(name)[:stages]:
             blocks = []
@@ -264,6 +267,11 @@ def load_published(stem: EfficientNetStem) -> frozenset[str]:
     own = stem.layers.state_dict()
     stem.layers.load_state_dict({key: state[key] for key in own})
     return frozenset(f"layers.{key}" for key, _ in stem.layers.named_parameters())
+
+
+def _relu6() -> nn.ReLU6:
+    """In place: on a CPU, new memory costs more than the comparison."""
+    return nn.ReLU6(inplace=True)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -20,6 +20,7 @@ from fakestormer.model.heads import (
     patch_volume,
 )
 from fakestormer.model.network import VideoNetwork
+from fakestormer.model.rotation import Rotation
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.types import Outputs
 
@@ -27,11 +28,21 @@ from fakestormer.types import Outputs
 def build_fakestormer(config: ModelConfig) -> FakeSTormer:
     """The whole network. Random weights come from torch's global generator."""
     c = config
+    rotation = None
+    if c.rotary != "none":
+        rotation = Rotation(c.rotary, grid=c.grid, channels=c.width // c.heads)
     network = FakeSTormer(
         config,
         backbone=Backbone(
             stem=stem_of(c),
-            embedding=TokenEmbedding(grid=c.grid, frames=c.frames, width=c.width, tokens=c.tokens),
+            embedding=TokenEmbedding(
+                grid=c.grid,
+                frames=c.frames,
+                width=c.width,
+                tokens=c.tokens,
+                registers=c.registers,
+                pre_norm=nn.LayerNorm(c.width, eps=c.norm_eps) if c.pre_norm else None,
+            ),
             blocks=[
                 DividedBlock(
                     c.width,
@@ -45,6 +56,8 @@ def build_fakestormer(config: ModelConfig) -> FakeSTormer:
                     else "both"
                     if i < c.depth - 1
                     else "temporal",
+                    activation=c.activation,
+                    rotation=rotation,
                 )
                 for i in range(c.depth)
             ],
@@ -168,4 +181,6 @@ def _initialise(network: FakeSTormer) -> None:
     embedding = network.backbone.embedding
     nn.init.trunc_normal_(embedding.spatial_token, std=0.02)
     nn.init.trunc_normal_(embedding.temporal_token, std=0.02)
+    if embedding.registers is not None:
+        nn.init.trunc_normal_(embedding.registers, std=0.02)
     embedding.position.copy_(sincos_positions(network.config.grid, network.config.width))

@@ -23,6 +23,7 @@ from fakestormer.model.build import build
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_weights, save_weights
 from fakestormer.recipe.model import ModelConfig
+from fakestormer.recipe.named import tiny
 from fakestormer.recipe.prediction import Calibration
 from fakestormer.recipe.recipe import Recipe
 
@@ -30,7 +31,7 @@ from fakestormer.recipe.recipe import Recipe
 SHIPPED = Path(__file__).parents[1] / "weights" / "fakestormer-compact.safetensors"
 NOTHING_SHIPPED = (
     "this package comes without trained weights: name a model with --model (or FAKESTORMER_MODEL, "
-    "or Detector.load(PATH)), or train one with `fakestormer train VIDEOS --out RUN`"
+    "or Detector(PATH)), or train one with `fakestormer train VIDEOS --out RUN`"
 )
 #: Layout of the JSON beside the weights.
 FORMAT = 1
@@ -140,6 +141,13 @@ def recipe_of(document: Mapping[str, Any], weights: Path) -> Recipe:
             f"{weights.with_suffix('.json')}: its recipe does not fit this version of the program "
             f"({field}: {reason}); use the version that trained the model"
         ) from error
+
+
+def recipe_of_shipped() -> Recipe:
+    """The recipe of the weights that come with the package; `tiny` where none do."""
+    return (
+        recipe_of(read_json(SHIPPED.with_suffix(".json")), SHIPPED) if SHIPPED.is_file() else tiny()
+    )
 
 
 def calibration_of(document: Mapping[str, Any], weights: Path) -> Calibration | None:

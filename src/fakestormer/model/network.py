@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.types import Outputs
@@ -71,3 +74,17 @@ class VideoNetwork(nn.Module):
                 f"{type(self).__name__}: expected uint8 or floating frames, got "
                 f"{frames_btchw.dtype}"
             )
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """Make each convolution do the work of the BatchNorm after it, for scoring; in place.
+
+    The outputs stay the same but for rounding. The network, in `eval` mode, cannot be trained or
+    saved afterwards.
+    """
+    for layers in network.modules():
+        if not isinstance(layers, nn.Sequential):
+            continue
+        for n, (layer, after) in enumerate(itertools.pairwise(list(layers))):
+            if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+                layers[n], layers[n + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import struct
+import warnings
 from pathlib import Path
 
 import torch
@@ -38,8 +39,16 @@ def read_pth(path: Path, *, wrappers: tuple[str, ...] = ()) -> dict[object, obje
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch warns of programs, which it then refuses
+            warnings.simplefilter("ignore", UserWarning)
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
+        if "TorchScript" in str(error):
+            raise InputError(
+                f"{path}: is a program (TorchScript), and this program never runs code from a "
+                "file; where you trust it, save its tensors by torch.save(torch.jit.load(FILE, "
+                "map_location='cpu').state_dict(), OTHER_FILE)"
+            ) from error
         stranger = re.search(r"GLOBAL ([\w.]+)", str(error))
         if stranger is None:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Weights to and from files: our own safetensors, and MAE's ViT as published in three layouts.
+"""Weights to and from files: our own safetensors, and published image towers.
 
 Legend of shapes: n positions N = G * G, m new positions, d channels D, t frames T.
 """
@@ -10,40 +10,31 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from fakestormer.errors import InputError
 from fakestormer.model.efficientnet import EfficientNetStem, load_published
 from fakestormer.model.fakestormer import copy_spatial_to_temporal
-from fakestormer.model.layouts import (
-    POSITION,
-    TIME,
-    comes_from_image_model,
-    from_transformers,
-    is_ignored,
-    is_original,
-    is_transformers,
-    our_names,
-)
+from fakestormer.model.layouts import POSITION, TIME, comes_from_image_model, our_names
 from fakestormer.model.network import VideoNetwork
-from fakestormer.model.pth import read_pth
+from fakestormer.model.towers import read_safetensors, read_tower
 
 
 @dataclass(frozen=True, slots=True)
 class PretrainedReport:
     """What `load_pretrained` loaded.
 
-    layout: "original", "timm" or "transformers". loaded: our parameters that now hold pre-trained
+    tower: who trained it (`layouts.TowerName`). layout: "original", "timm" or "transformers".
+    loaded: our parameters that now hold pre-trained
     values, the ones to freeze in the warm-up. new: our parameters with no counterpart in an image
     model. ignored: keys of the file left out on purpose (MAE's decoder, classifiers). resized:
     those of ours that were interpolated.
     """
 
+    tower: str
     layout: str
     loaded: frozenset[str]
     new: tuple[str, ...]
@@ -71,7 +62,7 @@ def load_weights(network: VideoNetwork, path: str | Path) -> None:
     Strict: every missing, unexpected and misshapen key is named in one InputError (a ValueError),
     and then nothing is loaded.
     """
-    state = _read_safetensors(Path(path))
+    state = read_safetensors(Path(path))
     current = network.state_dict()
     problems = [f"missing {name}" for name in current if name not in state]
     problems += [f"unexpected {name}" for name in state if name not in current]
@@ -97,19 +88,66 @@ def start_from(network: VideoNetwork, other: VideoNetwork) -> None:
 
 
 def load_pretrained(network: VideoNetwork, path: str | Path) -> PretrainedReport:
-    """Start FakeSTormer or the plain TimeSformer from an MAE ViT encoder.
+    """Start FakeSTormer or the plain TimeSformer from an image tower (`read_tower` says which).
 
-    path: .safetensors, or what torch.save wrote (.pth, .bin), in the layout of MAE's authors, of
-    timm or of transformers, recognised by its keys. MAE's class token becomes the spatial token and
-    its final norm goes to patch and spatial tokens (the plain TimeSformer has a class token and one
-    norm, as MAE has); position embeddings are interpolated to our grid. With
-    temporal_init "copy_spatial" the temporal attentions start from the loaded spatial ones (they
-    count as new: they train in the warm-up). Only tensors are read from .pth files, no objects.
+    The class token becomes the spatial token and the final norm goes to patch and spatial tokens
+    (the plain TimeSformer has a class token and one norm, as a ViT has); position embeddings are
+    interpolated to our grid, and are zero for a tower that has none. With temporal_init
+    "copy_spatial" the temporal attentions start from the loaded spatial ones (they count as new:
+    they train in the warm-up). Only tensors are read from .pth files, no objects.
 
     Raises one InputError that names all missing, unexpected and mismatched keys, and then nothing
     is loaded; also for a network that is no such transformer, and for a file that is none.
     """
     path = Path(path)
+    _require_a_vit(network, path)
+    tower = read_tower(path)
+    current = network.state_dict()
+    tensors: dict[str, Tensor] = {}
+    origin: dict[str, str] = {}
+    unexpected = list(tower.not_tensors)
+    for plain, tensor in tower.tensors_for(network.config.heads).items():
+        known = [name for name in our_names(plain) if name in current]
+        if not known:
+            unexpected.append(tower.origin.get(plain, plain))
+        for name in known:
+            tensors[name], origin[name] = tensor, tower.origin.get(plain, plain)
+    resized = _resized(tensors, network)
+    tensors |= resized
+    zero = set()
+    if not tower.has_positions:
+        tensors[POSITION], zero = torch.zeros_like(current[POSITION]), {POSITION}
+    mismatched = [name for name in tensors if tensors[name].shape != current[name].shape]
+    missing = [n for n in current if comes_from_image_model(n) and n not in tensors]
+    problems = [
+        *(f"missing {name}" for name in missing),
+        *(f"unexpected {key}" for key in unexpected),
+        *(f"misshapen {_shapes(origin[n], tensors[n], current[n])}" for n in mismatched),
+    ]
+    if tower.rotary != network.config.rotary:
+        problems.append(f"{tower.name} has rotary positions '{tower.rotary}': set model.rotary")
+    if problems:
+        raise InputError(
+            f"{path}: does not fit this network ({'; '.join(problems)}); the paper starts from "
+            f"MAE ViT-B/16, which fits the base network; recipe foundation takes its sizes from "
+            f"the file"
+        )
+    network.load_state_dict(tensors, strict=False)
+    if network.config.temporal_init == "copy_spatial":
+        copy_spatial_to_temporal(network)
+    loaded = frozenset(tensors) - zero
+    return PretrainedReport(
+        tower=tower.name,
+        layout=tower.layout,
+        loaded=loaded,
+        new=tuple(n for n, _ in network.named_parameters() if n not in loaded),
+        ignored=tower.ignored,
+        resized=tuple(resized),
+    )
+
+
+def _require_a_vit(network: VideoNetwork, path: Path) -> None:
+    """Raises InputError for a network that has no counterpart in a ViT for images."""
     architecture = network.config.architecture
     if architecture not in ("fakestormer", "timesformer"):
         raise InputError(
@@ -120,41 +158,6 @@ def load_pretrained(network: VideoNetwork, path: str | Path) -> PretrainedReport
         raise InputError(
             f"{path}: a stem of convolutions has no counterpart in a ViT; use stem='patch'"
         )
-    vit = _read_vit(path)
-    current = network.state_dict()
-    tensors: dict[str, Tensor] = {}
-    origin: dict[str, str] = {}
-    unexpected = list(vit.not_tensors)
-    for key, tensor in vit.tensors.items():
-        known = [name for name in our_names(key) if name in current]
-        if not known:
-            unexpected.append(key)
-        for name in known:
-            tensors[name], origin[name] = tensor, key
-    resized = _resized(tensors, network)
-    tensors |= resized
-    mismatched = [name for name in tensors if tensors[name].shape != current[name].shape]
-    missing = [n for n in current if comes_from_image_model(n) and n not in tensors]
-    problems = [
-        *(f"missing {name}" for name in missing),
-        *(f"unexpected {key}" for key in unexpected),
-        *(f"misshapen {_shapes(origin[n], tensors[n], current[n])}" for n in mismatched),
-    ]
-    if problems:
-        raise InputError(
-            f"{path}: does not fit this network ({'; '.join(problems)}); the paper starts from "
-            f"MAE ViT-B/16, which fits the base network"
-        )
-    network.load_state_dict(tensors, strict=False)
-    if network.config.temporal_init == "copy_spatial":
-        copy_spatial_to_temporal(network)
-    return PretrainedReport(
-        layout=vit.layout,
-        loaded=frozenset(tensors),
-        new=tuple(n for n, _ in network.named_parameters() if not comes_from_image_model(n)),
-        ignored=vit.ignored,
-        resized=tuple(resized),
-    )
 
 
 def load_stem(network: VideoNetwork) -> frozenset[str]:
@@ -217,44 +220,6 @@ def _linear_weights(old: int, at: Tensor) -> Tensor:
     return weights
 
 
-@dataclass(frozen=True, slots=True)
-class _ViT:
-    """A checkpoint with timm's key names; class token (D,), position embedding (1 + N, D)."""
-
-    layout: str
-    tensors: dict[str, Tensor]
-    ignored: tuple[str, ...]
-    not_tensors: tuple[str, ...]
-
-
-def _read_vit(path: Path) -> _ViT:
-    state: Any = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
-    wrapped = isinstance(state.get("model"), dict)
-    entries: dict[str, Any] = state["model"] if wrapped else state
-    if not all(isinstance(key, str) for key in entries):
-        raise InputError(f"{path}: its keys are not names of weights; give an MAE ViT's checkpoint")
-    ignored = tuple(sorted(key for key in entries if is_ignored(key)))
-    tensors = {
-        key: entry
-        for key, entry in entries.items()
-        if isinstance(entry, Tensor) and key not in ignored
-    }
-    not_tensors = tuple(sorted(entries.keys() - tensors.keys() - set(ignored)))
-    layout = "original" if wrapped or is_original(entries) else "timm"
-    if is_transformers(tensors):
-        layout, tensors = "transformers", from_transformers(tensors)
-    if "patch_embed.proj.weight" not in tensors:
-        raise InputError(
-            f"{path}: no ViT in a layout known here (original MAE, timm, transformers); its keys "
-            f"begin with {', '.join(sorted(map(str, entries))[:3]) or 'nothing at all'}"
-        )
-    # Published with leading axes of size 1.
-    for key, ndim in (("cls_token", 1), ("pos_embed", 2)):
-        while key in tensors and tensors[key].ndim > ndim and len(tensors[key]) == 1:
-            tensors[key] = tensors[key][0]
-    return _ViT(layout, tensors, ignored, not_tensors)
-
-
 def _resized(state: Mapping[str, Tensor], network: VideoNetwork) -> dict[str, Tensor]:
     """The position and time embeddings of `state` that need another length, interpolated."""
     resized = {}
@@ -280,14 +245,3 @@ def _is_square(count: int) -> bool:
 
 def _shapes(key: str, file: Tensor, network: Tensor) -> str:
     return f"{key}: file {tuple(file.shape)}, network {tuple(network.shape)}"
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        return dict(load_file(path))
-    except SafetensorError as error:
-        raise InputError(
-            f"{path}: not a readable safetensors file ({error}); fetch or save it again"
-        ) from error

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Architecture = Literal["fakestormer", "release", "timesformer", "resnet3d"]
 Branch = Literal["h", "g", "b"]
 Stem = Literal["patch", "conv", "residual", "deep", "efficientnet-lite0", "efficientnet-lite2"]
+Activation = Literal["gelu", "quick_gelu"]
+Rotary = Literal["none", "frame", "grid"]
 
 #: Pixels per token, along each side, of the EfficientNet stems.
 STEM_STRIDE = 16
@@ -37,6 +39,11 @@ class ModelConfig(BaseModel):
     classifier: what f looks at: the temporal "tokens" (paper), or, of an EfficientNet stem, the
     face against its "surroundings" (ours, model/heads.py).
     drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
+    registers: tokens of each frame beside its spatial token, which no head sees (DINOv2 and DINOv3
+    have 4). pre_norm: a LayerNorm before the first block (CLIP, PE). activation: of the MLPs;
+    "quick_gelu" is that of OpenAI's CLIP. rotary: how spatial attention turns queries and keys by
+    the place of their patch: "frame" counts places from -1 to 1 over the frame (DINOv3), "grid" in
+    patches (PE); model/rotation.py. The four are there for published weights: docs/foundation.md.
 
     "timesformer" has one class token per clip, so `tokens` says nothing to it. "resnet3d" has
     neither patches nor blocks to choose: it takes image_size, frames and width (model/baselines.py
@@ -65,6 +72,10 @@ class ModelConfig(BaseModel):
     frozen_stages: int = Field(default=0, ge=0, le=6)
     classifier: Literal["tokens", "surroundings"] = "tokens"
     norm_eps: float = Field(default=1e-6, gt=0)
+    registers: int = Field(default=0, ge=0)
+    pre_norm: bool = False
+    activation: Activation = "gelu"
+    rotary: Rotary = "none"
 
     @property
     def grid(self) -> int:
@@ -79,6 +90,12 @@ class ModelConfig(BaseModel):
             raise ValueError(f"architecture '{self.architecture}' has f alone: set branches to []")
         if self.architecture == "release":
             self._fits_release()
+        if self.architecture != "fakestormer" or self.stem != "patch":
+            self._fits_no_foundation()
+        if self.rotary != "none" and (self.width // self.heads) % 4:
+            raise ValueError(
+                f"rotary: each head needs a multiple of 4 channels, not {self.width // self.heads}"
+            )
         if self.image_size % self.patch_size:
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
@@ -107,6 +124,15 @@ class ModelConfig(BaseModel):
                 f"a power of two from 4 on, not {self.patch_size}"
             )
         return self
+
+    def _fits_no_foundation(self) -> None:
+        """What only the weights of a ViT need, and only FakeSTormer's own blocks have."""
+        usual = {"registers": 0, "pre_norm": False, "activation": "gelu", "rotary": "none"}
+        for name, value in usual.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"{name} is for architecture 'fakestormer' with stem 'patch': set it to {value}"
+                )
 
     def _fits_release(self) -> None:
         """The weights that this architecture is for leave no choice."""

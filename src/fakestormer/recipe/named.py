@@ -38,6 +38,33 @@ def _with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     return override(recipe, [f"{field}={json.dumps(value)}" for field, value in values.items()])
 
 
+def foundation() -> Recipe:
+    """The method on a published image tower (DINOv2, DINOv3, CLIP, PE), whose norms alone train.
+
+    Beyond the paper, for whoever has the GPU: docs/foundation.md. Sizes are those of --weights.
+    Only LayerNorms and what is new train, with the optimizer settings of the best published
+    cross-data-set results (Yermakov et al. 2026: AdamW, rate 3e-4, no weight decay). Nothing
+    stands still at first, because nothing that trains could destroy much.
+    """
+    return Recipe(
+        name="foundation",
+        model=model_config.base().model_copy(
+            update={"drop_path": 0.0, "temporal_init": "copy_spatial"}
+        ),
+        training=TrainingConfig(
+            epochs=30,
+            learning_rate=3e-4,
+            schedule="release",
+            freeze_epochs=0,
+            trained="norms",
+            sizes_from="weights",
+            optimizer="adamw",
+            weight_decay=0.0,
+            precision="bf16-mixed",
+        ),
+    )
+
+
 def small() -> Recipe:
     """ViT-S from scratch or from your own weights, for one GPU."""
     return Recipe(
@@ -76,6 +103,7 @@ def tiny() -> Recipe:
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "paper": paper,
     "release": release,
+    "foundation": foundation,
     "small": small,
     "tiny": tiny,
 }
@@ -87,7 +115,7 @@ def load_recipe(name: str | Path, assignments: Sequence[str] = ()) -> Recipe:
     load_recipe("tiny", ["training.epochs=3", "model.frames=8"])
 
     Args:
-        name: "paper", "release", "small" or "tiny"; or a model's folder or `.json`.
+        name: "paper", "release", "foundation", "small" or "tiny"; or a model's folder or `.json`.
         assignments: "FIELD=VALUE" for every field that differs.
 
     Returns:

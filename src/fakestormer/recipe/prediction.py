@@ -25,13 +25,15 @@ _LEAST = 1e-15
 class ErrorRates(BaseModel):
     """What the verdicts were worth on videos that the thresholds were chosen by: counts of videos.
 
-    real_called_fake: real ones called "likely fake". fakes_called_fake, fakes_cleared: fakes called
+    people: that the real videos show, 0 where it is not known. real_called_fake: real ones called
+    "likely fake". fakes_called_fake, fakes_cleared: fakes called
     "likely fake" and "no manipulation found". All others are inconclusive.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     real: int = Field(ge=0)
+    people: int = Field(default=0, ge=0)
     real_called_fake: int = Field(ge=0)
     real_cleared: int = Field(ge=0)
     fakes: int = Field(ge=0)
@@ -40,8 +42,9 @@ class ErrorRates(BaseModel):
 
     def sentence(self) -> str:
         """What a reader of one verdict has to know of all of them."""
+        people = f"{self.people} people" if self.people else "people"
         return (
-            f"Of {self.real} real videos of people and cameras it never saw, "
+            f"Of {self.real} real videos of {people} and cameras it never saw, "
             f"{self.real_called_fake} were called likely fake; of {self.fakes} fakes of people it "
             f"never saw, {self.fakes_called_fake} were called likely fake and "
             f"{self.fakes_cleared} went unnoticed. All others were inconclusive."
@@ -156,7 +159,7 @@ class PredictionConfig(BaseModel):
     )
     calibration: Calibration | None = Field(
         default=None,
-        description="of the weights, not of the recipe: `Detector.load` takes it from their JSON",
+        description="of the weights, not of the recipe: `Detector` takes it from their JSON",
     )
 
     @property
@@ -170,6 +173,20 @@ class PredictionConfig(BaseModel):
         """The probability below which "no manipulation found" is said; above it, nothing is."""
         chosen = None if self.calibration is None else self.calibration.clear_below
         return self.threshold - self.inconclusive if chosen is None else chosen
+
+    def with_threshold(self, fake_from: float) -> PredictionConfig:
+        """The same, but "likely fake" is said from `fake_from` on.
+
+        Below it, the lower threshold stays where it is, or falls to `fake_from`. The error rates of
+        the calibration were those of its own threshold, and are left out.
+        """
+        clear = min(self.clear_below, fake_from)
+        if self.calibration is not None:
+            changes = {"fake_from": fake_from, "clear_below": clear, "rates": None}
+            calibration = self.calibration.model_copy(update=changes)
+            return self.model_copy(update={"calibration": calibration})
+        middle, half = (fake_from + clear) / 2, (fake_from - clear) / 2
+        return self.model_copy(update={"threshold": middle, "inconclusive": half})
 
     @model_serializer(mode="wrap")
     def _without_an_empty_calibration(self, handler: SerializerFunctionWrapHandler) -> Any:

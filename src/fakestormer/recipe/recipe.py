@@ -3,7 +3,7 @@
     recipe = tiny()
     recipe = override(recipe, ["training.epochs=3", "model.frames=8"])
 
-A recipe is stored as JSON beside the weights, and `Detector.load` reads it back.
+A recipe is stored as JSON beside the weights, and `Detector` reads it back.
 """
 
 from __future__ import annotations

@@ -73,6 +73,7 @@ PAPER: Mapping[str, tuple[Any, str]] = {
     "training.learning_rate": (5e-4, "4.1"),
     "training.schedule": ("paper", "4.1"),
     "training.freeze_epochs": (5, "4.1"),
+    "training.trained": ("everything", "4.1: then all layers are unfrozen"),
     "training.pretrained_rate": (1.0, "4.1: one rate"),
     "training.weight_decay": (1e-4, "4.1"),
     "training.loss.lambda_c": (0.8, "Table 7"),
@@ -128,6 +129,7 @@ RELEASE: Mapping[str, Any] = {
 OURS = (
     "tracking", "crop.stored_size", "synthesis.cutout_redraws", "synthesis.cutout_least_label",
     "synthesis.gaussian_sigma", "synthesis.beyond", "model.pretrained_stem", "model.frozen_stages",
+    "model.registers", "model.pre_norm", "model.activation", "model.rotary", "training.sizes_from",
     "training.fake_methods", "training.accumulate", "training.gradient_clip", "training.ema_decay",
     "training.loss.lambda_b", "training.clips_per_track", "training.precision", "training.seed",
     "training.validation_clips", "training.validation_seed", "training.validate_every",

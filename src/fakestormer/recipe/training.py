@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ScheduleName = Literal["paper", "release"]
+Trained = Literal["everything", "norms"]
 
 
 class LossConfig(BaseModel):
@@ -39,6 +40,9 @@ class TrainingConfig(BaseModel):
     batch_size: clips of an optimizer step, real and fake together, over all processes. accumulate:
     parts in which each process takes its share of a batch, one after the other. learning_rate: the
     schedule's peak. freeze_epochs: epochs in which what came from pre-trained weights stands still.
+    trained: "norms" keeps what came from pre-trained weights as it is, but for the LayerNorms; all
+    that is new trains. sizes_from: "weights" takes the sizes of the network from the file of
+    starting weights, and all that they need (`model.towers.sizes_of`); the recipe's are ignored.
     pretrained_rate: the learning rate of what came from pre-trained weights, as a share of that of
     everything else. sam_rho: 0 trains without SAM. ema_decay: of the average of the weights, which
     is then validated and becomes the model (see `ema`); None keeps no average. clips_per_track: at
@@ -58,6 +62,8 @@ class TrainingConfig(BaseModel):
     learning_rate: float = Field(default=5e-4, gt=0)
     schedule: ScheduleName = "paper"
     freeze_epochs: int = Field(default=5, ge=0)
+    trained: Trained = "everything"
+    sizes_from: Literal["recipe", "weights"] = "recipe"
     pretrained_rate: float = Field(default=1.0, gt=0)
     sam_rho: float = Field(default=0.05, ge=0)
     optimizer: Literal["adam", "adamw"] = "adam"

@@ -64,10 +64,10 @@ class PrepareSettings:
 class TrainSettings:
     """What a training starts from and runs on.
 
-    initial_weights: pre-trained MAE ViT weights, or a model to train further. resume: go on with
-    the run in the folder. accelerator: "auto", "cpu" or "cuda". devices: GPUs of this machine, or
-    processes on the CPU. num_nodes: machines. workers: processes that read and synthesise.
-    show_progress: draw a bar on standard error.
+    initial_weights: published weights of an image model, or a model to train further. resume: go
+    on with the run in the folder. accelerator: "auto", "cpu" or "cuda". devices: GPUs of this
+    machine, or processes on the CPU. num_nodes: machines. workers: processes that read and
+    synthesise. show_progress: draw a bar on standard error.
     """
 
     initial_weights: Path | None = None
@@ -96,7 +96,8 @@ def prepare(
         videos: a folder of videos, which are real unless the table or a folder named "fake" says
             otherwise; or an Origin, which names a data set's layout and the folder it lies in.
         store: the folder to write.
-        recipe: how faces are followed and cropped; None takes `load_recipe("tiny")`.
+        recipe: how faces are followed and cropped; None takes that of the weights that come with
+            the package. `load_recipe("RUN")` is that of another model.
         settings: labels, splits and processes.
         progress: called when a video is finished.
 
@@ -114,8 +115,10 @@ def prepare(
     from fakestormer.data.origin import Origin
     from fakestormer.data.prepare import prepare_listing
     from fakestormer.data.table import match_table
+    from fakestormer.model.model_file import recipe_of_shipped
 
-    recipe, settings, store = recipe or tiny(), settings or PrepareSettings(), Path(store)
+    recipe, settings = recipe or recipe_of_shipped(), settings or PrepareSettings()
+    store = Path(store)
     if isinstance(videos, str | Path):
         videos = Origin(layout="folder", root=Path(videos), options=Options())
     # The whole data set, whatever part of it is asked for: the manifest keeps what is finished.

@@ -1,7 +1,7 @@
 """The authors' published weights -> a model like any other here.
 
     convert("authors.pth", "authors.safetensors")
-    Detector.load("authors.safetensors").detect("interview.mp4")
+    Detector("authors.safetensors").detect("interview.mp4")
 
 Only tensors are read, never code: what else a `.pth` file can hold is refused.
 """

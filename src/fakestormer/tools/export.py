@@ -84,7 +84,7 @@ def export(
     targets = [_target(Path(path), suffix) for path, suffix in wanted]
     if onnx:
         require_onnx()
-    detector = Detector.load(model)
+    detector = Detector(model)
     metadata = describe(detector)
     named = ByName(detector.network).eval()
     answers = [(frames, run_torch(named)(frames)) for frames in random_frames(detector.network)]

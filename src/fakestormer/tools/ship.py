@@ -46,7 +46,7 @@ class Packed:
 
 
 def pack(model: str | Path | None, output: str | Path, *, data: str | None = None) -> Packed:
-    """Write a copy of a model in half precision, for `Detector.load` as it is.
+    """Write a copy of a model in half precision, for `Detector` as it is.
 
     Parameters are float16 on disk; buffers, the statistics of BatchNorm, stay as they are: a
     variance can be smaller or larger than half precision holds. In memory all become float32 again.

@@ -40,7 +40,7 @@ from fakestormer.training.engine import launch, leaves_idle, threads
 from fakestormer.training.examples import example_sheets
 from fakestormer.training.history import StepRecord
 from fakestormer.training.interrupt import interruptible
-from fakestormer.training.resume import fresh_state, resumed_state
+from fakestormer.training.resume import fresh_state, resumed_state, sized
 from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import (
     freeze,
@@ -134,6 +134,7 @@ def train(
     TrainingError when the numbers stop being finite: the step is then kept under `out` for
     `failure.replay`.
     """
+    recipe = sized(recipe, initial_weights)
     tracks = choose_tracks(recipe, store)
     if not resume and (out / "checkpoints" / "last").exists():
         raise InputError(f"{out}: holds a run already; resume it, or give another folder")
@@ -191,8 +192,10 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult | None:
         state = resumed_state(last, recipe, job.store, job.tracks, fingerprint)
     else:
         state = fresh_state(network, job.tracks, fingerprint, initial_weights=job.initial_weights)
+    kept = never_trained(network, state.pretrained, config.trained)
+    freeze(network, kept)
     optimizer: Optimizer = (Adam if config.optimizer == "adam" else AdamW)(
-        parameter_groups(network, state.pretrained, config.pretrained_rate),
+        parameter_groups(network, state.pretrained, config.pretrained_rate, without=kept),
         lr=config.learning_rate,
         betas=config.betas,
         weight_decay=config.weight_decay,
@@ -237,7 +240,7 @@ def _run(fabric: Fabric, job: _Job) -> TrainingResult | None:
             if position == 0 or not history:
                 network.train()
                 frozen = frozen_names(epoch, config.freeze_epochs, state.pretrained)
-                freeze(network, frozen | never_trained(network))
+                freeze(network, frozen | kept)
             rate = learning_rate(config.schedule, step, plan.steps, config.learning_rate)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["rate_share"]

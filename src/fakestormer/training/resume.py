@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from fakestormer.errors import InputError, first_complaint
 from fakestormer.model.model_file import is_model, load_model
 from fakestormer.model.network import VideoNetwork
+from fakestormer.model.towers import sizes_of
 from fakestormer.model.weights import load_pretrained, load_stem, start_from
+from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.recipe import Recipe, differences
 from fakestormer.training.checkpoint import RunState, read_state
 from fakestormer.training.tracks import Tracks
@@ -22,6 +24,26 @@ from fakestormer.training.tracks import Tracks
 FREE = frozenset(
     ("training.accumulate", "training.checkpoint_every", "training.checkpoint_minutes")
 )
+
+
+def sized(recipe: Recipe, initial_weights: Path | None) -> Recipe:
+    """The recipe with a network of the sizes of the starting weights, where it asks for them.
+
+    Raises InputError where there are none to ask, and for a file that is no image tower.
+    """
+    if recipe.training.sizes_from == "recipe":
+        return recipe
+    if initial_weights is None:
+        raise InputError(
+            f"recipe {recipe.name} takes the sizes of its network from pre-trained weights "
+            "(training.sizes_from): name their file with --weights"
+        )
+    if is_model(initial_weights):
+        model = ModelConfig.model_validate(load_model(initial_weights)[1]["recipe"]["model"])
+    else:
+        model = sizes_of(recipe.model, initial_weights)
+    training = recipe.training.model_copy(update={"sizes_from": "recipe"})
+    return recipe.model_copy(update={"model": model, "training": training})
 
 
 def fresh_state(

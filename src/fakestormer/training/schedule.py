@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from fakestormer.model.efficientnet import EfficientNetLite
-from fakestormer.recipe.training import ScheduleName
+from fakestormer.recipe.training import ScheduleName, Trained
 
 _RELEASE_FIRST_RATE = 1e-7
 
@@ -56,25 +56,44 @@ def frozen_names(epoch: int, frozen_epochs: int, pretrained: Collection[str]) ->
     return frozenset(pretrained) if epoch < frozen_epochs else frozenset()
 
 
-def never_trained(network: nn.Module) -> frozenset[str]:
-    """Names of the parameters that the network's configuration keeps as they are."""
-    return frozenset(
+def never_trained(
+    network: nn.Module, pretrained: Collection[str] = (), trained: Trained = "everything"
+) -> frozenset[str]:
+    """Names of the parameters that stay as they are for the whole run.
+
+    Those that the network's configuration keeps; where only "norms" train, also what came from
+    pre-trained weights and is in no LayerNorm.
+    """
+    kept = frozenset(
         f"{place}.{name}"
         for place, module in network.named_modules()
         if isinstance(module, EfficientNetLite)
         for name in module.frozen_parameters()
     )
+    if trained == "everything":
+        return kept
+    norms = {
+        f"{place}.{name}"
+        for place, module in network.named_modules()
+        if isinstance(module, nn.LayerNorm)
+        for name, _ in module.named_parameters()
+    }
+    return kept | (frozenset(pretrained) - norms)
 
 
 def parameter_groups(
-    network: nn.Module, pretrained: Collection[str], share: float
+    network: nn.Module,
+    pretrained: Collection[str],
+    share: float,
+    *,
+    without: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Optimizer groups: what is new, then what is pre-trained, whose rate is `share` of the rest's.
 
     Each group's "rate_share" says how much of the schedule's rate is its own. One group where all
-    have the same.
+    have the same. without: names in neither group, for which the optimizer keeps nothing.
     """
-    parameters = dict(network.named_parameters())
+    parameters = {n: p for n, p in network.named_parameters() if n not in without}
     old = [p for name, p in parameters.items() if name in pretrained and share != 1.0]
     new = [p for name, p in parameters.items() if name not in pretrained or share == 1.0]
     groups = [{"params": new, "rate_share": 1.0}]

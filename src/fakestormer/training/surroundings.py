@@ -25,7 +25,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fakestormer.data.loaders import ClipPlan, TrainingClips, synthesise
+from fakestormer.data.loaders import ClipPlan, Key, TrainingClips, synthesise
 from fakestormer.data.manifest import Row, tracks_of
 from fakestormer.errors import InputError
 from fakestormer.evaluation.metrics import auc
@@ -39,6 +39,8 @@ from fakestormer.recipe.recipe import Recipe
 #: Every so manieth group of tracks is left out, to say how well the fit separates.
 _FOLDS = 6
 _BATCH = 32
+#: Of each track before any is drawn again, with other blending.
+_FRAMES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,7 +70,7 @@ def fit_surroundings(
         recipe: says how pseudo-fakes are made.
         store: a track store.
         rows: its manifest's rows.
-        pairs: real frames, each with its pseudo-fake; fewer where the tracks do not give so many.
+        pairs: real frames, each with its pseudo-fake.
         ridge: added to the diagonal of the covariance of standardised means.
         seed: draws frames and blending.
         progress: called with the number of pairs done.
@@ -84,16 +86,16 @@ def fit_surroundings(
             "this model's f is trained, not fitted; fit one made with model.classifier=surroundings"
         )
     training = [row for row in tracks_of(rows, "train") if row.frames >= 1]
-    chosen, clips = _chosen(training, recipe, store, pairs, seed)
-    if len({training[track].group for track, _ in chosen}) < 2 * _FOLDS:
+    if len({row.group for row in training}) < 2 * _FOLDS:
         raise InputError(f"{store}: has too few training videos to fit f to; prepare more people")
+    chosen, clips = _chosen(training, recipe, store, pairs, seed)
     head, means = network.f, _Means(network)
     real, fake, groups = [], [], []
     size, patch = recipe.model.image_size, recipe.model.patch_size
     pair_of = partial(synthesise, config=recipe.synthesis, size=size, patch_size=patch)
     for start in range(0, len(chosen), _BATCH):
         part = chosen[start : start + _BATCH]
-        batches = [pair_of(clips[(0, position)]) for _, position in part]
+        batches = [pair_of(clips[key]) for _, key in part]
         real.append(means(torch.cat([batch.frames[:1] for batch in batches])))
         fake.append(means(torch.cat([batch.frames[1:] for batch in batches])))
         groups += [training[track].group for track, _ in part]
@@ -166,24 +168,28 @@ class _Means:
 
 def _chosen(
     training: Sequence[Row], recipe: Recipe, store: Path, pairs: int, seed: int
-) -> tuple[list[tuple[int, int]], TrainingClips]:
-    """(track, position among the clips) of each frame, and the clips that give them.
+) -> tuple[list[tuple[int, Key]], TrainingClips]:
+    """(track, key) of each frame, and the clips that give them.
 
     Every track gives as many frames, where it has them.
     """
+    frames = sum(min(row.frames, _FRAMES) for row in training)
     plan = ClipPlan(
         [row.frames for row in training],
         clip_length=1,
         pairs=1,
-        clips_per_track=math.ceil(pairs / max(1, len(training))),
+        clips_per_track=_FRAMES,
         seed=seed,
-        epochs=1,
+        epochs=math.ceil(pairs / frames),
     )
-    tracks = plan.clips(0)[:pairs, 0].tolist()
+    keys = [
+        (track, (epoch, position))
+        for epoch in range(plan.epochs)
+        for position, track in enumerate(plan.clips(epoch)[:, 0].tolist())
+    ]
     # Cutout would black out what is compared.
     uncut = recipe.synthesis.model_copy(update={"cutout_probability": 0.0})
-    clips = TrainingClips(store, training, plan, uncut)
-    return list(zip(tracks, range(len(tracks)), strict=True)), clips
+    return keys[:pairs], TrainingClips(store, training, plan, uncut)
 
 
 def _left_out(

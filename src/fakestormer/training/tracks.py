@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fakestormer.data.manifest import Row, Split, read_manifest, read_settings, tracks_of
-from fakestormer.data.remake import remake_command
+from fakestormer.data.remake import require_crops
 from fakestormer.errors import InputError
 from fakestormer.recipe.recipe import Recipe
 
@@ -33,16 +33,7 @@ def choose_tracks(recipe: Recipe, store: Path) -> Tracks:
     without the fake ones that the recipe wants, or with test tracks where validation ones belong.
     """
     settings = read_settings(store)
-    for made, wanted, what in (
-        (settings.crop, recipe.crop, "cut out"),
-        (settings.tracking, recipe.tracking, "followed"),
-    ):
-        if made != wanted:
-            raise InputError(
-                f"{store}: its faces were {what} with {made!r}, recipe {recipe.name} wants "
-                f"{wanted!r}; training and detection must treat faces alike. This makes the right "
-                f"store: {remake_command(store, recipe.crop, recipe.tracking)}"
-            )
+    require_crops(store, recipe.crop, recipe.tracking)
     rows = tuple(row for row in read_manifest(store) if row.frames >= recipe.model.frames)
     training, validation = tracks_of(rows, "train"), tracks_of(rows, "validation")
     if not training:

@@ -396,7 +396,7 @@ def test_what_would_fail_after_hours_is_refused_at_once(
     with pytest.raises(InputError, match="no usable video in the split 'validation'"):
         _bench(quick, stores, tmp_path, split="validation")
     other = override(quick, ["crop.enlarge=1.5"])
-    with pytest.raises(InputError, match="its faces were cut out with"):
+    with pytest.raises(InputError, match="its faces were followed and cut out with"):
         _bench(other, stores, tmp_path)
     with pytest.raises(InputError, match=r"no row named SBVs; there are: baseline, SBV, SBV\+cut"):
         row_recipes(TABLES["table5"], quick, ["SBV", "SBVs"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -13,6 +16,14 @@ from rich.progress import (
 
 #: Names that are listed of something that went wrong; a file always has all of them.
 LISTED = 50
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A moving bar for work of a few seconds whose steps are not counted."""
+    with bar() as drawn:
+        drawn.add_task(what, total=None)
+        yield
 
 
 def bar() -> Progress:

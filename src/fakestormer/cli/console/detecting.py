@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TextIO, TypeVar, get_args
 
 from fakestormer.cli.console.bars import LISTED, bar
-from fakestormer.detection.batch import BatchProgress
+from fakestormer.cli.options import STDOUT
+from fakestormer.detection.batch import BatchProgress, Detection
 from fakestormer.detection.printable import face_name, shown
+from fakestormer.detection.results import document_of
+from fakestormer.files import writing
 from fakestormer.types import Report, Verdict
 
 Item = TypeVar("Item")
@@ -27,7 +33,8 @@ def with_bar(work: Callable[[BatchProgress], Iterable[Item]]) -> Iterator[Item]:
     The bar is gone while an item is printed: it would send standard output to standard error.
     """
     drawn = bar()
-    task = drawn.add_task("reading", total=None)
+    task = drawn.add_task("opening the model", total=None)
+    drawn.start()
 
     def advance(path: str, stage: str, done: int, total: int | None) -> None:
         drawn.start()
@@ -44,6 +51,54 @@ def with_bar(work: Callable[[BatchProgress], Iterable[Item]]) -> Iterator[Item]:
             yield item
     finally:
         drawn.live.stop()
+
+
+class Written:
+    """Results for programs: all of them as one document, each as a line, or both.
+
+    document, lines: where each goes; None where it is not asked for.
+    """
+
+    def __init__(self, document: TextIO | None, lines: TextIO | None) -> None:
+        self._document, self._lines = document, lines
+        self._results: dict[int, dict[str, Any]] = {}
+
+    def add(self, detection: Detection) -> None:
+        if self._document is not None:
+            self._results[detection.place] = detection.result
+        if self._lines is not None:
+            # ASCII with escapes: file names need not be valid Unicode.
+            self._lines.write(json.dumps(detection.result) + "\n")
+            self._lines.flush()
+
+    def close(self) -> None:
+        """Write the document, in the order in which the files were given."""
+        if self._document is not None:
+            results = [self._results[place] for place in sorted(self._results)]
+            self._document.write(document_of(results))
+
+
+@contextmanager
+def machine_readable(document: Path | None, lines: Path | None) -> Iterator[Written]:
+    """Results for programs, complete when the context ends, an interrupted run included.
+
+    While one of them goes to standard output, what is printed for people goes to standard error.
+
+    Args:
+        document: "-" writes all results to standard output; a file is written elsewhere.
+        lines: a file that gets each result as it comes, or "-".
+    """
+    out = sys.stdout
+    with ExitStack() as opened:
+        if STDOUT in (document, lines):
+            opened.enter_context(redirect_stdout(sys.stderr))
+        line_file = out if lines == STDOUT else None
+        if lines is not None and lines != STDOUT:
+            with writing(lines):
+                line_file = opened.enter_context(lines.open("w", encoding="ascii"))
+        written = Written(out if document == STDOUT else None, line_file)
+        opened.callback(written.close)
+        yield written
 
 
 def print_report(report: Report) -> None:

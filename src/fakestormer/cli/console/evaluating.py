@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fakestormer.cli.console.bars import bar
+from fakestormer.cli.console.bars import bar, working
 from fakestormer.cli.options import say
 from fakestormer.detection.printable import shown
 from fakestormer.errors import InputError
@@ -93,9 +93,9 @@ def compare_and_print(
             "choose one that both have, with --sampling, or evaluate again"
         )
     names = ("A", "B")
-    comparisons = compare_videos(
-        scores_of(documents[0], chosen), scores_of(documents[1], chosen), method=method, names=names
-    )
+    ours, theirs = (scores_of(document, chosen) for document in documents)
+    with working("comparing"):
+        comparisons = compare_videos(ours, theirs, method=method, names=names)
     for name, path, document in zip(names, (a, b), documents, strict=True):
         model = document["model"]
         print(f"{name}: {path}: {model['name']} ({model['weights_sha256'][:12]})")
