@@ -225,7 +225,7 @@ def test_wrong_usage(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtu
     assert "Missing argument" in err
     code, _, err = run(["recipe", "huge"], monkeypatch, capfd)
     assert code == ExitCode.USAGE
-    assert "paper, release, foundation, small, tiny" in " ".join(err.split())
+    assert "paper, release, foundation, small, tiny" in " ".join(err.replace("│", " ").split())
     code, _, err = run(["recipe", "tiny", "--set", "training.epoch=3"], monkeypatch, capfd)
     assert code == ExitCode.USAGE
     assert "training.epoch" in err

@@ -81,6 +81,16 @@ def prepare(
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 2,
     ray: Ray = None,
     faces: Faces = "auto",
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(
+            help="boxes and landmarks made elsewhere: a file, or a folder with those of each video "
+            "(docs/datasets.md), instead of --faces"
+        ),
+    ] = None,
+    landmarks_by: Annotated[
+        str, typer.Option(help="who found them, for the store and all results, e.g. RetinaFace")
+    ] = "",
     max_frames: Annotated[
         int | None,
         typer.Option(
@@ -148,6 +158,10 @@ def prepare(
     if ray is not None:
         require("cluster", "ray")
     require_folder(store, "--out")
+    if landmarks is None and landmarks_by:
+        raise typer.BadParameter("--landmarks-by says who found the faces of --landmarks: add it")
+    if landmarks is not None and faces != "auto":
+        raise typer.BadParameter("faces come from --landmarks or are found by --faces, not both")
     settings = PrepareSettings(
         hold_out=tuple(hold_out or ()),
         validation_fraction=validation_fraction,
@@ -156,6 +170,8 @@ def prepare(
         splits=tuple(one_of(word, "train", "validation", "test") for word in only or ()),
         max_frames=max_frames,
         faces=backend_of(faces),
+        landmarks=landmarks,
+        landmarks_by=landmarks_by,
         workers=workers,
         cluster=ray,
     )

@@ -36,6 +36,7 @@ Reason = Literal[
     "undecodable",
     "decoder crashed",
     "no face",
+    "no landmarks",
     "too short",
     "face too small",
     "landmarks outside the crop",
@@ -63,7 +64,8 @@ class Row:
     fake was made, "" for real videos and where nobody said. track: number within the video, -1 for
     a rejected video. file: relative to the store, "" when rejected. first_frame: position in the
     video. face_side: px of the source, median over the track of the face box's longer side.
-    landmarks: K. split: of rejected ones too, which are counted. rejected: "" for a usable track,
+    landmarks: K. face_source: the backend that found the face, or whoever gave it; "" in older
+    stores. split: of rejected ones too, which are counted. rejected: "" for a usable track,
     else why; `detail` is the sentence behind it.
     """
 
@@ -84,6 +86,7 @@ class Row:
     confidence: float = 0.0
     rejected: str = ""
     detail: str = ""
+    face_source: str = ""
 
     def __post_init__(self) -> None:
         if self.split and self.split not in get_args(Split):

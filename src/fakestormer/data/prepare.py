@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fakestormer.data.journal import hold, journalled, read_finished, sweep, write_entry
@@ -28,11 +28,10 @@ from fakestormer.data.manifest import (
     write_settings,
 )
 from fakestormer.data.origin import Origin, write_origin
-from fakestormer.data.prepare_one import PrepareOne
+from fakestormer.data.prepare_one import FaceSource, PrepareOne
 from fakestormer.data.table import match_table
 from fakestormer.errors import InputError
 from fakestormer.faces.open import BackendName, OpenBackend
-from fakestormer.faces.protocol import FaceBackend
 from fakestormer.files import sha256_of
 from fakestormer.parallel.pool import map_videos
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
@@ -40,7 +39,7 @@ from fakestormer.recipe.faces import CropConfig, TrackingConfig
 #: Bytes of a file name; the store's own files add a few, and file systems end at 255.
 LONGEST_NAME = 230
 
-BackendFactory = Callable[[], FaceBackend]
+BackendFactory = Callable[[], FaceSource]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +89,14 @@ def prepare_listing(
 ) -> Summary:
     """Prepare the videos of a listing into `store`; run it again to continue or to add videos.
 
-    backend: a name, or a picklable function that opens one. workers: processes, 0 = this one.
-    cluster: address of a Ray cluster that does the work instead (parallel/cluster.py). max_frames:
-    of each video, from its beginning, also by split; None takes all of them, as detection does.
-    min_frames: shorter tracks are rejected (T of the network, at least). splits,
-    methods: do only the videos of these splits, and only fakes made by these methods; empty takes
-    all. The manifest holds all that are finished, of earlier runs too. labelling: what it says of
-    a video goes before what the listing says; changing it only rewrites the manifest. origin: where
-    the listing was made, kept for those who look for the videos again.
+    backend: a name, or a picklable function that opens one or `LandmarkFiles`. workers: processes,
+    0 = this one. cluster: address of a Ray cluster that does the work instead
+    (parallel/cluster.py). max_frames: of each video, from its beginning, also by split; None takes
+    all of them, as detection does. min_frames: shorter tracks are rejected (T of the network, at
+    least). splits, methods: do only the videos of these splits, and only fakes made by these
+    methods; empty takes all. The manifest holds all that are finished, of earlier runs too.
+    labelling: what it says of a video goes before what the listing says; changing it only rewrites
+    the manifest. origin: where the listing was made, kept for those who look for the videos again.
 
     Raises InputError when a named validation source does not exist, when the store was begun with
     other settings or with another folder, or is in use by another run; SetupError when face models
@@ -146,7 +145,10 @@ def prepare_listing(
                 done = len(finished.keys() & wanted)
                 progress(Progress(done=done, total=len(wanted), video=name, rows=tuple(made)))
         labelled = labelling.apply_all(
-            row for name in entries if name in finished for row in finished[name]
+            replace(row, face_source=settings.backend)
+            for name in entries
+            if name in finished
+            for row in finished[name]
         )
         write_manifest(store, labelled)
     return _summary(

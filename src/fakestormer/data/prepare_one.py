@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fakestormer.data.landmark_files import LandmarkError, LandmarkFiles
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Reason, Row, StoreSettings
 from fakestormer.data.store import encode_frame, write_track
@@ -28,6 +29,9 @@ from fakestormer.types import FaceTrack
 #: A landmark may leave the crop by this share of its side (a moving face, a smoothed box).
 SLACK_OUTSIDE = 0.02
 
+#: What finds the faces of a unit.
+FaceSource = FaceBackend | LandmarkFiles
+
 
 class PrepareOne:
     """`prepare_entry` for a worker process: opens the face models there, once, at first use."""
@@ -38,20 +42,20 @@ class PrepareOne:
         max_frames: Mapping[str, int | None],
         store: Path,
         settings: StoreSettings,
-        open_this: Callable[[], FaceBackend],
+        open_this: Callable[[], FaceSource],
     ) -> None:
         self.entries, self.max_frames = entries, max_frames
         self.store, self.settings = store, settings
         self.open_this = open_this
-        self._backend: FaceBackend | None = None
+        self._source: FaceSource | None = None
 
     def __call__(self, name: str) -> tuple[Row, ...]:
-        if self._backend is None:
-            self._backend = self.open_this()
+        if self._source is None:
+            self._source = self.open_this()
         return prepare_entry(
             self.entries[name],
             self.store,
-            self._backend,
+            self._source,
             self.settings,
             max_frames=self.max_frames[name],
         )
@@ -60,7 +64,7 @@ class PrepareOne:
 def prepare_entry(
     entry: Entry,
     store: Path,
-    backend: FaceBackend,
+    faces: FaceSource,
     settings: StoreSettings,
     *,
     max_frames: int | None,
@@ -76,21 +80,22 @@ def prepare_entry(
     try:
         with units_of(entry, max_frames=max_frames, scratch=store) as units:
             for unit in units:
-                rows += _prepare_unit(unit, store, backend, settings)
+                rows += _prepare_unit(unit, store, faces, settings)
     except InputError as error:
         rows = [Row(video=entry.video, sha256="", rejected="undecodable", detail=str(error))]
     return tuple(rows)
 
 
-def _prepare_unit(
-    unit: Unit, store: Path, backend: FaceBackend, settings: StoreSettings
-) -> list[Row]:
+def _prepare_unit(unit: Unit, store: Path, faces: FaceSource, settings: StoreSettings) -> list[Row]:
     try:
-        found = followed(unit, backend, settings)
+        found = followed(unit, faces, settings)
         if not found:
             detail = "no face could be followed in it"
             return [Row(video=unit.video, sha256=unit.sha256, rejected="no face", detail=detail)]
         return _store_tracks(unit, store, found)
+    except LandmarkError as error:
+        detail = str(error)
+        return [Row(video=unit.video, sha256=unit.sha256, rejected="no landmarks", detail=detail)]
     except InputError as error:
         detail = str(error)
         return [Row(video=unit.video, sha256=unit.sha256, rejected="undecodable", detail=detail)]
@@ -111,12 +116,19 @@ class Followed:
     size: int
 
 
-def followed(unit: Unit, backend: FaceBackend, settings: StoreSettings) -> list[Followed]:
-    """Every face track of a unit and whether it can be used; by track number."""
+def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Followed]:
+    """Every face track of a unit and whether it can be used; by track number.
+
+    Raises InputError where nothing can be decoded, LandmarkError where landmarks are not usable.
+    """
     every_track = settings.tracking.model_copy(update={"min_track_frames": 1, "min_face_pixels": 0})
     found = []
     side = settings.crop.stored_size
-    for track in find_tracks(unit.frames(), backend, every_track):
+    if isinstance(faces, LandmarkFiles):
+        tracks = faces.tracks(unit)
+    else:
+        tracks = find_tracks(unit.frames(), faces, every_track)
+    for track in tracks:
         squares_t3 = crop_squares(track, settings.crop)
         landmarks_tk2 = torch.stack(
             [

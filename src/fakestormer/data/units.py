@@ -32,12 +32,16 @@ UNPACKED = ".unpacked-"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """video: its name in the store. sha256: of its content. frames: decodes it anew, from the
-    beginning, each time it is called; raises InputError where nothing can be decoded.
+    beginning, each time it is called; raises InputError where nothing can be decoded. frame_limit:
+    the most frames that this gives, None for all. pictures: the names of all pictures, without
+    suffix; empty for a film.
     """
 
     video: str
     sha256: str
     frames: Callable[[], Iterator[Frame]]
+    frame_limit: int | None = None
+    pictures: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -48,7 +52,8 @@ def units_of(entry: Entry, *, max_frames: int | None, scratch: Path) -> Iterator
     """
     if entry.kind == "video":
         frames = partial(stream_frames, entry.path, stop_index=max_frames)
-        yield [Unit(video=entry.video, sha256=sha256_of(entry.path), frames=frames)]
+        sha256 = sha256_of(entry.path)
+        yield [Unit(video=entry.video, sha256=sha256, frames=frames, frame_limit=max_frames)]
     elif entry.kind == "pictures":
         if not entry.frames and not entry.path.is_dir():
             raise InputError(f"{entry.path}: no such folder of pictures; check the path")
@@ -102,4 +107,10 @@ def _pictures(video: str, files: Sequence[Path], max_frames: int | None) -> Unit
             raise InputError(f"{file}: no such picture, though the data set's list names it")
         digest.update(f"{file.name} {sha256_of(file)}\n".encode())
     frames = partial(stream_pictures, files, stop_index=max_frames)
-    return Unit(video=video, sha256=digest.hexdigest(), frames=frames)
+    return Unit(
+        video=video,
+        sha256=digest.hexdigest(),
+        frames=frames,
+        frame_limit=max_frames,
+        pictures=tuple(file.stem for file in files),
+    )

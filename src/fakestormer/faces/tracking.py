@@ -135,7 +135,7 @@ def _follow(
     if (
         found is None
         or found.confidence < config.min_confidence
-        or _overlap(found.box_xyxy, _box(track)) < config.min_overlap
+        or overlap(found.box_xyxy, _box(track)) < config.min_overlap
     ):
         track.missed.append(seconds)
     else:
@@ -155,7 +155,7 @@ def _join(
     started: list[_Followed] = []
     free = list(active)
     for detection in detections:
-        overlaps = [_overlap(detection.box_xyxy, _box(track)) for track in free]
+        overlaps = [overlap(detection.box_xyxy, _box(track)) for track in free]
         best = int(np.argmax(overlaps)) if overlaps else -1
         mine = free.pop(best) if best >= 0 and overlaps[best] >= config.min_overlap else None
         if mine is not None and not mine.missed:
@@ -166,7 +166,7 @@ def _join(
             continue
         if mine is None:
             taken = [track for track in active + started if not track.missed]
-            if any(_overlap(found.box_xyxy, _box(track)) >= config.min_overlap for track in taken):
+            if any(overlap(found.box_xyxy, _box(track)) >= config.min_overlap for track in taken):
                 continue
             mine = _Followed(first_index=index)
             started.append(mine)
@@ -191,12 +191,12 @@ def _without_doubles(tracks: list[_Followed]) -> list[_Followed]:
     """Of two tracks that have come to follow the same face, the older one."""
     kept: list[_Followed] = []
     for track in tracks:
-        if all(_overlap(_box(track), _box(other)) < 0.7 for other in kept):
+        if all(overlap(_box(track), _box(other)) < 0.7 for other in kept):
             kept.append(track)
     return kept
 
 
-def _overlap(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> float:
+def overlap(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> float:
     """Intersection over union of two boxes, in [0, 1]."""
     low = np.maximum(a_xyxy[:2], b_xyxy[:2])
     high = np.minimum(a_xyxy[2:], b_xyxy[2:])

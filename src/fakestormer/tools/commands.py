@@ -10,6 +10,7 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from fakestormer.recipe.named import tiny
 from fakestormer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
+    from fakestormer.data.landmark_files import LandmarkFiles
     from fakestormer.data.manifest import Split
     from fakestormer.data.origin import Origin
     from fakestormer.data.prepare import Progress, Summary
@@ -45,8 +47,10 @@ class PrepareSettings:
     split, label or method. split: of the videos of which the table says nothing. splits: do only
     videos of these splits; empty does all. max_frames: of each video, from its beginning; 0 takes
     all, None as many as is usual for the data set: 256, and of FF++ and what was made from it 256
-    to train, 32 to validate and 32 to test. faces: the face backend's name. workers: processes; 0
-    works in this one. cluster: the address of a Ray cluster that does the work instead.
+    to train, 32 to validate and 32 to test. faces: the face backend's name. landmarks: a file or
+    folder of faces that were found elsewhere (docs/datasets.md), instead of a backend;
+    landmarks_by: who found them. workers: processes; 0 works in this one. cluster: the address of a
+    Ray cluster that does the work instead.
     """
 
     hold_out: tuple[str, ...] = ()
@@ -56,6 +60,8 @@ class PrepareSettings:
     splits: tuple[Split, ...] = ()
     max_frames: int | None = None
     faces: BackendName = "auto"
+    landmarks: Path | None = None
+    landmarks_by: str = ""
     workers: int = 0
     cluster: str | None = None
 
@@ -150,7 +156,7 @@ def prepare(
     summary = prepare_listing(
         listing,
         store,
-        backend=settings.faces,
+        backend=_faces_of(settings),
         crop=recipe.crop,
         tracking=recipe.tracking,
         workers=settings.workers,
@@ -180,9 +186,22 @@ def _labels(settings: PrepareSettings, methods: tuple[str, ...]) -> tuple[str, .
         words += ["--table", str(settings.table.resolve())]
     if settings.split is not None:
         words += ["--split", settings.split]
+    if settings.landmarks is not None:
+        words += ["--landmarks", str(settings.landmarks.resolve())]
+        words += ["--landmarks-by", settings.landmarks_by] if settings.landmarks_by else []
     words += [word for split in settings.splits for word in ("--only", split)]
     words += [word for method in methods for word in ("--method", method)]
     return tuple(words)
+
+
+def _faces_of(settings: PrepareSettings) -> BackendName | Callable[[], LandmarkFiles]:
+    from fakestormer.data.landmark_files import LandmarkFiles
+
+    if settings.landmarks is None:
+        return settings.faces
+    if not settings.landmarks.exists():
+        raise InputError(f"{settings.landmarks}: no such file or folder of landmarks")
+    return partial(LandmarkFiles, settings.landmarks.resolve(), settings.landmarks_by)
 
 
 def is_store(folder: str | Path) -> bool:
