@@ -14,7 +14,7 @@ import torch
 from fakestormer.cli import ExitCode
 from fakestormer.data.manifest import read_settings
 from fakestormer.model.model_file import load_model
-from miniature_material import SET_OPTIONS, call_for_all, material_of
+from miniature_material import SETS, call_for_all, material_of
 from miniatures import build_miniature
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reproduce.md"
@@ -101,7 +101,7 @@ def _in_small(words: list[str]) -> list[str]:
     if "--devices" in rest:  # GPUs
         rest[rest.index("--devices") + 1] = "1"
     if "--recipe" in rest:
-        rest += SET_OPTIONS
+        rest += [word for setting in SETS for word in ("--set", setting)]
     if name == "prepare" and "--check" not in rest:
         rest += ["--workers", "0"]
     if name == "ablate":
