@@ -41,6 +41,7 @@ from fakestormer.recipe.named import RECIPES
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training import loop
 from fakestormer.training.loop import train
+from fakestormer.training.settings import TrainSettings
 
 WARM_UP = 3
 UNDRAWN = [
@@ -113,14 +114,8 @@ def run(recipe: Recipe, store: Path, device: str, workers: int) -> Measured:
     loop.training_batches = timed  # type: ignore[assignment]
     try:
         with tempfile.TemporaryDirectory() as out:
-            train(
-                recipe,
-                store,
-                Path(out) / "run",
-                accelerator=device,
-                workers=workers,
-                show_progress=False,
-            )
+            settings = TrainSettings(accelerator=device, workers=workers, show_progress=False)
+            train(recipe, store, Path(out) / "run", settings)
     finally:
         loop.training_batches = plain
     # the last step ends with validation and the checkpoint
@@ -130,14 +125,10 @@ def run(recipe: Recipe, store: Path, device: str, workers: int) -> Measured:
 def losses(recipe: Recipe, store: Path, processes: int) -> list[tuple[float, float]]:
     """f's and g's loss at every step."""
     with tempfile.TemporaryDirectory() as out:
-        result = train(
-            recipe,
-            store,
-            Path(out) / "run",
-            accelerator="cpu",
-            devices=processes,
-            show_progress=False,
+        settings = TrainSettings(
+            accelerator="cpu", devices=processes, workers=0, show_progress=False
         )
+        result = train(recipe, store, Path(out) / "run", settings)
     return [(record.classification, record.spatial) for record in result.history]
 
 

@@ -23,7 +23,13 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 ROOT = Path(__file__).resolve().parents[1]
 
 # The makers of videos and of stores, for every room (pyproject puts tests/ on the path).
-pytest_plugins = ["report_fixtures", "store_fixtures", "video_fixtures"]
+pytest_plugins = [
+    "exported_models",
+    "ray_nodes",
+    "report_fixtures",
+    "store_fixtures",
+    "video_fixtures",
+]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,16 +43,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("gpu")]
 
 
-#: Ray clusters on one machine get into each other's way.
-WITH_RAY = {"test_cluster.py", "test_on_a_cluster.py", "test_tour.py"}
+#: Files that one process tests. Ray clusters on one machine get into each other's way, and the tour
+#: and the other miniatures are made of the same films; the others read the same exported models.
+TOGETHER = {
+    "test_cluster.py": "Ray and miniatures",
+    "test_on_a_cluster.py": "Ray and miniatures",
+    "test_tour.py": "Ray and miniatures",
+    "test_examples.py": "Ray and miniatures",
+    "test_miniatures.py": "Ray and miniatures",
+    "test_export.py": "exports",
+    "test_runtimes.py": "exports",
+}
 
 
 class _Files(LoadScopeScheduling):
-    """Processes that share the tests take whole files, one of them all that start Ray clusters."""
+    """Processes that share the tests take whole files, or the files that are tested TOGETHER."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
-        return "ray" if Path(file).name in WITH_RAY else file
+        return TOGETHER.get(Path(file).name, file)
 
 
 @pytest.hookimpl(optionalhook=True)

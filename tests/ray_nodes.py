@@ -17,14 +17,13 @@ STORE = {"object_store_memory": 80 * 2**20}
 class Nodes:
     """A head without CPUs and nodes of one CPU each, every one a raylet process of its own."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
         self.cluster = Cluster()
         try:
-            self.cluster.add_node(num_cpus=0, include_dashboard=False, **STORE)
-            for _ in range(count):
-                self.add()
+            with node_settings():
+                self.cluster.add_node(num_cpus=0, include_dashboard=False, **STORE)
         except BaseException:
             self.close()
             raise
@@ -35,13 +34,21 @@ class Nodes:
 
     def add(self) -> int:
         """The process id of one more node."""
-        node = self.cluster.add_node(num_cpus=1, **STORE)
+        with node_settings():
+            node = self.cluster.add_node(num_cpus=1, **STORE)
         return node.all_processes["raylet"][0].process.pid
 
     def remove_all(self) -> None:
         """But the head."""
         for node in list(self.cluster.worker_nodes):
             self.cluster.remove_node(node, allow_graceful=False)
+
+    def exactly(self, count: int) -> None:
+        """Beside the head so many nodes, all of them alive."""
+        if len(self.cluster.worker_nodes) != count:
+            self.remove_all()
+            for _ in range(count):
+                self.add()
 
     def close(self) -> None:
         pids = [
@@ -58,11 +65,28 @@ class Nodes:
                     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture(scope="module")
+def head() -> Iterator[Nodes]:
+    """One head without CPUs for the tests of a file, which add nodes to it and kill them."""
+    started = Nodes()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def fragile(head: Nodes) -> Iterator[Nodes]:
+    """The head alone, for the test to add nodes and kill them."""
+    head.exactly(0)
+    yield head
+    head.remove_all()
+
+
 @contextmanager
-def node_settings(*folders: Path) -> Iterator[None]:
-    """The environment that nodes start in. folders: what their processes can import from."""
+def node_settings() -> Iterator[None]:
+    """The environment that nodes start in; their processes can import what tests here hand over."""
     with pytest.MonkeyPatch.context() as patch:
-        paths = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
+        here = Path(__file__).parent
+        paths = [str(here), str(here / "parallel"), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("OMP_NUM_THREADS", "2")

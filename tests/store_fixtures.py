@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -30,7 +31,11 @@ from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.recipe.training import TrainingConfig
+from fakestormer.training.settings import TrainSettings
 from fakestormer.types import FaceTrack
+
+if TYPE_CHECKING:
+    from fakestormer.training.loop import TrainingResult
 
 SIDE = 64
 CROP = CropConfig(stored_size=SIDE)
@@ -174,6 +179,14 @@ def drawn_model(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> Pat
         folder, network, recipe.model_dump(mode="json"), {"validation": {}}, face_backend="drawn"
     )
     return folder
+
+
+def train_here(recipe: Recipe, store: Path, out: Path, **options: Any) -> TrainingResult:
+    """A training in this process, on the CPU; options: of `TrainSettings`."""
+    from fakestormer.training.loop import train
+
+    quiet = {"accelerator": "cpu", "workers": 0, "show_progress": False}
+    return train(recipe, store, out, TrainSettings(**(quiet | options)))
 
 
 def score_store(

@@ -40,9 +40,6 @@ LARGE_FUNCTIONS = {
     "cli.judging.detect": _COMMAND,
     "cli.serving.serve": _COMMAND,
     "cli.training.train": _COMMAND,
-    "data.layouts.bench_json.bench_layout": "the rules of one data set, in their order",
-    "data.layouts.dfdc.dfdcp": "the rules of one data set, in their order",
-    "data.loaders.training_batches": "says where and how batches are made, one keyword for each",
     "data.prepare.prepare_folder": "Python's `prepare`: one keyword per option of the command",
     "data.prepare.prepare_listing": "Python's `prepare`: one keyword per option of the command",
     "detection.detector.Detector.detect": "the steps of a detection, in their order",
@@ -55,8 +52,6 @@ LARGE_FUNCTIONS = {
     "synthesis.render.render": "the steps of the synthesis, in the paper's order",
     "tools.commands.prepare": "Python's `prepare`: the steps of the command, in their order",
     "tools.synthesize.synthesize": "Python's `synthesize`: one keyword per option of the command",
-    "training.loop._run": "the training loop in one piece: each part acts on the same state",
-    "training.loop.train": "Python's `train`: one keyword per option of the command",
 }
 
 # The package itself gives the public names, by functions, and stands on no floor.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,24 +15,9 @@ from fakestormer.data.manifest import read_manifest
 from fakestormer.data.origin import Origin
 from fakestormer.data.prepare import Progress, prepare_folder, prepare_listing
 from fakestormer.detection.batch import DetectorSettings, detect_many
-from ray_nodes import Nodes, node_settings
+from ray_nodes import Nodes
 
 pytest.importorskip("ray")
-
-
-@pytest.fixture(scope="module")
-def head() -> Iterator[Nodes]:
-    """A head without CPUs, for tests to add nodes to and kill them."""
-    with node_settings(Path(__file__).parent):
-        started = Nodes(0)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def cluster(head: Nodes) -> Iterator[Nodes]:
-    yield head
-    head.remove_all()
 
 
 def _files(store: Path) -> dict[str, bytes]:
@@ -41,7 +26,7 @@ def _files(store: Path) -> dict[str, bytes]:
 
 
 def test_prepare_loses_nothing_with_a_node(
-    cluster: Nodes, drawn: ModuleType, tmp_path: Path
+    fragile: Nodes, drawn: ModuleType, tmp_path: Path
 ) -> None:
     videos = tmp_path / "videos"
     for number in range(10):
@@ -50,7 +35,7 @@ def test_prepare_loses_nothing_with_a_node(
     (videos / "broken.mp4").write_bytes(b"no film")
     local, remote = tmp_path / "local", tmp_path / "remote"
     prepare_folder(videos, local, backend=drawn.SlowDrawnFaces)
-    nodes = [cluster.add(), cluster.add()]
+    nodes = [fragile.add(), fragile.add()]
     done: list[str] = []
 
     def kill_one(progress: Progress) -> None:
@@ -63,7 +48,7 @@ def test_prepare_loses_nothing_with_a_node(
         origin.listing(),
         remote,
         backend=drawn.SlowDrawnFaces,
-        cluster=cluster.address,
+        cluster=fragile.address,
         origin=origin,
         progress=kill_one,
     )
@@ -72,14 +57,14 @@ def test_prepare_loses_nothing_with_a_node(
     assert _files(remote) == _files(local)
     # What is finished is not done again, on a cluster either.
     again = prepare_listing(
-        origin.listing(), remote, backend=drawn.SlowDrawnFaces, cluster=cluster.address
+        origin.listing(), remote, backend=drawn.SlowDrawnFaces, cluster=fragile.address
     )
     assert again.resumed == 12
     assert {row.video for row in read_manifest(remote)} == set(done)
 
 
 def test_detect_loses_nothing_with_a_node(
-    cluster: Nodes,
+    fragile: Nodes,
     untrained_model: Path,
     face_backend_ready: None,
     astronaut_video: Callable[..., Path],
@@ -89,9 +74,9 @@ def test_detect_loses_nothing_with_a_node(
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     files.append(str(tmp_path / "broken.mp4"))
     settings = DetectorSettings(model=untrained_model)
-    nodes = [cluster.add(), cluster.add()]
+    nodes = [fragile.add(), fragile.add()]
     detections = []
-    for detection in detect_many(files, settings=settings, cluster=cluster.address):
+    for detection in detect_many(files, settings=settings, cluster=fragile.address):
         detections.append(detection)
         if len(detections) == 2:
             os.kill(nodes[1], signal.SIGKILL)

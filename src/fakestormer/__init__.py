@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from fakestormer.recipe.recipe import Recipe as Recipe
     from fakestormer.report.page import write_report as write_report
     from fakestormer.tools.commands import PrepareSettings as PrepareSettings
-    from fakestormer.tools.commands import TrainSettings as TrainSettings
     from fakestormer.tools.commands import prepare as prepare
     from fakestormer.tools.commands import synthesize as synthesize
     from fakestormer.tools.commands import train as train
     from fakestormer.tools.synthesize import SynthesisRecord as SynthesisRecord
     from fakestormer.training.loop import TrainingResult as TrainingResult
+    from fakestormer.training.settings import TrainSettings as TrainSettings
     from fakestormer.types import FaceReport as FaceReport
     from fakestormer.types import Prediction as Prediction
     from fakestormer.types import Report as Report
@@ -57,9 +57,10 @@ _HOME = {
     "recipe.named": ("load_recipe",),
     "recipe.recipe": ("Recipe",),
     "report.page": ("write_report",),
-    "tools.commands": ("PrepareSettings", "TrainSettings", "prepare", "synthesize", "train"),
+    "tools.commands": ("PrepareSettings", "prepare", "synthesize", "train"),
     "tools.synthesize": ("SynthesisRecord",),
     "training.loop": ("TrainingResult",),
+    "training.settings": ("TrainSettings",),
     "types": ("FaceReport", "Prediction", "Report"),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}

@@ -119,10 +119,15 @@ def test_what_lies_beside_videos_is_no_failure(
 
 
 @pytest.mark.parametrize("url", ["https://example.org/a.mp4", "rtsp://example.org/live"])
-def test_addresses_are_not_fetched_and_that_is_said(url: str, untrained_model: Path) -> None:
-    done = detect(url, "--model", untrained_model)
-    assert done.returncode == ExitCode.ALL_FAILED
-    (sentence,) = done.stderr.decode().splitlines()
+def test_addresses_are_not_fetched_and_that_is_said(
+    url: str,
+    untrained_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    code, _, err = run(["detect", url, "--model", untrained_model], monkeypatch, capfd)
+    assert code == ExitCode.ALL_FAILED
+    (sentence,) = err.splitlines()
     assert sentence == (
         f"{url}: is an address, and nothing is fetched from the network; download the video, and "
         "give the file"
@@ -130,10 +135,16 @@ def test_addresses_are_not_fetched_and_that_is_said(url: str, untrained_model: P
 
 
 @pytest.mark.parametrize("device", ["meta", "nonsense", "cuda:99"])
-def test_a_device_that_cannot_compute_is_refused(device: str, untrained_model: Path) -> None:
-    done = detect("x.mp4", "--model", untrained_model, "--device", device)
-    assert done.returncode == ExitCode.ALL_FAILED
-    (sentence,) = done.stderr.decode().splitlines()
+def test_a_device_that_cannot_compute_is_refused(
+    device: str,
+    untrained_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["detect", "x.mp4", "--model", untrained_model, "--device", device]
+    code, _, err = run(arguments, monkeypatch, capfd)
+    assert code == ExitCode.ALL_FAILED
+    (sentence,) = err.splitlines()
     assert sentence.startswith(f"device '{device}' cannot be used here (")
 
 

@@ -17,8 +17,9 @@ from fakestormer.data import handover
 from fakestormer.data.loaders import (
     ClipPlan,
     PairBatch,
-    SynthesisOn,
     TrainingClips,
+    join_clips,
+    synthesise,
     training_batches,
 )
 from fakestormer.data.manifest import read_manifest
@@ -127,13 +128,11 @@ def no_shared_memory(store: Path) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_shared_memory")
-@pytest.mark.parametrize("synthesis_on", ["workers", "device"])
 def test_batches_arrive_where_shared_memory_is_too_small(
-    store: Path, synthesis_on: SynthesisOn, caplog: pytest.LogCaptureFixture
+    store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = {"size": SIZE, "patch_size": PATCH, "synthesis_on": synthesis_on}
-    here = list(training_batches(_clips(store), **settings))
-    there = list(training_batches(_clips(store), workers=1, **settings))
+    here = list(training_batches(_clips(store), size=SIZE, patch_size=PATCH))
+    there = list(training_batches(_clips(store), size=SIZE, patch_size=PATCH, workers=1))
     assert len(there) == len(here) > 2
     for a, b in zip(there, here, strict=True):
         _check_same(a, b)
@@ -168,29 +167,24 @@ def test_a_loading_process_ends_before_python_ends_its_threads(tmp_path: Path) -
 def test_synthesis_for_a_whole_batch_gives_the_same_pairs(store: Path) -> None:
     clips = _clips(store)
     one_by_one = next(iter(training_batches(clips, size=SIZE, patch_size=PATCH)))
-    batched = next(
-        iter(training_batches(clips, size=SIZE, patch_size=PATCH, synthesis_on="device"))
-    )
-    _check_same(one_by_one, batched)
+    whole = join_clips([clips[key] for key in clips.plan.keys(0)])
+    _check_same(one_by_one, synthesise(whole, clips.config, size=SIZE, patch_size=PATCH))
 
 
-@pytest.mark.parametrize(
-    ("workers", "synthesis_on"), [(0, "workers"), (1, "workers"), (0, "device")]
-)
-def test_a_clip_that_cannot_be_blended_is_named_in_one_sentence(
-    workers: int, synthesis_on: SynthesisOn, store: Path
-) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_clip_that_cannot_be_blended_is_named_in_one_sentence(workers: int, store: Path) -> None:
     clips = _clips(store)
     # What is left of the middle lies wholly inside the mask, where there is no boundary.
     nothing_left = clips.config.model_copy(update={"margin": (127, 127)})
     clips = TrainingClips(store, clips.rows, clips.plan, nothing_left)
     with pytest.raises(InputError) as caught:
-        list(training_batches(clips, size=SIZE, patch_size=PATCH, workers=workers,
-                              synthesis_on=synthesis_on))  # fmt: skip
-    assert re.fullmatch(
-        r"\w+_00\d\.mp4#0@\d+: no pseudo-fake can be made of it \(.*; take the video out .*",
-        str(caught.value),
-    )
+        list(training_batches(clips, size=SIZE, patch_size=PATCH, workers=workers))
+    sentence = r"\w+_00\d\.mp4#0@\d+: no pseudo-fake can be made of it \(.*; take the video out .*"
+    assert re.fullmatch(sentence, str(caught.value))
+    whole = join_clips([clips[key] for key in clips.plan.keys(0)])
+    with pytest.raises(InputError) as caught:
+        synthesise(whole, nothing_left, size=SIZE, patch_size=PATCH)
+    assert re.fullmatch(sentence, str(caught.value))
 
 
 def test_processes_share_a_batch(store: Path) -> None:

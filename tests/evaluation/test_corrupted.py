@@ -83,7 +83,7 @@ def _score(
         "predictions": {"windows": PredictionConfig(frames=8)},
         "face": "largest",
     }
-    work = ScoreTask({"data": test}, **{**fields, **changes})
+    work = ScoreTask(sets={"data": test}, **{**fields, **changes})
     found: dict[str, VideoScore] = {}
     for name in test.task_names(condition, applied_to):
         task = Task(data="data", name=name, condition=condition, applied_to=applied_to)

@@ -82,7 +82,7 @@ def test_forty_methods_stay_readable(tmp_path: Path, texts: list[str]) -> None:
     assert set(legend[7:9]) == {"m0: 100.0", "m1: 100.0"}
     assert legend[9:] == [f"32 between: {100 * 67 / 99:.1f} to {100 * 98 / 99:.1f}"]
     picture = decoded(tmp_path / "a.png")
-    assert all(has_colour(picture, colour) for colour in plots._COLOURS)
+    assert all(has_colour(picture, colour) for colour in plots.COLOURS)
 
 
 def test_curves_with_a_colour_differ_from_each_other() -> None:
@@ -104,8 +104,8 @@ def test_distribution_by_method_while_they_are_few(tmp_path: Path, texts: list[s
     assert {"real, 3 videos", "swap, 2 videos", "talk, 1 video", "threshold 0.35"} <= set(texts)
     assert not any("none" in text for text in texts), "a group without scores has no row"
     picture = decoded(tmp_path / "a.png")
-    assert has_colour(picture, plots._REAL)
-    assert has_colour(picture, plots._FAKE)
+    assert has_colour(picture, plots.REAL)
+    assert has_colour(picture, plots.FAKE)
 
 
 def test_distribution_of_many_methods_and_videos(tmp_path: Path, texts: list[str]) -> None:
@@ -119,7 +119,7 @@ def test_distribution_of_many_methods_and_videos(tmp_path: Path, texts: list[str
 def test_distribution_of_one_class_and_of_none(tmp_path: Path, texts: list[str]) -> None:
     distribution_plot(tmp_path / "a.png", {"real": [0.5]}, threshold=1.0, title="t")
     assert "real, 1 video" in texts
-    assert not has_colour(decoded(tmp_path / "a.png"), plots._FAKE)
+    assert not has_colour(decoded(tmp_path / "a.png"), plots.FAKE)
     distribution_plot(tmp_path / "b.png", {"real": [], "x": []}, threshold=0.5, title="t")
     assert "No video was scored" in texts
     decoded(tmp_path / "b.png")

@@ -22,40 +22,34 @@ from fakestormer.parallel.cluster import map_on_cluster
 from ray_nodes import Nodes, ended, lives, node_settings
 
 pytest.importorskip("ray")
-HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("cluster_work", HERE / "cluster_work.py")
+_spec = importlib.util.spec_from_file_location(
+    "cluster_work", Path(__file__).with_name("cluster_work.py")
+)
 cluster_work: Any = importlib.util.module_from_spec(_spec)
 sys.modules["cluster_work"] = cluster_work
 _spec.loader.exec_module(cluster_work)
 
 
-@pytest.fixture(scope="module")
-def settings() -> Iterator[None]:
-    """The environment that nodes start in."""
-    with node_settings(HERE):
+@pytest.fixture(scope="module", autouse=True)
+def _each_address_tried_once() -> Iterator[None]:
+    """Another process tries an address first; of one that has answered once it need not again."""
+    try_in_a_process, answered = cluster_module._check_reachable, set[str]()
+
+    def try_once(address: str) -> None:
+        if address not in answered:
+            try_in_a_process(address)
+            answered.add(address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster_module, "_check_reachable", try_once)
         yield
 
 
-@pytest.fixture(scope="module")
-def nodes(settings: None) -> Iterator[Nodes]:
-    """Two nodes for the tests that kill none."""
-    started = Nodes(2)
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
-def head(settings: None) -> Iterator[Nodes]:
-    started = Nodes(0)
-    yield started
-    started.close()
-
-
 @pytest.fixture
-def fragile(head: Nodes) -> Iterator[Nodes]:
-    """A head alone, for the test to add nodes and kill them."""
-    yield head
-    head.remove_all()
+def nodes(head: Nodes) -> Nodes:
+    """Two nodes for the tests that kill none."""
+    head.exactly(2)
+    return head
 
 
 def test_each_video_once_by_one_process_per_cpu(nodes: Nodes, tmp_path: Path) -> None:
@@ -248,7 +242,8 @@ def test_without_ray_the_command_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         list(map_on_cluster(len, ["a"], address="auto"))
 
 
-def test_a_local_cluster_is_started_and_ended(settings: None, tmp_path: Path) -> None:
-    results = dict(map_on_cluster(cluster_work.Work(tmp_path), ["a", "b"], address="local"))
+def test_a_local_cluster_is_started_and_ended(tmp_path: Path) -> None:
+    with node_settings():
+        results = dict(map_on_cluster(cluster_work.Work(tmp_path), ["a", "b"], address="local"))
     assert {name: done and done.text for name, done in results.items()} == {"a": "A", "b": "B"}
     assert ended({pid for done in results.values() for pid in (done.process, done.parent)})

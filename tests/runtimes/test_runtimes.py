@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -14,19 +14,17 @@ import pytest
 import torch
 
 from command_line import run
+from exported_models import Case
 from fakestormer.cli import ExitCode
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.prediction import judge_in_shots
 from fakestormer.errors import InputError, SetupError
 from fakestormer.files import sha256_of
 from fakestormer.model.build import build
-from fakestormer.model.model_file import save_model
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.recipe.named import tiny
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.runtimes import exported
 from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName
-from fakestormer.tools.export import export
 from fakestormer.types import Report
 
 RUNTIMES = [
@@ -56,22 +54,17 @@ def video(tmp_path_factory: pytest.TempPathFactory, drawn: ModuleType) -> Path:
 
 
 @pytest.fixture(scope="module")
-def f_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that gives its logit alone, with an export beside it."""
-    torch.manual_seed(0)
-    config = ModelConfig(
-        image_size=16, patch_size=8, frames=3, width=16, depth=1, heads=2, branches=()
-    )
-    network = build(config)
-    network.get_parameter("f.linear.weight").data.mul_(40)
-    recipe = tiny().model_copy(update={"model": config})
-    folder = tmp_path_factory.mktemp("f") / "model"
-    save_model(folder, network, recipe.model_dump(mode="json"), {})
-    export(folder, onnx=folder / "model.onnx")
-    return folder
+def f_alone(exported_model: Callable[[str], Case]) -> Path:
+    """A model that gives its logit alone, with an export beside it, called as its weights are."""
+    folder = exported_model("timesformer").folder
+    named = folder.with_name("f_alone")
+    shutil.copytree(folder, named)
+    for suffix in ("", ".json"):
+        (named / f"m.onnx{suffix}").rename(named / f"model.onnx{suffix}")
+    return named
 
 
-@pytest.fixture(scope="module", params=["untrained_model", "drawn_model", "f_alone"])
+@pytest.fixture(scope="module", params=["drawn_model", "f_alone"])
 def model(request: pytest.FixtureRequest) -> Path:
     folder: Path = request.getfixturevalue(request.param)
     return folder

@@ -8,86 +8,38 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnxruntime
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from command_line import run
+from exported_models import CASES, MORE, Case
 from fakestormer.cli import ExitCode
 from fakestormer.errors import InputError, SetupError
 from fakestormer.files import sha256_of
-from fakestormer.model.build import build
 from fakestormer.model.model_file import load_model, save_model
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.recipe.named import tiny
 from fakestormer.runtimes import program as program_room
 from fakestormer.runtimes.program import relative_error
 from fakestormer.tools import export as export_room
-from fakestormer.tools.export import PT2_METADATA, TOLERANCE, Exported, export
+from fakestormer.tools.export import TOLERANCE, export
 
-SMALLEST: dict[str, object] = {
-    "image_size": 16, "patch_size": 8, "frames": 3, "width": 16, "depth": 1, "heads": 2,
-}  # fmt: skip
-# Every architecture is in the first four; exporting one takes seconds.
-CASES: dict[str, dict[str, object]] = {
-    "fakestormer": {"stem": "deep", "depth": 2},
-    "release": {"architecture": "release", "tokens": "averaged", "frames": 4},
-    "timesformer": {"architecture": "timesformer", "branches": []},
-    # Any narrower, and one dead channel ends it.
-    "resnet3d": {"architecture": "resnet3d", "branches": [], "width": 96},
-}
-MORE: dict[str, dict[str, object]] = {
-    "residual": {"tokens": "averaged", "stem": "residual", "branches": ["g"]},
-    "h alone": {"stem": "conv", "branches": ["h"]},
-}
 OUTPUTS = {
     "timesformer": {"logit"},
     "resnet3d": {"logit"},
-    "residual": {"logit", "frame_logits"},
     "h alone": {"logit", "derivative"},
 }
 Cli = Callable[..., tuple[int, str, str]]
 
 
-@dataclass(frozen=True)
-class Case:
-    """A model, its exports read back, and what `export` said of them."""
-
-    name: str
-    folder: Path
-    network: VideoNetwork
-    session: onnxruntime.InferenceSession
-    module: nn.Module
-    pt2_metadata: dict[str, Any]
-    results: tuple[Exported, ...]
-
-
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
     return lambda *arguments: run(["export", *arguments], monkeypatch, capfd)
-
-
-def stirred(config: ModelConfig) -> VideoNetwork:
-    """A network none of whose numbers is at a special value, and whose outputs are not tiny."""
-    torch.manual_seed(0)
-    network = build(config).eval()
-    with torch.no_grad():
-        for p in network.parameters():
-            inputs = p[0].numel() if p.ndim > 1 else 16
-            p.add_(torch.randn_like(p) * inputs**-0.5)
-        for name, b in network.named_buffers():
-            if name.endswith("running_mean"):
-                b.normal_()
-            elif name.endswith("running_var"):
-                b.uniform_(0.5, 2)
-    return network
 
 
 def frames(network: VideoNetwork, clips: int) -> Tensor:
@@ -107,34 +59,12 @@ def files_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def session_of(path: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-
 @pytest.fixture(
     scope="session",
     params=[*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in MORE)],
 )
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    config = ModelConfig.model_validate(SMALLEST | (CASES | MORE)[request.param])
-    folder = tmp_path_factory.mktemp("exported") / "named"
-    recipe = tiny().model_copy(update={"model": config})
-    licence = "not for all" if request.param == "release" else None
-    save_model(
-        folder, stirred(config), recipe.model_dump(mode="json"), {},
-        licence=licence, face_backend="blazeface",
-    )  # fmt: skip
-    results = export(folder, onnx=folder / "m.onnx", pt2=folder / "m.pt2")
-    inside: dict[str, Any] = {PT2_METADATA: ""}
-    return Case(
-        name=request.param,
-        folder=folder,
-        network=load_model(folder)[0],
-        session=session_of(folder / "m.onnx"),
-        module=torch.export.load(folder / "m.pt2", extra_files=inside).module(),
-        pt2_metadata=json.loads(inside[PT2_METADATA]),
-        results=results,
-    )
+def case(request: pytest.FixtureRequest, exported_model: Callable[[str], Case]) -> Case:
+    return exported_model(request.param)
 
 
 def test_both_say_what_torch_says_of_any_number_of_clips(case: Case) -> None:
@@ -208,23 +138,6 @@ def test_metadata_travel_along(case: Case) -> None:
     assert files_in(folder) == {
         "model.safetensors", "model.json", "m.onnx", "m.onnx.json", "m.pt2",
     }  # fmt: skip
-
-
-def test_weights_too_large_for_one_file(
-    untrained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(program_room, "SINGLE_FILE_BYTES", 10)
-    (result,) = export(untrained_model, onnx=tmp_path / "m.onnx")
-    names = ["m.onnx", "m.onnx.json", "m.onnx.data"]
-    assert sorted(path.name for path in result.files) == sorted(names)
-    assert result.files[0].name == "m.onnx"
-    assert files_in(tmp_path) == set(names)
-    shutil.copytree(tmp_path, tmp_path / "elsewhere")
-    session = session_of(tmp_path / "elsewhere" / "m.onnx")
-    network, _ = load_model(untrained_model)
-    x = frames(network, 4)
-    (logit,) = session.run(["logit"], {"frames": x.numpy()})
-    torch.testing.assert_close(torch.from_numpy(logit), network(x).logit, atol=1e-4, rtol=0)
 
 
 # Failures.
@@ -333,6 +246,8 @@ def test_interrupted(
 def test_the_command_says_what_it_wrote(
     untrained_model: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Weights too large for one file lie beside it."""
+    monkeypatch.setattr(program_room, "SINGLE_FILE_BYTES", 10)
     # Earlier tests' libraries log into streams that pytest has closed, and say so on stderr.
     monkeypatch.setattr(logging, "raiseExceptions", False)
     target = tmp_path / "made" / "m.onnx"
@@ -342,13 +257,22 @@ def test_the_command_says_what_it_wrote(
     assert err.startswith(f"{target}: being written and compared with torch")
     assert err.count("\n") == 1
     first, second = out.splitlines()
-    assert first == (
-        f"{target}, {target}.json: logit (batch), derivative (batch, 4, 4, 4), "
-        "frame_logits (batch, 4)"
-    )
+    files, _, outputs = first.partition(": ")
+    assert set(files.split(", ")) == {str(target), f"{target}.json", f"{target}.data"}
+    assert files.startswith(f"{target}, ")
+    assert outputs == "logit (batch), derivative (batch, 4, 4, 4), frame_logits (batch, 4)"
     assert second.startswith("  at most ")
-    assert files_in(tmp_path) == {"made", "made/m.onnx", "made/m.onnx.json"}
+    assert files_in(tmp_path) == {"made", *(f"made/{n}" for n in ("m.onnx", "m.onnx.json",
+                                                                  "m.onnx.data"))}  # fmt: skip
     assert logging.getLogger("torch.onnx._internal.exporter._registration").level == level
+    shutil.move(tmp_path / "made", tmp_path / "elsewhere")
+    session = onnxruntime.InferenceSession(
+        str(tmp_path / "elsewhere" / "m.onnx"), providers=["CPUExecutionProvider"]
+    )
+    network, _ = load_model(untrained_model)
+    x = frames(network, 4)
+    (logit,) = session.run(["logit"], {"frames": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logit), network(x).logit, atol=1e-4, rtol=0)
 
 
 def test_wrong_usage(untrained_model: Path, cli: Cli) -> None:

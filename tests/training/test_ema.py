@@ -16,7 +16,7 @@ from fakestormer.errors import InputError
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training import loop
 from fakestormer.training.ema import Average, decay_at
-from fakestormer.training.loop import TrainingResult, train
+from store_fixtures import train_here
 
 
 class Two(nn.Module):
@@ -56,15 +56,11 @@ def test_the_decay_grows_to_the_chosen_one() -> None:
     assert decay_at(8980, 0.999) < 0.999
 
 
-def _train(recipe: Recipe, store: Path, out: Path, **options: Any) -> TrainingResult:
-    return train(recipe, store, out, accelerator="cpu", show_progress=False, **options)
-
-
 def test_the_average_is_what_is_judged_kept_and_resumed(
     recipe: Recipe, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     averaged = override(recipe, ["training.ema_decay=0.6", "training.checkpoint_every=1"])
-    plain = _train(recipe, store, tmp_path / "plain")
+    plain = train_here(recipe, store, tmp_path / "plain")
     weights = []
     ordinary = loop.save_checkpoint
 
@@ -73,7 +69,7 @@ def test_the_average_is_what_is_judged_kept_and_resumed(
         return ordinary(run, network, *args, **named)
 
     monkeypatch.setattr(loop, "save_checkpoint", noted)
-    whole = _train(averaged, store, tmp_path / "whole")
+    whole = train_here(averaged, store, tmp_path / "whole")
     monkeypatch.undo()
     # Training goes its way as ever; what is judged is something else.
     assert whole.history == plain.history
@@ -104,13 +100,13 @@ def test_the_average_is_what_is_judged_kept_and_resumed(
     step_of_ours = loop.training_step
     monkeypatch.setattr(loop, "training_step", ctrl_c)
     with pytest.raises(KeyboardInterrupt):
-        _train(averaged, store, tmp_path / "run")
+        train_here(averaged, store, tmp_path / "run")
     monkeypatch.undo()
-    resumed = _train(averaged, store, tmp_path / "run", resume=True)
+    resumed = train_here(averaged, store, tmp_path / "run", resume=True)
     assert resumed.best == whole.best
     again = load_file(tmp_path / "run/checkpoints/last/average.safetensors")
     assert all(torch.equal(again[name], kept[name]) for name in kept)
 
     (tmp_path / "run/checkpoints/last/average.safetensors").unlink()
     with pytest.raises(InputError, match=r"average\.safetensors: no such file"):
-        _train(averaged, store, tmp_path / "run", resume=True)
+        train_here(averaged, store, tmp_path / "run", resume=True)

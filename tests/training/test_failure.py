@@ -19,8 +19,8 @@ from fakestormer.errors import InputError, TrainingError
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training import loop
 from fakestormer.training.failure import replay
-from fakestormer.training.loop import train
 from fakestormer.training.step import NonFiniteLossError
+from store_fixtures import train_here
 
 
 def _clips(recipe: Recipe, store: Path) -> TrainingClips:
@@ -46,7 +46,7 @@ def test_a_poisoned_batch_is_kept_and_fails_again(
     recipe, out = override(recipe, sets), tmp_path / "run"
     monkeypatch.setattr(loop, "training_batches", processes.poisoned_batches)
     with pytest.raises(NonFiniteLossError) as caught:
-        train(recipe, store, out, accelerator="cpu", show_progress=False)
+        train_here(recipe, store, out)
     folder = out / f"failed-step-{processes.STEP:08d}"
     assert str(caught.value).startswith(f"step {processes.STEP}: the loss is nan (f 0.")
     assert str(folder) in str(caught.value)
@@ -103,7 +103,7 @@ def test_all_processes_stop_when_one_has_no_number(
     monkeypatch.setattr(loop, "_run", processes.run_poisoned)
     began = time.monotonic()
     with pytest.raises(TrainingError, match=r"step 2: the loss is nan .*#0@\d") as caught:
-        train(recipe, store, tmp_path, accelerator="cpu", devices=2, show_progress=False)
+        train_here(recipe, store, tmp_path, devices=2)
     assert time.monotonic() - began < 240  # gloo would wait for half an hour
     folder = tmp_path / "failed-step-00000002"
     assert str(folder) in str(caught.value)

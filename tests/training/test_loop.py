@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fakestormer.data.loaders import TrainingClips
 from fakestormer.data.manifest import read_manifest, write_manifest
 from fakestormer.errors import InputError, TrainingError
 from fakestormer.model.build import build
@@ -25,12 +27,9 @@ from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.training import loop
 from fakestormer.training.history import HistoryFile, StepRecord, read_lines
-from fakestormer.training.loop import TrainingResult, train
+from fakestormer.training.loop import TrainingResult
 from fakestormer.training.step import NonFiniteLossError
-
-
-def _train(recipe: Recipe, store: Path, out: Path, **options: Any) -> TrainingResult:
-    return train(recipe, store, out, accelerator="cpu", show_progress=False, **options)
+from store_fixtures import train_here
 
 
 def _history(run: Path) -> tuple[tuple[StepRecord, ...], list[int]]:
@@ -45,7 +44,7 @@ def whole(
     tmp_path_factory: pytest.TempPathFactory, recipe: Recipe, store: Path
 ) -> tuple[Path, TrainingResult]:
     out = tmp_path_factory.mktemp("whole") / "run"
-    return out, _train(recipe, store, out)
+    return out, train_here(recipe, store, out)
 
 
 def test_a_run_leaves_a_model_checkpoints_and_logs(
@@ -92,11 +91,11 @@ def test_an_interrupted_run_resumes_to_the_same_losses(
 
     monkeypatch.setattr(loop, "training_step", ctrl_c)
     with pytest.raises(KeyboardInterrupt):
-        _train(recipe, store, tmp_path / "run", workers=workers)
+        train_here(recipe, store, tmp_path / "run", workers=workers)
     monkeypatch.undo()
     assert (tmp_path / "run/checkpoints/last").resolve().name == f"step-{stop_at + 1:08d}"
     torch.manual_seed(99)  # whatever else happened in between
-    resumed = _train(recipe, store, tmp_path / "run", resume=True)
+    resumed = train_here(recipe, store, tmp_path / "run", resume=True)
     assert resumed.history == expected.history[stop_at + 1 :]
     assert resumed.best == expected.best
     a, b = (load_file(out / "model.safetensors") for out in (reference, tmp_path / "run"))
@@ -122,7 +121,7 @@ def test_a_run_of_an_older_program_goes_on_or_says_why_not(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "training_step", ctrl_c)
         with pytest.raises(KeyboardInterrupt):
-            _train(long, store, run)
+            train_here(long, store, run)
     path = run / "checkpoints/last/checkpoint.json"
     document = json.loads(path.read_text())
     for name in ("accumulate", "ema_decay", "checkpoint_minutes"):
@@ -131,7 +130,7 @@ def test_a_run_of_an_older_program_goes_on_or_says_why_not(
         del document["state"][name]
     path.write_text(json.dumps(document))
     (run / "history.jsonl").unlink()
-    resumed = _train(long, store, run, resume=True)
+    resumed = train_here(long, store, run, resume=True)
     assert resumed.history == expected.history[loop_step + 1 :]
 
     path = run / "checkpoints/last/checkpoint.json"
@@ -139,7 +138,7 @@ def test_a_run_of_an_older_program_goes_on_or_says_why_not(
     document["recipe"]["training"]["invented_later"] = 1
     path.write_text(json.dumps(document))
     with pytest.raises(InputError, match=r"does not fit this program \(training\.invented_later"):
-        _train(long, store, run, resume=True)
+        train_here(long, store, run, resume=True)
 
 
 def test_a_checkpoint_every_so_many_minutes(
@@ -161,7 +160,7 @@ def test_a_checkpoint_every_so_many_minutes(
     monkeypatch.setattr(loop, "save_checkpoint", noted)
     monkeypatch.setattr(loop.time, "monotonic", lambda: 60 * minutes[0])
     timed = override(recipe, ["training.epochs=3", "training.checkpoint_minutes=2"])
-    result = _train(timed, store, tmp_path / "run")
+    result = train_here(timed, store, tmp_path / "run")
     ends = [a.step + 1 for a, b in pairwise(result.history) if a.epoch != b.epoch]
     wanted, last = [], 0
     for done in range(1, len(result.history) + 1):
@@ -190,7 +189,7 @@ def test_the_history_survives_a_kill_and_a_resumption(
     lines = (run / "history.jsonl").read_text().splitlines()
     (run / "history.jsonl").write_text("\n".join([*lines, lines[-2], '{"step": 6, "epo']))
     file = HistoryFile(run, first_step=3)
-    file.step(expected.history[3])
+    file.append(asdict(expected.history[3]))
     file.close()
     steps, validated_again_at = _history(run)
     assert steps == expected.history[:4]
@@ -215,12 +214,12 @@ def test_resuming_something_else_is_refused(
 ) -> None:
     out, _ = whole
     with pytest.raises(InputError, match="holds a run already"):
-        _train(recipe, store, out)
+        train_here(recipe, store, out)
     other = override(recipe, ["training.learning_rate=0.1", "model.drop_path=0"])
     with pytest.raises(InputError, match=r"differs in model\.drop_path, training\.learning_rate"):
-        _train(other, store, out, resume=True)
+        train_here(other, store, out, resume=True)
     with pytest.raises(InputError, match="no checkpoint here"):
-        _train(recipe, store, tmp_path, resume=True)
+        train_here(recipe, store, tmp_path, resume=True)
 
 
 def test_other_tracks_are_refused_when_resuming(
@@ -228,15 +227,15 @@ def test_other_tracks_are_refused_when_resuming(
 ) -> None:
     short = override(recipe, ["training.epochs=1"])
     store = make_store(tmp_path / "store", train=3, validation=1)
-    _train(short, store, tmp_path / "run")
+    train_here(short, store, tmp_path / "run")
     rows = read_manifest(store)
     write_manifest(store, rows[1:])
     with pytest.raises(InputError, match="training tracks have changed"):
-        _train(short, store, tmp_path / "run", resume=True)
+        train_here(short, store, tmp_path / "run", resume=True)
     (store / "manifest.parquet").unlink()
     write_manifest(store, [*rows[:3], rows[3].__class__(**{**_fields(rows[3]), "frames": 6})])
     with pytest.raises(InputError, match="another validation set"):
-        _train(short, store, tmp_path / "run", resume=True)
+        train_here(short, store, tmp_path / "run", resume=True)
 
 
 def _fields(row: Any) -> dict[str, Any]:
@@ -247,11 +246,11 @@ def test_a_model_is_never_chosen_on_a_test_split(
     recipe: Recipe, make_store: Callable[..., Path], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="never chosen on a test split"):
-        _train(recipe, make_store(tmp_path / "a", train=3, test=2), tmp_path / "run")
+        train_here(recipe, make_store(tmp_path / "a", train=3, test=2), tmp_path / "run")
     with pytest.raises(InputError, match="no held-out videos"):
-        _train(recipe, make_store(tmp_path / "b", train=3), tmp_path / "run")
+        train_here(recipe, make_store(tmp_path / "b", train=3), tmp_path / "run")
     with pytest.raises(InputError, match="no training track has 4 frames"):
-        _train(recipe, make_store(tmp_path / "c", validation=3), tmp_path / "run")
+        train_here(recipe, make_store(tmp_path / "c", validation=3), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -265,13 +264,13 @@ def test_a_store_made_otherwise_is_refused(
     change: str, says: str, recipe: Recipe, store: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=f"{says}.*fakestormer prepare .*--set {change}"):
-        _train(override(recipe, [change]), store, tmp_path / "run")
+        train_here(override(recipe, [change]), store, tmp_path / "run")
 
 
 def test_too_few_videos_are_one_sentence(recipe: Recipe, store: Path, tmp_path: Path) -> None:
     many = override(recipe, ["training.batch_size=32"])
     with pytest.raises(InputError, match=r"too few .* lower training\.batch_size to 10 or less"):
-        _train(many, store, tmp_path / "run")
+        train_here(many, store, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -286,7 +285,7 @@ def test_the_recipes_pooling_chooses_the_model(
         return ordinary(*args, pooling=pooling, **kwargs)
 
     monkeypatch.setattr(loop, "validate", noted)
-    _train(
+    train_here(
         override(recipe, ["training.epochs=1", "prediction.pooling=logit"]), store, tmp_path / "run"
     )
     assert asked == ["logit"]
@@ -295,7 +294,7 @@ def test_the_recipes_pooling_chooses_the_model(
 def test_a_background_run_tells_one_plain_line_per_validation(
     recipe: Recipe, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = train(recipe, store, tmp_path / "run", accelerator="cpu")
+    result = train_here(recipe, store, tmp_path / "run", show_progress=True)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
     assert len(lines) == recipe.training.epochs
     steps = len(result.history)
@@ -311,7 +310,7 @@ def test_a_loss_that_is_no_number_names_step_and_clips(
     wild = override(recipe, ["training.learning_rate=1e30", "training.sam_rho=0"])
     assert issubclass(NonFiniteLossError, TrainingError)
     with pytest.raises(NonFiniteLossError, match=r"step 1: the loss is .*train_\d\.mp4#0@\d"):
-        _train(wild, store, tmp_path / "run")
+        train_here(wild, store, tmp_path / "run")
 
 
 def _image_model(recipe: Recipe, path: Path) -> Path:
@@ -379,7 +378,7 @@ def test_f_learns_behind_a_frozen_backbone_and_a_zero_projection(
     )  # fmt: skip
     store = make_store(tmp_path / "store", frames=160, train=8, validation=1)
     weights = _image_model(frozen, tmp_path / "vit.safetensors")
-    result = _train(frozen, store, tmp_path / "run", initial_weights=weights)
+    result = train_here(frozen, store, tmp_path / "run", initial_weights=weights)
     losses = [record.classification for record in result.history]
     assert np.mean(losses[-8:]) < 0.65 < np.mean(losses[:4])
     # And what came from the image model stood still.
@@ -395,7 +394,7 @@ def test_f_learns_behind_a_frozen_backbone_and_a_zero_projection(
     # The trap itself: with the whole backbone frozen, f never knows more than chance.
     whole = {name for name in after if name.startswith("backbone")}
     monkeypatch.setattr(loop, "frozen_names", lambda *_: frozenset(whole))
-    trapped = _train(frozen, store, tmp_path / "trapped", initial_weights=weights)
+    trapped = train_here(frozen, store, tmp_path / "trapped", initial_weights=weights)
     losses = [record.classification for record in trapped.history]
     assert np.mean(losses[-8:]) == pytest.approx(np.log(2), abs=1e-3)
 
@@ -413,12 +412,11 @@ def test_two_clips_can_be_learned_by_heart(
     store = make_store(tmp_path / "store", frames=4, train=2, validation=1)
     batches = loop.training_batches
 
-    def the_same(*args: Any, **kwargs: Any) -> Any:
-        drawn = list(batches(*args, **kwargs))
-        return iter([drawn[0]] * len(drawn))
+    def the_same(clips: TrainingClips, **kwargs: Any) -> Any:
+        return iter([next(batches(clips, **kwargs))] * clips.plan.steps)
 
     monkeypatch.setattr(loop, "training_batches", the_same)
-    result = _train(heart, store, tmp_path / "run")
+    result = train_here(heart, store, tmp_path / "run")
     first, last = result.history[0], result.history[-1]
     assert last.classification < 0.01 < first.classification
     assert last.temporal < 0.05 * first.temporal
@@ -441,7 +439,7 @@ def test_two_processes_freeze_and_unfreeze_like_one(
     after = []
     for devices in (1, 2):
         out = tmp_path / str(devices)
-        _train(thawing, store, out, initial_weights=weights, devices=devices)
+        train_here(thawing, store, out, initial_weights=weights, devices=devices)
         after.append(load_file(out / "checkpoints/last/weights.safetensors")[name])
     assert float((after[0] - before).abs().max()) > 1e-4
     assert torch.allclose(after[0], after[1], atol=1e-3 * float((after[0] - before).abs().max()))
@@ -450,9 +448,9 @@ def test_two_processes_freeze_and_unfreeze_like_one(
 def test_a_model_is_trained_further(store: Path, recipe: Recipe, tmp_path: Path) -> None:
     """Its weights are where the next run begins, all of them."""
     short = override(recipe, ["training.epochs=1"])
-    first = train(short, store, tmp_path / "first", show_progress=False)
+    first = train_here(short, store, tmp_path / "first")
     again = override(short, ["training.learning_rate=1e-12", "model.head_dropout=0.1"])
-    train(again, store, tmp_path / "again", initial_weights=tmp_path / "first", show_progress=False)
+    train_here(again, store, tmp_path / "again", initial_weights=tmp_path / "first")
     before, after = (load_model(tmp_path / name)[0].state_dict() for name in ("first", "again"))
     for name, weights in before.items():
         if "running_" not in name and weights.is_floating_point():  # these follow the batches
@@ -460,7 +458,7 @@ def test_a_model_is_trained_further(store: Path, recipe: Recipe, tmp_path: Path)
     assert first.model.is_file()
     deeper = override(short, ["model.depth=1"])
     with pytest.raises(InputError, match=r"another network .* differ in model\.depth"):
-        train(deeper, store, tmp_path / "no", initial_weights=tmp_path / "first")
+        train_here(deeper, store, tmp_path / "no", initial_weights=tmp_path / "first")
 
 
 def test_clips_go_on_from_a_model_of_single_frames(
@@ -468,14 +466,14 @@ def test_clips_go_on_from_a_model_of_single_frames(
 ) -> None:
     """Another T and other heads: what both have is taken over, h starts anew."""
     single = override(recipe, ["model.frames=1", 'model.branches=["g","b"]', "training.epochs=1"])
-    result = train(single, store, tmp_path / "single", show_progress=False)
+    result = train_here(single, store, tmp_path / "single")
     assert result.history[0].temporal == 0
     assert result.history[0].boundary > 0.1
     clips = override(
         recipe,
         ['model.branches=["h","g","b"]', "training.epochs=1", "training.learning_rate=1e-12"],
     )
-    train(clips, store, tmp_path / "clips", initial_weights=tmp_path / "single")
+    train_here(clips, store, tmp_path / "clips", initial_weights=tmp_path / "single")
     before, after = (load_model(tmp_path / name)[0].state_dict() for name in ("single", "clips"))
     taken = "backbone.blocks.0.mlp.fc1.weight", "f.linear.weight", "b.linear.weight"
     for name in taken:

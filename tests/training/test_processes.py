@@ -19,11 +19,7 @@ from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training import loop
 from fakestormer.training.checkpoint import read_state
 from fakestormer.training.history import StepRecord, read_lines
-from fakestormer.training.loop import TrainingResult, train
-
-
-def _train(recipe: Recipe, store: Path, out: Path, **options: Any) -> TrainingResult:
-    return train(recipe, store, out, accelerator="cpu", show_progress=False, **options)
+from store_fixtures import train_here
 
 
 def _steps(run: Path) -> list[StepRecord]:
@@ -45,14 +41,14 @@ def test_two_processes_are_one_that_accumulates_twice_and_it_can_go_on_for_them(
 ) -> None:
     """With SAM, drop path, dropout and BatchNorm: parts and their draws are the same."""
     twice = override(recipe, ["training.accumulate=2"])
-    one = _train(twice, store, tmp_path / "one")
+    one = train_here(twice, store, tmp_path / "one")
     monkeypatch.setattr(loop, "_run", processes.run_interrupted)
     with pytest.raises(KeyboardInterrupt):
-        _train(recipe, store, tmp_path / "two", devices=2)
+        train_here(recipe, store, tmp_path / "two", devices=2)
     monkeypatch.undo()
     state, _ = read_state(tmp_path / "two/checkpoints/last")
     assert (state.step, state.processes) == (processes.STEP + 1, 2)
-    resumed = _train(twice, store, tmp_path / "two", resume=True)
+    resumed = train_here(twice, store, tmp_path / "two", resume=True)
     _same(resumed.history, one.history[processes.STEP + 1 :])
     _same(_steps(tmp_path / "two"), one.history)
     a, b = (load_file(tmp_path / run / "checkpoints/last/weights.safetensors")
@@ -68,13 +64,13 @@ def test_two_processes_train_like_one_and_go_on_for_it(
 ) -> None:
     """SAM included: without stochastic layers and BatchNorm (h) only rounding changes."""
     alike = override(recipe, ['model.branches=["g"]', "model.drop_path=0", "model.head_dropout=0"])
-    whole = _train(alike, store, tmp_path / "whole")
+    whole = train_here(alike, store, tmp_path / "whole")
     monkeypatch.setattr(processes, "STEP", 0)
     monkeypatch.setattr(loop, "training_step", processes.interrupted_step)
     with pytest.raises(KeyboardInterrupt):
-        _train(alike, store, tmp_path / "run")
+        train_here(alike, store, tmp_path / "run")
     monkeypatch.undo()
-    resumed = _train(alike, store, tmp_path / "run", resume=True, devices=2)
+    resumed = train_here(alike, store, tmp_path / "run", resume=True, devices=2)
     assert len(resumed.history) >= 4
     _same(resumed.history, whole.history[1:])
     assert resumed.best == pytest.approx(whole.best, abs=1e-4)
@@ -121,7 +117,7 @@ def _ends_saved(
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         send(nodes[-1].pid, signal.SIGTERM)
-        codes = [node.wait(60) for node in nodes]
+        codes = [node.wait(200) for node in nodes]
     finally:
         for node in nodes:
             node.kill()
@@ -130,12 +126,6 @@ def _ends_saved(
     state, _ = read_state(run / "checkpoints/last")
     assert state.step == len(_steps(run))
     assert state.processes == processes
-
-
-@pytest.mark.slow
-def test_sigterm_saves_and_ends(recipe: Recipe, store: Path, tmp_path: Path) -> None:
-    run, log = tmp_path / "run", tmp_path / "log"
-    _ends_saved([_start(_command(recipe, store, run), log)], run, log, processes=1)
 
 
 @pytest.mark.slow

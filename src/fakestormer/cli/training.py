@@ -71,8 +71,9 @@ def train(
     if chosen.training.sizes_from == "weights" and weights is not None:
         chosen = _sized(chosen, weights, set_ or [])
     from fakestormer.cli.console.preparing import prepare_with_bar
-    from fakestormer.tools.commands import HELD_OUT, PrepareSettings, TrainSettings, is_store
+    from fakestormer.tools.commands import HELD_OUT, PrepareSettings, is_store
     from fakestormer.tools.commands import train as fit
+    from fakestormer.training.settings import TrainSettings
 
     preparation = None
     if not is_store(data):

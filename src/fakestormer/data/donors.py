@@ -68,8 +68,8 @@ class Donors:
             )
         ranks = _mixed(self._names[others], params.donor)
         drawn = [others[n] for n in np.argsort(ranks)[: self.candidates]]
-        own = self._shapes[self._place[row.video, row.track]]
-        apart = unlikeness(self._shapes[drawn], own.expand(len(drawn), -1, -1))
+        shape = self._shapes[self._place[row.video, row.track]]
+        apart = unlikeness(self._shapes[drawn], shape.expand(len(drawn), -1, -1))
         donor = self.rows[drawn[int(apart.argmin())]]
         rng = np.random.default_rng(np.random.SeedSequence(params.donor))
         start = int(rng.integers(donor.frames - len(clip) + 1))

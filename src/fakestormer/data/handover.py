@@ -74,10 +74,10 @@ def shared_memory() -> int | None:
     if not sys.platform.startswith("linux"):
         return None
     try:
-        found = os.statvfs(_SHARED)
+        disk = os.statvfs(_SHARED)
     except OSError:
         return 0
-    free = found.f_bavail * found.f_frsize
+    free = disk.f_bavail * disk.f_frsize
     largest = resource.getrlimit(resource.RLIMIT_FSIZE)[0]  # what lies there are files
     return free if largest == resource.RLIM_INFINITY else min(free, largest)
 

@@ -23,17 +23,17 @@ from fakestormer.files import PARTIAL, write_atomically
 
 
 @contextmanager
-def hold(folder: Path, who: str) -> Iterator[None]:
+def hold(folder: Path, run: str) -> Iterator[None]:
     """Hold a folder for one run; the system lets go of it whenever the process ends.
 
-    who: what the run is, for the sentence that another one is told: "prepare", "evaluation".
+    run: what it is, for the sentence that another one is told: "prepare", "evaluation".
     """
     with (folder / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                f"{folder}: another {who} is writing to it; wait for it, or use another folder"
+                f"{folder}: another {run} is writing to it; wait for it, or use another folder"
             ) from error
         yield
 

@@ -6,8 +6,7 @@
 
 All randomness comes from generators keyed by these numbers, so a batch depends neither on the
 processes that load it nor on the batches before it, and a run can be resumed at any step.
-Synthesis runs where the clips are read (workers, B = 1) or, for a whole batch, on the training
-device; both give the same pairs up to the device's rounding.
+Synthesis runs where the clips are read, pair by pair.
 
 A binary classifier can be trained on fake videos instead (Tables 5 and 9): then the pair of a real
 clip is a clip of a fake track, drawn at random, and nothing is blended.
@@ -16,11 +15,10 @@ clip is a clip of a fake track, drawn at random, and nothing is blended.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -39,7 +37,6 @@ from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.types import Clip, Targets
 from fakestormer.types.tensors import changed, joined
 
-SynthesisOn = Literal["workers", "device"]
 Key = tuple[int, int]  # (epoch, position within the epoch's shuffled clips)
 
 
@@ -80,41 +77,23 @@ class PairBatch:
 
 
 def synthesise(
-    batch: ClipBatch,
-    config: SynthesisConfig,
-    *,
-    size: int,
-    patch_size: int,
-    device: torch.device | None = None,
+    batch: ClipBatch, config: SynthesisConfig, *, size: int, patch_size: int
 ) -> PairBatch:
-    """The pairs of a batch, made on `device` (default: where the clips are).
-
-    Raises InputError naming the clip of which no pair can be made.
-    """
+    """The pairs of a batch. Raises InputError naming the clip of which no pair can be made."""
     if batch.fakes is not None:
         frames, targets = label_pairs(
-            batch.frames.to(device),
-            batch.fakes.to(device),
-            batch.params,
-            size=size,
-            patch_size=patch_size,
+            batch.frames, batch.fakes, batch.params, size=size, patch_size=patch_size
         )
         return PairBatch(frames=frames, targets=targets, sources=batch.sources)
     try:
         frames, targets = make_pairs(
-            batch.frames.to(device),
-            batch.landmarks.to(device),
-            batch.params,
-            config,
-            size=size,
-            patch_size=patch_size,
-            donors_btchw=None if batch.donors is None else batch.donors.to(device),
-        )
+            batch.frames, batch.landmarks, batch.params, config, size=size, patch_size=patch_size,
+            donors_btchw=batch.donors,
+        )  # fmt: skip
     except ValueError as error:
         if len(batch.sources) > 1:  # one of them is to blame: the first that fails alone
             for clip in range(len(batch.sources)):
-                alone = one_clip_of(batch, clip)
-                synthesise(alone, config, size=size, patch_size=patch_size, device=device)
+                synthesise(one_clip_of(batch, clip), config, size=size, patch_size=patch_size)
         raise InputError(
             f"{', '.join(batch.sources)}: no pseudo-fake can be made of it ({error}); take the "
             "video out of the folder and run prepare again"
@@ -332,7 +311,6 @@ def training_batches(
     patch_size: int,
     first_step: int = 0,
     workers: int = 0,
-    synthesis_on: SynthesisOn = "workers",
     device: torch.device | None = None,
     rank: int = 0,
     world_size: int = 1,
@@ -353,15 +331,11 @@ def training_batches(
     keys = [
         plan.keys(step, rank=rank, world_size=world_size) for step in range(first_step, plan.steps)
     ]
-    in_workers = synthesis_on == "workers"
-    make: Callable[[list[ClipBatch]], PairBatch | ClipBatch] = join_clips
-    if in_workers:
-        make = _MakePairs(clips.config, size, patch_size)
+    make = _MakePairs(clips.config, size, patch_size)
     shared = True
     if workers and keys:
-        side = size if in_workers else clips[keys[0][0]].frames.shape[-1]
         frames = 2 * len(keys[0]) * plan.clip_length  # of the real clips, and of their pairs
-        most = round(1.1 * frames * 3 * side**2)  # bytes; a tenth more for the targets
+        most = round(1.1 * frames * 3 * size**2)  # bytes; a tenth more for the targets
         shared = has_room(most, workers=workers, processes=world_size)
     loader: DataLoader[ClipBatch] = DataLoader(
         clips,
@@ -374,12 +348,7 @@ def training_batches(
     )
     try:
         for batch in opened(loader):
-            if in_workers:
-                yield batch.to(device)
-            else:
-                yield synthesise(
-                    batch, clips.config, size=size, patch_size=patch_size, device=device
-                )
+            yield batch.to(device)
     except InputError as error:
         # A loading process hands over its whole traceback as text, the sentence at its end.
         raise InputError(str(error).rpartition("InputError: ")[2].strip()) from error

@@ -155,7 +155,7 @@ class Labelling:
                 f"{self.validation_fraction}"
             )
 
-    def said(self, video: str) -> Mapping[str, str]:
+    def table_row(self, video: str) -> Mapping[str, str]:
         """The table's row about a video, or about the nearest thing that it lies in."""
         path = PurePosixPath(video)
         for name in (path, *path.parents):
@@ -165,7 +165,7 @@ class Labelling:
 
     def source(self, video: str) -> str:
         """What the table calls the video's source, else what its name says."""
-        return self.said(video).get("source") or source_of(video)
+        return self.table_row(video).get("source") or source_of(video)
 
     def apply_all(self, rows: Iterable[Row]) -> list[Row]:
         """All rows of a store, labelled; holds out one group where the draw held out none.
@@ -176,8 +176,8 @@ class Labelling:
         usable = [row for row in labelled if not row.rejected]
         splits = {row.split for row in usable}
         training = {row.group for row in usable if row.split == "train"}
-        said = {row.group for row in labelled if self.said(row.video).get("split")}
-        free = training - said
+        fixed = {row.group for row in labelled if self.table_row(row.video).get("split")}
+        free = training - fixed
         if not self.validation_fraction or "validation" in splits or not free or len(training) < 2:
             return labelled
         smallest = min(free, key=lambda group: (_uniform(self.seed, group), group))
@@ -188,12 +188,12 @@ class Labelling:
 
     def apply(self, row: Row) -> Row:
         """The row with its label, source, group and split."""
-        said = self.said(row.video)
+        known = self.table_row(row.video)
         source = self.source(row.video)
-        identity = said.get("identity", "")
+        identity = known.get("identity", "")
         group = identity or row.video
         label, method = self.label(row.video)
-        split = said.get("split") or self.split or ""
+        split = known.get("split") or self.split or ""
         if not split:
             held_out = source in self.validation_sources or (
                 _uniform(self.seed, group) < self.validation_fraction
@@ -211,20 +211,20 @@ class Labelling:
 
     def label(self, video: str) -> tuple[Label, str]:
         """("fake", method) or ("real", "")."""
-        said = self.said(video)
+        known = self.table_row(video)
         folders = [part.lower() for part in PurePosixPath(video).parent.parts]
-        if said.get("label"):
-            fake = said["label"] == "fake"
+        if known.get("label"):
+            fake = known["label"] == "fake"
         elif "real" in folders or "fake" in folders:
             fake = "fake" in folders
         else:
-            fake = said.get("else_label") == "fake"
+            fake = known.get("else_label") == "fake"
         if not fake:
             return "real", ""
         below = (
             PurePosixPath(video).parts[folders.index("fake") + 1 : -1] if "fake" in folders else ()
         )
-        return "fake", said.get("method") or (below[0] if below else "")
+        return "fake", known.get("method") or (below[0] if below else "")
 
 
 def source_of(video: str) -> str:
@@ -272,8 +272,8 @@ def read_settings(store: Path) -> StoreSettings:
         raise InputError(f"{store}: not a track store (no store.json); make one with prepare")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found = content["version"]
-        if found == STORE_VERSION:
+        layout = content["version"]
+        if layout == STORE_VERSION:
             return StoreSettings.model_validate(content)
     except (ValueError, KeyError, TypeError) as error:
         where = ""
@@ -283,7 +283,7 @@ def read_settings(store: Path) -> StoreSettings:
             f"{path}: is damaged or no store's{where}; prepare the videos into a new folder"
         ) from error
     raise InputError(
-        f"{store}: a store of layout {found}, this program reads {STORE_VERSION}; prepare the "
+        f"{store}: a store of layout {layout}, this program reads {STORE_VERSION}; prepare the "
         "videos again"
     )
 

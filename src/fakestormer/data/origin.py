@@ -39,13 +39,13 @@ def write_origin(store: Path, origin: Origin) -> None:
     path = store / "origin.json"
     if path.is_file():
         before = read_origin(store)
-        for what, was, now in (
+        for choice, was, now in (
             ("data set", before.layout, origin.layout),
             ("variant", before.options.variant, origin.options.variant),
         ):
             if was != now:
                 raise InputError(
-                    f"{store}: was made from the {what} {was}, this is {now}; give each a store "
+                    f"{store}: was made from the {choice} {was}, this is {now}; give each a store "
                     "of its own"
                 )
     options = {

@@ -246,7 +246,7 @@ def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:
             "else_label": entry.label,
             "method": entry.method,
         }
-        said = {key: word for key, word in labelling.said(entry.video).items() if word}
+        said = {key: word for key, word in labelling.table_row(entry.video).items() if word}
         table[_shown(entry.video)] = known | said
     return Labelling(
         validation_sources=labelling.validation_sources,

@@ -91,12 +91,12 @@ def stamp_of(entry: Entry) -> list[int]:
 
 
 def _sequences(entry: Entry, folder: Path, max_frames: int | None) -> list[Unit]:
-    found = find_sequences(folder)
-    if not found:
+    sequences = find_sequences(folder)
+    if not sequences:
         raise InputError(f"{entry.path}: holds no pictures; copy or download it again")
     return [
         _pictures(entry.video if name == "." else f"{entry.video}/{name}", files, max_frames)
-        for name, files in found
+        for name, files in sequences
     ]
 
 

@@ -10,9 +10,10 @@ and videos count as independent: many fakes of one face make an interval too nar
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from fakestormer.errors import InputError
 from fakestormer.evaluation.intervals import half_wins, resampled_aucs
 from fakestormer.evaluation.metrics import Numbers, by_class
 from fakestormer.evaluation.score import VideoScore
+from fakestormer.evaluation.tables import per_cent
 
 Method = Literal["delong", "bootstrap"]
 
@@ -145,19 +147,18 @@ def compare_videos(
             f"no video was scored by both {names[0]} and {names[1]}; evaluate both on the same "
             "stores, under the same --data names"
         )
+    compare = partial(compare_scores, method=method, resamples=resamples, seed=seed)
     comparisons = []
     for data in dict.fromkeys(key[0] for key in (*of_a, *of_b)):
-        own_a, own_b = (
+        videos_a, videos_b = (
             {key: score for key, score in scores.items() if key[0] == data}
             for scores in (scored_a, scored_b)
         )
-        methods = {s.method for s in (*own_a.values(), *own_b.values()) if s.label == "fake"}
-        for fakes in (None, *sorted(methods - {""})):
-            comparisons.append(
-                _compare_group(
-                    data, fakes, own_a, own_b, method=method, resamples=resamples, seed=seed
-                )
-            )
+        methods = {s.method for s in (*videos_a.values(), *videos_b.values()) if s.label == "fake"}
+        comparisons += [
+            _compare_group(data, fakes, videos_a, videos_b, compare, method)
+            for fakes in (None, *sorted(methods - {""}))
+        ]
     return comparisons
 
 
@@ -172,7 +173,7 @@ def comparison_markdown(
     sentences = [f"- {c.data}: {_sentence(c, names)}.\n" for c in comparisons if c.group == "all"]
     lines = [
         f"| {c.data} | {c.group} | {c.real} | {c.fake} | {c.only_a} | {c.only_b} | "
-        f"{_per_cent(c.auc_a)} | {_per_cent(c.auc_b)} | {_points(c)} | {_p(c.p_value, '')} |\n"
+        f"{per_cent(c.auc_a)} | {per_cent(c.auc_b)} | {_points(c)} | {_p(c.p_value, '')} |\n"
         for c in comparisons
     ]
     methods = ", ".join(dict.fromkeys(_METHOD_NAMES[c.method] for c in comparisons))
@@ -235,11 +236,11 @@ def _check_same(a: VideoScore, b: VideoScore, names: tuple[str, str]) -> None:
             f"{where} is not the same file in {names[0]} (SHA-256 {a.sha256[:12] or 'unknown'}) "
             f"and {names[1]} ({b.sha256[:12] or 'unknown'}); {again}"
         )
-    for what in ("label", "method"):
-        one, other = getattr(a, what), getattr(b, what)
+    for part in ("label", "method"):
+        one, other = getattr(a, part), getattr(b, part)
         if one != other:
             raise InputError(
-                f"{where} has the {what} {one!r} in {names[0]} and {other!r} in {names[1]}; {again}"
+                f"{where} has the {part} {one!r} in {names[0]} and {other!r} in {names[1]}; {again}"
             )
 
 
@@ -248,10 +249,8 @@ def _compare_group(
     fakes: str | None,
     scored_a: Mapping[_Key, VideoScore],
     scored_b: Mapping[_Key, VideoScore],
-    *,
+    compare: Callable[[Numbers, Numbers, Numbers], Difference],
     method: Method,
-    resamples: int,
-    seed: int,
 ) -> Comparison:
     """The real videos of one data set against its fakes of one method, or against all (None)."""
     group_a, group_b = (
@@ -269,11 +268,9 @@ def _compare_group(
         [value for key in common if (value := group[key].ranked_by) is not None]
         for group in (group_a, group_b)
     )
-    result = (
-        compare_scores(labels, values_a, values_b, method=method, resamples=resamples, seed=seed)
-        if min(real, fake) >= 2
-        else None
-    )
+    numbers: dict[str, Any] = dict.fromkeys(field.name for field in fields(Difference))
+    if min(real, fake) >= 2:
+        numbers = asdict(compare(labels, values_a, values_b))
     return Comparison(
         data=data,
         group="all" if fakes is None else f"method {fakes}",
@@ -282,12 +279,8 @@ def _compare_group(
         fake=fake,
         only_a=len(group_a) - len(common),
         only_b=len(group_b) - len(common),
-        auc_a=result.auc_a if result else None,
-        auc_b=result.auc_b if result else None,
-        difference=result.difference if result else None,
-        interval=result.interval if result else None,
-        p_value=result.p_value if result else None,
         method=method,
+        **numbers,
     )
 
 
@@ -311,10 +304,6 @@ def _sentence(c: Comparison, names: tuple[str, str]) -> str:
         f"{better} separates better by {100 * gain:.1f} points (95 %: {100 * low:.1f} to "
         f"{100 * high:.1f}; {_p(c.p_value)})"
     )
-
-
-def _per_cent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _points(c: Comparison) -> str:

@@ -24,17 +24,18 @@ from fakestormer.data.manifest import Row, StoreSettings
 from fakestormer.data.prepare_one import Followed
 from fakestormer.data.units import Unit
 from fakestormer.evaluation.corruptions import (
+    LEVELS,
     corrupt_frame,
     corrupt_frames,
     frame_rng,
     recompress,
+    recompressed,
 )
 from fakestormer.evaluation.plan import Condition
 from fakestormer.evaluation.score import ReadClips, store_reader
 from fakestormer.faces.crop import assemble_clip, crop
 from fakestormer.types import Clip
 from fakestormer.video.decode import Frame, stream_frames
-from fakestormer.video.pictures import NOMINAL_RATE
 
 #: The frames of a video at some indices.
 FramesAt = Callable[[set[int]], Iterator[Frame]]
@@ -130,11 +131,7 @@ def crops_reader(store: Path, condition: Condition) -> Callable[[Row], ReadClips
 def _recompressed(row: Row, read: ReadClips, positions_ct: np.ndarray, level: int) -> list[Clip]:
     """The whole track's crops as one film, recompressed; then the clips of it."""
     (track,) = read(np.arange(row.frames)[None])
-    film = [(t, t / NOMINAL_RATE, rgb_hwc) for t, rgb_hwc in enumerate(pictures(track))]
-    with tempfile.TemporaryDirectory(prefix="fakestormer-") as folder:
-        path = Path(folder) / "recompressed.mp4"
-        recompress(film, path, level)
-        crops = [rgb_hwc for _, _, rgb_hwc in stream_frames(path)]
+    crops = recompressed(pictures(track), int(LEVELS["video"][level - 1]))
     return [
         with_pictures(clip, [crops[position] for position in positions])
         for clip, positions in zip(read(positions_ct), positions_ct.tolist(), strict=True)

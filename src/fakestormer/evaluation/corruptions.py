@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import Literal, get_args
@@ -30,10 +31,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fakestormer.files import PARTIAL
 from fakestormer.video.colour import RGB
-from fakestormer.video.decode import Frame
+from fakestormer.video.decode import Frame, stream_frames
 from fakestormer.video.encode import write_frames
+from fakestormer.video.pictures import NOMINAL_RATE
 
 CorruptionName = Literal[
     "saturation", "contrast", "block_wise", "gaussian_noise", "gaussian_blur", "jpeg", "video"
@@ -48,6 +49,16 @@ LEVELS: Mapping[CorruptionName, tuple[float, ...]] = {
     "gaussian_blur": (7, 9, 13, 17, 21),
     "jpeg": (2, 3, 4, 5, 6),
     "video": (30, 32, 35, 38, 40),
+}
+#: For people.
+TITLES: Mapping[str, str] = {
+    "saturation": "saturation",
+    "contrast": "contrast",
+    "block_wise": "block-wise",
+    "gaussian_noise": "Gaussian noise",
+    "gaussian_blur": "Gaussian blur",
+    "jpeg": "JPEG (resizing)",
+    "video": "video compression",
 }
 
 _BLOCK = 8  # px
@@ -131,18 +142,21 @@ def recompress(frames: Iterable[Frame], path: Path, level: int) -> None:
 
     Preset medium, 4:2:0: an odd side repeats its last row or column. Times are kept less the first
     one's, also those of a variable rate; frames count from 0. The same frames give the same file,
-    byte for byte (one thread and no AVX-512: video/encode.py says why). `path` holds all of it or
-    what it held before. Raises ValueError for a level out of range, no frames, frames of two sizes
-    or times that do not increase; OSError where `path` cannot be written.
+    byte for byte (one thread and no AVX-512: video/encode.py says why). Raises ValueError for a
+    level out of range, no frames, frames of two sizes or times that do not increase; OSError where
+    `path` cannot be written.
     """
-    crf = int(_parameter("video", level))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    try:
-        write_frames(partial, frames, crf=crf)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_frames(path, frames, crf=int(_parameter("video", level)))
+
+
+def recompressed(pictures: Sequence[RGB], crf: int) -> list[RGB]:
+    """Pictures of one size after H.264 at a constant rate factor, as one film."""
+    film = ((t, t / NOMINAL_RATE, rgb_hwc) for t, rgb_hwc in enumerate(pictures))
+    height, width = pictures[0].shape[:2]
+    with tempfile.TemporaryDirectory(prefix="fakestormer-") as folder:
+        path = Path(folder) / "recompressed.mp4"
+        write_frames(path, film, crf=crf)
+        return [rgb_hwc[:height, :width] for _, _, rgb_hwc in stream_frames(path)]
 
 
 def does_nothing(name: CorruptionName, height: int, width: int) -> str:

@@ -47,7 +47,7 @@ def score_plan(plan: Plan, out: Path, *, progress: Progress | None = None) -> Sc
     journals = {data: Journal(_journal_path(plan, data, out)) for data in sets}
     todo = [task.key() for task in every if not journals[task.data].has(task, plan.predictions)]
     work = ScoreTask(
-        sets,
+        sets=sets,
         open_network=plan.open_network,
         open_faces=plan.open_faces,
         predictions={str(name): way for name, way in plan.predictions.items()},

@@ -107,7 +107,6 @@ def _groups(scores: Sequence[VideoScore]) -> dict[str, list[float]]:
 
 
 def _worst_error(store: Path, score: VideoScore) -> WorstError:
-    assert score.score is not None
     row = next(
         row
         for row in read_manifest(store)
@@ -122,13 +121,5 @@ def _worst_error(store: Path, score: VideoScore) -> WorstError:
         fine, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])
         assert fine, "JPEG encoder refused a thumbnail"
         thumbnails.append(bytes(jpeg))
-    return WorstError(
-        data=score.data,
-        video=score.video,
-        label="fake" if score.label == "fake" else "real",
-        method=score.method,
-        score=score.score,
-        reason=f"face {row.face_side:.0f} px, {row.frames} frames, {score.faces} scored",
-        thumbnails=tuple(thumbnails),
-        clip_probabilities=score.clips,
-    )
+    reason = f"face {row.face_side:.0f} px, {row.frames} frames, {score.faces} scored"
+    return WorstError(video=score, reason=reason, thumbnails=tuple(thumbnails))

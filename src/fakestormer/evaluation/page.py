@@ -17,10 +17,10 @@ from typing import Any, Literal, get_args
 
 from fakestormer.data.manifest import Label
 from fakestormer.detection.printable import shown
+from fakestormer.evaluation.corruptions import TITLES
 from fakestormer.evaluation.document import FORMAT
-from fakestormer.evaluation.metrics import is_measurable
 from fakestormer.evaluation.score import VideoScore
-from fakestormer.evaluation.tables import areas_of, conventions, per_cent
+from fakestormer.evaluation.tables import areas_of, cell, conventions, per_cent
 from fakestormer.files import write_atomically
 from fakestormer.report.page import DEFAULT_THRESHOLD
 from fakestormer.report.templates import template_environment
@@ -41,49 +41,20 @@ _METRICS = (
     ("TPR at 0.1 % FPR", "tpr_at_01_fpr"),
 )
 
-#: The false positive rates of metrics that too few real videos leave without meaning.
-_RATES = {"tpr_at_1_fpr": 0.01, "tpr_at_01_fpr": 0.001}
-
 #: What the technical record says of each data set.
 _RECORDED = ("dataset", "compression", "manifest_sha256", "prepared")
-
-_CORRUPTIONS = {
-    "saturation": "saturation",
-    "contrast": "contrast",
-    "block_wise": "block-wise",
-    "gaussian_noise": "Gaussian noise",
-    "gaussian_blur": "Gaussian blur",
-    "jpeg": "JPEG (resizing)",
-    "video": "video compression",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstError:
     """A video that was judged wrongly, or nearly so, with pictures of the face that was judged.
 
-    data: the name of its store. method: "" for real ones. score: in [0, 1]. reason: a sentence on
-    what may explain it, or "". thumbnails: whole PNG or JPEG files. clip_probabilities: in order of
-    time. Raises ValueError for another label, a score outside [0, 1] or another kind of picture.
+    reason: a sentence on what may explain it, or "". thumbnails: whole PNG or JPEG files.
     """
 
-    data: str
-    video: str
-    label: Label
-    method: str
-    score: float
+    video: VideoScore
     reason: str = ""
     thumbnails: tuple[bytes, ...] = ()
-    clip_probabilities: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.label not in get_args(Label):
-            raise ValueError(f"{self.video}: unknown label {self.label!r}")
-        for value in (self.score, *self.clip_probabilities):
-            if not 0.0 <= value <= 1.0:  # also where it is not a number
-                raise ValueError(f"{self.video}: scores lie between 0 and 1, got {value}")
-        for picture in self.thumbnails:
-            _media_type(picture)
 
 
 def pick_worst(
@@ -129,10 +100,9 @@ def write_page(
 ) -> None:
     """Write the page, whole or not at all; the same input gives the same bytes.
 
-    document: what evaluation.json holds. pictures: PNGs by `picture_name`; others are shown at the
-    end under their key. worst: in the order shown within a data set, see `pick_worst`. Raises
-    ValueError for a document of another format and for pictures that are not PNG or JPEG, OSError
-    where the file cannot be written.
+    document: what evaluation.json holds. pictures: PNGs by `picture_name`. worst: in the order
+    shown within a data set, see `pick_worst`. Raises ValueError for a document of another format
+    and for pictures that are not PNG or JPEG, OSError where the file cannot be written.
     """
     write_atomically(path, render_page(document, pictures=pictures, worst=worst).encode("utf-8"))
 
@@ -144,12 +114,6 @@ def render_page(
     if document["format"] != FORMAT:
         raise ValueError(f"expected an evaluation of format {FORMAT}, got {document['format']!r}")
     data = document["data"]
-    places = {
-        picture_name(kind, name, sampling)
-        for name, entry in data.items()
-        for sampling in (*entry["results"], (entry.get("robustness") or {}).get("sampling", ""))
-        for kind in get_args(PictureKind)
-    }
     environment = template_environment("evaluation")
     environment.filters |= {"per_cent": per_cent, "data_url": _data_url}
     return environment.get_template("evaluation.html.jinja").render(
@@ -169,15 +133,14 @@ def render_page(
             conventions(document["settings"] | {"sampling": sampling}, entry["prepared"])
         ),
         metrics=_METRICS,
-        cell=_cell,
-        corruptions=_CORRUPTIONS,
+        cell=cell,
+        corruptions=TITLES,
         pictures={key: _data_url(content) for key, content in pictures.items()},
-        other_pictures=[key for key in pictures if key not in places],
         picture_name=picture_name,
         worst={
-            name: {label: [w for w in worst if (w.data, w.label) == (name, label)]
+            name: {label: [w for w in worst if (w.video.data, w.video.label) == (name, label)]
                    for label in get_args(Label)}
-            for name in dict.fromkeys((*data, *(w.data for w in worst)))
+            for name in data
         },
         is_wrong=_is_wrong,
         records={
@@ -232,16 +195,6 @@ def _rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield name, shown(json.dumps(value, ensure_ascii=False, default=str))
         else:
             yield name, "-" if value is None or value == "" else shown(value)
-
-
-def _cell(group: Mapping[str, Any], key: str) -> str:
-    """A metric as evaluation.md has it; an interval as "89.4 to 93.1"."""
-    value = group["metrics"][key]
-    if isinstance(value, Sequence):
-        return " to ".join(per_cent(end) for end in value)
-    if value is not None and key in _RATES and not is_measurable(_RATES[key], group["real"]):
-        return "too few real"
-    return per_cent(value)
 
 
 def _media_type(picture: bytes) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 
 from fakestormer.detection.printable import shown
 from fakestormer.errors import SetupError
+from fakestormer.evaluation.corruptions import TITLES
 from fakestormer.evaluation.metrics import Numbers, auc, roc_curve
 from fakestormer.files import write_atomically
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 SIZE = (900, 675)
 
 _DPI = 150
-_REAL, _FAKE, _GREY = "#0072B2", "#D55E00", "#b5b5b5"
-_COLOURS = (_FAKE, _REAL, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7a3b8f", "#555555")
+REAL, FAKE, _GREY = "#0072B2", "#D55E00", "#b5b5b5"
+COLOURS = (FAKE, REAL, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7a3b8f", "#555555")
 _DASHES = ("-", "--", "-.", ":")
 _STYLE: dict[Any, Any] = {
     "font.size": 7,
@@ -51,15 +52,6 @@ _LOWEST_FPR, _LOG_TICKS = 0.1, (0.1, 1, 10, 100)
 _METHODS_APART, _SINGLE_VALUES = 4, 200
 _BINS = 20
 
-_CORRUPTION_TITLES = {
-    "saturation": "Saturation",
-    "contrast": "Contrast",
-    "block_wise": "Block-wise",
-    "gaussian_noise": "Gaussian noise",
-    "gaussian_blur": "Gaussian blur",
-    "jpeg": "JPEG (resizing)",
-    "video": "Video compression",
-}
 #: Not among the six that the paper averages.
 _NOT_AVERAGED = ("video",)
 
@@ -135,11 +127,11 @@ def distribution_plot(
         above.set(ylabel="share of the group's videos, per cent", xlim=(-0.01, 1.01))
         below.set(xlabel="score", ylim=(max(len(rows), 1) - 0.4, -0.6))
         below.set_yticks(range(len(rows)), [short(name, 20) for name in rows])
-        left = iter(c for c in _COLOURS if c != _REAL)
+        left = iter(c for c in COLOURS if c != REAL)
         edges = np.linspace(0.0, 1.0, _BINS + 1)
         handles: list[Artist] = []
         for row, (name, scores) in enumerate(rows.items()):
-            colour = _REAL if name == "real" else next(left)
+            colour = REAL if name == "real" else next(left)
             share = 100.0 * np.histogram(scores, edges)[0] / len(scores)
             solid = name == "real" or len(fakes) == 1
             if solid:
@@ -194,7 +186,7 @@ def robustness_plot(
         if name not in idle and name not in _NOT_AVERAGED and any(v is not None for v in values)
     ]
     mean = [_mean(level) for level in zip(*averaged, strict=True)] or [None] * 5
-    panels = [(_CORRUPTION_TITLES.get(name, name), name, curves[name]) for name in curves]
+    panels = [(_capitalised(TITLES.get(name, name)), name, curves[name]) for name in curves]
     panels.append((f"Average of {len(averaged)}", "", mean))
     known = [v for _, name, values in panels if name not in idle for v in (clean, *values)]
     lowest = 100.0 * min((v for v in known if v is not None), default=0.5)
@@ -221,11 +213,15 @@ def robustness_plot(
                 _write_in_the_middle(axes, "No AUC:\nreal and fake videos\nare both needed")
                 continue
             axes.text(0.04, 0.02, "\n".join(note), fontsize=5, transform=axes.transAxes)
-            _draw_levels(axes, (clean, *values), "black" if not key else _REAL)
+            _draw_levels(axes, (clean, *values), "black" if not key else REAL)
         figure.supxlabel("level of the corruption (0: none)", fontsize=7)
         figure.supylabel("AUC, per cent", fontsize=7)
 
     return write_figure(path, draw, title)
+
+
+def _capitalised(title: str) -> str:
+    return title[:1].upper() + title[1:]
 
 
 def _draw_levels(axes: Axes, values: Sequence[float | None], colour: str) -> None:
@@ -277,7 +273,7 @@ def _in_colour(areas: Mapping[str, float]) -> dict[str, dict[str, Any]]:
         names = [first, *rest[:_LOWEST], *rest[-_HIGHEST:]]
     styles: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(names):
-        colour, dash = _COLOURS[(number - 1) % len(_COLOURS)], _DASHES[number % len(_DASHES)]
+        colour, dash = COLOURS[(number - 1) % len(COLOURS)], _DASHES[number % len(_DASHES)]
         styles[name] = {"color": colour, "linestyle": dash}
         if number == 0:
             styles[name] = {"color": "black", "linestyle": "-", "linewidth": 1.8}

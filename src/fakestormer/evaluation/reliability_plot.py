@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fakestormer.evaluation.calibration import BINS, Fitted, Quality, reliability
-from fakestormer.evaluation.plots import write_figure
+from fakestormer.evaluation.plots import FAKE, REAL, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_REAL, _FAKE = "#0072B2", "#D55E00"
 
 
 def reliability_plot(path: Path, fitted: Fitted, *, title: str) -> bytes:
@@ -37,7 +35,7 @@ def reliability_plot(path: Path, fitted: Fitted, *, title: str) -> bytes:
             _draw_shares(above, fitted.labels, values_n)
             above.set(title=f"{name}: {_words(quality)}", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
             edges = np.linspace(0, 1, BINS + 1)
-            for label, colour, text in ((0, _REAL, "real"), (1, _FAKE, "fake")):
+            for label, colour, text in ((0, REAL, "real"), (1, FAKE, "fake")):
                 counts = np.histogram(values_n[fitted.labels == label], edges)[0]
                 below.stairs(counts, edges, color=colour, fill=True, alpha=0.3)
                 below.stairs(counts, edges, color=colour, linewidth=1.2, label=text)
@@ -56,9 +54,9 @@ def _draw_shares(axes: Axes, labels_n: np.ndarray, values_n: np.ndarray) -> None
     x = [one.probability for one in bins]
     axes.vlines(
         x, [one.interval[0] for one in bins], [one.interval[1] for one in bins],
-        color=_REAL, linewidth=1.0,
+        color=REAL, linewidth=1.0,
     )  # fmt: skip
-    axes.plot(x, [one.share for one in bins], color=_REAL, marker="o", markersize=4)
+    axes.plot(x, [one.share for one in bins], color=REAL, marker="o", markersize=4)
     for one in bins:
         axes.annotate(
             str(one.count), (one.probability, one.share), (4, -8),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from fakestormer.data.manifest import Row
@@ -16,18 +17,14 @@ from fakestormer.data.prepare_one import followed
 from fakestormer.data.units import Unit, units_of
 from fakestormer.errors import InputError
 from fakestormer.evaluation.corrupted import corrupted_unit, crops_reader, frames_reader
-from fakestormer.evaluation.plan import (
-    CLEAN,
-    FaceChoice,
-    Task,
-    VideoSet,
-    check_backend,
-)
-from fakestormer.evaluation.score import ReadClips, Scoring, VideoScore, score_video, store_reader
+from fakestormer.evaluation.plan import CLEAN, FaceChoice, Task, VideoSet, check_backend
+from fakestormer.evaluation.score import Scoring, VideoScore, score_video, store_reader
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig
 
+#: What the store says of a video, whatever is done to its frames.
+_DESCRIBED = ("sha256", "label", "method", "source", "group")
 #: The scores of one video, by sampling.
 BySampling = Mapping[str, VideoScore]
 
@@ -44,6 +41,7 @@ class Scored:
     final: bool = True
 
 
+@dataclass(kw_only=True)
 class ScoreTask:
     """Task key -> the scores of its videos; picklable work for other processes.
 
@@ -52,19 +50,19 @@ class ScoreTask:
     found a store's faces.
     """
 
-    def __init__(
-        self,
-        sets: Mapping[str, VideoSet],
-        *,
-        open_network: Callable[[], VideoNetwork],
-        open_faces: Callable[[], FaceBackend],
-        predictions: Mapping[str, PredictionConfig],
-        face: FaceChoice,
-    ) -> None:
-        self.sets, self.predictions, self.face = sets, predictions, face
-        self.open_network, self.open_faces = open_network, open_faces
-        self._scoring: Scoring | None = None
-        self._faces: FaceBackend | None = None
+    sets: Mapping[str, VideoSet]
+    open_network: Callable[[], VideoNetwork]
+    open_faces: Callable[[], FaceBackend]
+    predictions: Mapping[str, PredictionConfig]
+    face: FaceChoice
+
+    @cached_property
+    def _scoring(self) -> Scoring:
+        return Scoring(network=self.open_network(), predictions=self.predictions, face=self.face)
+
+    @cached_property
+    def _faces(self) -> FaceBackend:
+        return self.open_faces()
 
     def __call__(self, key: str) -> Scored:
         task = Task.of(key)
@@ -76,7 +74,8 @@ class ScoreTask:
             if task.condition == CLEAN
             else crops_reader(videos.store, task.condition)
         )
-        return self._collected([self._score(task, videos.videos[task.name], reader)])
+        rows = videos.videos[task.name]
+        return self._collected([score_video(self._scoring, rows, reader, data=task.data)])
 
     def unscored(self, task: Task, reasons: Mapping[str, str], *, final: bool = True) -> Scored:
         """Videos of a task that could not be scored. reasons: by the video's name."""
@@ -93,23 +92,16 @@ class ScoreTask:
     def _missing(self, task: Task, about: Row, reason: str) -> BySampling:
         return dict.fromkeys(self.predictions, VideoScore.missing(task.data, about, reason))
 
-    def _score(
-        self, task: Task, rows: Sequence[Row], reader: Callable[[Row], ReadClips]
-    ) -> BySampling:
-        if self._scoring is None:
-            self._scoring = Scoring(
-                network=self.open_network(), predictions=self.predictions, face=self.face
-            )
-        return score_video(self._scoring, rows, reader, data=task.data)
-
     def _score_frames(self, task: Task, videos: VideoSet) -> Scored:
         """Every video of the entry, by frames that are corrupted before faces are found."""
-        if self._faces is None:
-            self._faces = self.open_faces()
         check_backend(self._faces, videos.store)
         names = videos.task_videos(task)
         # A video that crashed the decoder would end this process, too.
-        reasons = {name: "decoder crashed" for name in names if _crashed(videos.videos[name])}
+        reasons = {
+            name: "decoder crashed"
+            for name in names
+            if any(row.rejected == "decoder crashed" for row in videos.videos[name])
+        }
         scores: list[BySampling] = []
         final = True
         problem = "is not in its archive any more"
@@ -147,7 +139,6 @@ class ScoreTask:
                     yield unit
 
     def _score_unit(self, task: Task, videos: VideoSet, unit: Unit, scratch: Path) -> BySampling:
-        assert self._faces is not None
         about = videos.videos[unit.video][0]
         if about.sha256 and unit.sha256 != about.sha256:
             raise InputError(
@@ -160,22 +151,13 @@ class ScoreTask:
                 return self._missing(task, about, "undecodable")
             by_track = {face.row.track: face for face in faces}
             # Tracks found now, described as the store describes the video.
-            rows = [
-                replace(
-                    face.row,
-                    sha256=about.sha256,
-                    label=about.label,
-                    method=about.method,
-                    source=about.source,
-                )
-                for face in faces
-            ] or [replace(about, rejected="no face", track=-1)]
-            return self._score(
-                task,
+            facts = {name: getattr(about, name) for name in _DESCRIBED}
+            rows = [replace(face.row, **facts) for face in faces] or [
+                replace(about, rejected="no face", track=-1)
+            ]
+            return score_video(
+                self._scoring,
                 rows,
                 lambda row: frames_reader(by_track[row.track], frames_at, videos.settings),
+                data=task.data,
             )
-
-
-def _crashed(rows: Sequence[Row]) -> bool:
-    return any(row.rejected == "decoder crashed" for row in rows)

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fakestormer.evaluation.plots import short, write_figure
+from fakestormer.evaluation.plots import COLOURS, short, write_figure
 from fakestormer.evaluation.treatments import Shortcut
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7a3b8f", "#555555",
-)  # fmt: skip
+# Neighbours differ: real videos' blue first.
+_COLOURS = (COLOURS[1], COLOURS[0], *COLOURS[2:])
 
 
 def shortcut_plot(path: Path, shortcuts: Sequence[Shortcut], *, title: str) -> bytes:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,37 +39,30 @@ _RESAMPLES = 2000
 _UNTOUCHED = ""
 
 
+@dataclass(kw_only=True)
 class ScoreTreated:
     """Name of a real video -> its probability by treatment ("" for untouched); picklable.
 
     open_network: called once in each process, at first use.
     """
 
-    def __init__(
-        self,
-        store: Path,
-        videos: Mapping[str, Sequence[Row]],
-        *,
-        open_network: Callable[[], VideoNetwork],
-        prediction: PredictionConfig,
-    ) -> None:
-        self.store, self.videos, self.prediction = store, videos, prediction
-        self.open_network = open_network
-        self._network: VideoNetwork | None = None
+    store: Path
+    videos: Mapping[str, Sequence[Row]]
+    open_network: Callable[[], VideoNetwork]
+    prediction: PredictionConfig
+
+    @cached_property
+    def _scoring(self) -> Scoring:
+        predictions = {str(self.prediction.sampling): self.prediction}
+        return Scoring(network=self.open_network(), predictions=predictions, face="largest")
 
     def __call__(self, video: str) -> dict[str, float]:
-        if self._network is None:
-            self._network = self.open_network()
-        scoring = Scoring(
-            network=self._network,
-            predictions={self.prediction.sampling: self.prediction},
-            face="largest",
-        )
         rows = self.videos[video]
         tracks = _Tracks(self.store)
         scores = {}
         for treatment in (None, *TREATMENTS):
-            (score,) = score_video(scoring, rows, tracks.reader(treatment), data="").values()
+            reader = tracks.reader(treatment)
+            (score,) = score_video(self._scoring, rows, reader, data="").values()
             assert score.score is not None, "only videos with a usable track are scored"
             scores[_UNTOUCHED if treatment is None else treatment.name] = score.score
         return scores
@@ -147,19 +141,18 @@ def find_shortcuts(
             "for in two or more, better a hundred"
         )
     work = ScoreTreated(
-        store,
-        {name: real[name] for name in names},
+        store=store,
+        videos={name: real[name] for name in names},
         open_network=open_network,
         prediction=prediction,
     )
-    scores: dict[str, dict[str, float]] = {}
-    for name, scored in map_videos(work, names, workers=workers):
+    scores: dict[str, dict[str, float]] = {name: {} for name in names}
+    for done, (name, scored) in enumerate(map_videos(work, names, workers=workers), start=1):
         if scored is None:
             raise RuntimeError(f"{name}: scoring it killed its process; see --workers 0")
         scores[name] = scored
         if progress is not None:
-            progress(len(scores), len(names))
-    scores = {name: scores[name] for name in names}
+            progress(done, len(names))
     untouched = [scores[name][_UNTOUCHED] for name in names]
     shortcuts = [
         shortcut(

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fakestormer.evaluation.journal import Scores
 from fakestormer.evaluation.metrics import is_measurable
+
+#: The metrics of a table's row.
+_COLUMNS = (
+    "auc", "interval", "average_precision", "equal_error_rate", "accuracy", "tpr_at_1_fpr",
+    "tpr_at_01_fpr",
+)  # fmt: skip
+#: The false positive rates of metrics that too few real videos leave without meaning.
+_RATES = {"tpr_at_1_fpr": 0.01, "tpr_at_01_fpr": 0.001}
 
 
 def markdown(document: Mapping[str, Any]) -> str:
@@ -165,28 +173,28 @@ def _cell(text: str) -> str:
 
 
 def _line(group: Mapping[str, Any]) -> str:
-    metrics = group["metrics"]
-    interval = metrics["interval"]
-    ends = "-" if interval is None else " to ".join(per_cent(end) for end in interval)
-    # With few real videos the smallest false positive rate above 0 is larger than the one asked.
-    rates = [
-        per_cent(rate) if rate is None or is_measurable(fpr, group["real"]) else "too few real"
-        for rate, fpr in ((metrics["tpr_at_1_fpr"], 0.01), (metrics["tpr_at_01_fpr"], 0.001))
-    ]
     cells = [
         _cell(group["group"]),
         str(group["real"]),
         str(group["fake"]),
-        per_cent(metrics["auc"]),
-        ends,
-        per_cent(metrics["average_precision"]),
-        per_cent(metrics["equal_error_rate"]),
-        per_cent(metrics["accuracy"]),
-        *rates,
+        *(cell(group, key) for key in _COLUMNS),
         per_cent(group["auc_with_unscored"]),
         per_cent(group["auc_clip"]),
     ]
     return f"| {' | '.join(cells)} |\n"
+
+
+def cell(group: Mapping[str, Any], key: str) -> str:
+    """One of a group's metrics in per cent.
+
+    With few real videos the smallest false positive rate above 0 is larger than the one asked for.
+    """
+    value = group["metrics"][key]
+    if isinstance(value, Sequence):
+        return " to ".join(per_cent(end) for end in value)
+    if value is not None and key in _RATES and not is_measurable(_RATES[key], group["real"]):
+        return "too few real"
+    return per_cent(value)
 
 
 def scores_csv(scores: Scores) -> str:

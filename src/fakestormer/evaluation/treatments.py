@@ -8,21 +8,16 @@ untouched goes by that instead of by traces of blending (`shortcuts`).
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from fakestormer.evaluation.corruptions import corrupt_frame
+from fakestormer.evaluation.corruptions import CorruptionName, corrupt_frame, recompressed
 from fakestormer.recipe.prediction import REFERENCE_SIDE
 from fakestormer.video.colour import RGB
-from fakestormer.video.decode import stream_frames
-from fakestormer.video.encode import write_frames
-from fakestormer.video.pictures import NOMINAL_RATE
 
 #: rgb uint8 (S, S, 3), random numbers of that frame -> the same, changed
 Change = Callable[[RGB, np.random.Generator], RGB]
@@ -54,12 +49,7 @@ class Treatment:
     def film(self, frames: Sequence[RGB]) -> list[RGB]:
         """All frames of a track, recompressed as one film."""
         assert self.crf is not None
-        timed = ((t, t / NOMINAL_RATE, rgb_hwc) for t, rgb_hwc in enumerate(frames))
-        with tempfile.TemporaryDirectory(prefix="fakestormer-") as folder:
-            path = Path(folder) / "recompressed.mp4"
-            write_frames(path, timed, crf=self.crf)
-            height, width = frames[0].shape[:2]
-            return [rgb_hwc[:height, :width] for _, _, rgb_hwc in stream_frames(path)]
+        return recompressed(frames, self.crf)
 
 
 def _resized(rgb_hwc: RGB, _: np.random.Generator, *, share: float) -> RGB:
@@ -93,18 +83,9 @@ def _shifted_colour(rgb_hwc: RGB, _: np.random.Generator, *, by: tuple[int, int,
     return np.clip(rgb_hwc.astype(np.int16) + np.array(by, np.int16), 0, 255).astype(np.uint8)
 
 
-def _benchmark(rgb_hwc: RGB, rng: np.random.Generator, *, what: str, level: int) -> RGB:
+def _benchmark(rgb_hwc: RGB, rng: np.random.Generator, *, name: CorruptionName, level: int) -> RGB:
     """One of DeeperForensics-1.0's (corruptions.py)."""
-    match what:
-        case "blur":
-            return corrupt_frame(rgb_hwc, "gaussian_blur", level, rng)
-        case "resize":
-            return corrupt_frame(rgb_hwc, "jpeg", level, rng)
-        case "noise":
-            return corrupt_frame(rgb_hwc, "gaussian_noise", level, rng)
-        case "contrast":
-            return corrupt_frame(rgb_hwc, "contrast", level, rng)
-    return corrupt_frame(rgb_hwc, "saturation", level, rng)
+    return corrupt_frame(rgb_hwc, name, level, rng)
 
 
 def _moved(
@@ -133,21 +114,21 @@ def _treatments() -> tuple[Treatment, ...]:
     frames: list[tuple[str, str, Change]] = [
         ("resize", "to 3/4 and back", partial(_resized, share=0.75)),
         ("resize", "to 1/2 and back", partial(_resized, share=0.5)),
-        ("resize", "benchmark level 2 (1/3)", partial(_benchmark, what="resize", level=2)),
+        ("resize", "benchmark level 2 (1/3)", partial(_benchmark, name="jpeg", level=2)),
         ("blur", "sigma 0.5 px", partial(_blurred, sigma=0.5)),
         ("blur", "sigma 1 px", partial(_blurred, sigma=1.0)),
-        ("blur", "benchmark level 2", partial(_benchmark, what="blur", level=2)),
+        ("blur", "benchmark level 2", partial(_benchmark, name="gaussian_blur", level=2)),
         ("sharpening", "0.5", partial(_sharpened, amount=0.5)),
         ("sharpening", "1", partial(_sharpened, amount=1.0)),
         ("JPEG", "quality 90", partial(_jpeg, quality=90)),
         ("JPEG", "quality 70", partial(_jpeg, quality=70)),
         ("JPEG", "quality 40", partial(_jpeg, quality=40)),
-        ("noise", "benchmark level 1", partial(_benchmark, what="noise", level=1)),
-        ("noise", "benchmark level 3", partial(_benchmark, what="noise", level=3)),
+        ("noise", "benchmark level 1", partial(_benchmark, name="gaussian_noise", level=1)),
+        ("noise", "benchmark level 3", partial(_benchmark, name="gaussian_noise", level=3)),
         ("colour", "red +8, blue -8", partial(_shifted_colour, by=(8, 0, -8))),
         ("colour", "brighter by 16", partial(_shifted_colour, by=(16, 16, 16))),
-        ("colour", "contrast, level 1", partial(_benchmark, what="contrast", level=1)),
-        ("colour", "saturation, level 1", partial(_benchmark, what="saturation", level=1)),
+        ("colour", "contrast, level 1", partial(_benchmark, name="contrast", level=1)),
+        ("colour", "saturation, level 1", partial(_benchmark, name="saturation", level=1)),
         ("crop", "4 px to the right", partial(_moved, x=4)),
         ("crop", "12 px to the right", partial(_moved, x=12)),
         ("crop", "12 px down", partial(_moved, y=12)),

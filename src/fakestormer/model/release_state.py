@@ -40,7 +40,7 @@ def release_config(state: Mapping[str, object], heads: int | None, source: str) 
     frames = _size(shapes, rf"{_G}\.fc_out\.(weight|bias)", 0) or (slots or 5) - 1
     patch = _size(shapes, r"backbone\.patch_embed\.proj\.weight", -1) or 16
     grid = math.isqrt((_size(shapes, r"backbone\.pos_embed", -2) or 197) - 1)
-    blocks = [int(found[1]) for name in shapes if (found := _BLOCK.match(name))]
+    blocks = [int(block[1]) for name in shapes if (block := _BLOCK.match(name))]
     if heads is None and width % HEAD_WIDTH:
         raise InputError(
             f"{source}: is {width} channels wide, which is no multiple of {HEAD_WIDTH}, so the "
@@ -75,11 +75,11 @@ def fitting(state: Mapping[str, object], config: ModelConfig, source: str) -> di
     is not a plain tensor, and every tensor with values that are not finite.
     """
     with torch.device("meta"):
-        own = ReleaseNetwork(config).state_dict()
-    problems = [f"missing {name}" for name in own if name not in state]
-    problems += [f"unexpected {name}" for name in state if name not in own]
+        ours = ReleaseNetwork(config).state_dict()
+    problems = [f"missing {name}" for name in ours if name not in state]
+    problems += [f"unexpected {name}" for name in state if name not in ours]
     tensors: dict[str, Tensor] = {}
-    for name, wanted in own.items():
+    for name, wanted in ours.items():
         value = state.get(name, wanted)
         if not _is_plain(value) or wanted.is_floating_point() > value.is_floating_point():
             problems.append(f"not a tensor of floating-point numbers {name}")

@@ -57,19 +57,19 @@ def trace(
         for hook in hooks:
             hook.remove()
 
-    found: dict[str, Tensor] = {
+    values: dict[str, Tensor] = {
         "patch_embed": rearrange(outputs["backbone.patch_embed"], "r d y x -> r (y x) d"),
         "norm_tokens": outputs["backbone.norm"],
     }
     for i in range(network.config.depth):
         name = f"backbone.blocks.{i}"
-        found[f"block{i}_in"] = inputs[name]
-        found[f"block{i}_temporal_fc_out"] = outputs[f"{name}.temporal_fc"]
-        found[f"block{i}_spatial_attn_out"] = outputs[f"{name}.attn"]
-        found[f"block{i}_out"], found[f"block{i}_s_cls"] = outputs[name]
+        values[f"block{i}_in"] = inputs[name]
+        values[f"block{i}_temporal_fc_out"] = outputs[f"{name}.temporal_fc"]
+        values[f"block{i}_spatial_attn_out"] = outputs[f"{name}.attn"]
+        values[f"block{i}_out"], values[f"block{i}_s_cls"] = outputs[name]
     features: ReleaseFeatures = outputs["backbone"]
     scores: ReleaseScores = outputs["keypoint_head"]
-    return found | {
+    return values | {
         "feat_cls": features.temporal,
         "feat_embed": features.volume,
         "feat_s_cls_token": features.spatial,

@@ -128,14 +128,14 @@ def _task() -> Callable[[bytes, str, str | None], tuple[str, str, Any]]:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            found = version("fakestormer")
+            there = version("fakestormer")
         except PackageNotFoundError:
-            found = ""
-        if found != wanted:
-            return socket.gethostname(), found, None
+            there = ""
+        if there != wanted:
+            return socket.gethostname(), there, None
         from fakestormer.parallel.cluster import call_here
 
-        return socket.gethostname(), found, call_here(sent, name)
+        return socket.gethostname(), there, call_here(sent, name)
 
     return fakestormer_video
 
@@ -156,9 +156,9 @@ def call_here(sent: bytes, name: str | None) -> Any:
 
 def _check_version(node: str, there: str, here: str) -> None:
     if there != here:
-        found = f"fakestormer {there}" if there else "no fakestormer"
+        program = f"fakestormer {there}" if there else "no fakestormer"
         raise InputError(
-            f"the node {node} has {found}, but this machine has fakestormer {here}; install the "
+            f"the node {node} has {program}, but this machine has fakestormer {here}; install the "
             "same version on all nodes"
         )
 

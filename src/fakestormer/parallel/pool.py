@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +12,7 @@ from typing import TypeVar
 import cv2
 import torch
 
-from fakestormer.parallel.termination import leave_signals_to_parent, signals_held
+from fakestormer.parallel.termination import end_with_parent, leave_signals_to_parent, signals_held
 
 Result = TypeVar("Result")
 
@@ -104,14 +102,7 @@ def _start(work: Callable[[str], object]) -> None:
     leave_signals_to_parent()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(1)
+    end_with_parent()
 
 
 def _call(name: str) -> Result:  # type: ignore[type-var]

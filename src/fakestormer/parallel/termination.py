@@ -41,6 +41,17 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def end_with_parent() -> int | None:
+    """In a worker: it ends when its parent has ended, also with one that was gone before this.
+
+    Returns the parent's process id.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker is another process's child"
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    return parent.pid
+
+
 def leave_signals_to_parent() -> None:
     """In a worker: Ctrl-C and SIGTERM mean nothing here; for parents that end workers otherwise."""
     for number in _SIGNALS:
@@ -52,11 +63,9 @@ def leave_signals_to_parent() -> None:
 def obey_only_the_parent() -> None:
     """In a worker: Ctrl-C means nothing, SIGTERM ends it at once where the parent sent it.
 
-    It ends with the parent, too, also with one that was gone before this was called.
+    It ends with the parent, too.
     """
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "a worker is another process's child"
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    parent = end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if not _CAN_HOLD:
@@ -67,7 +76,7 @@ def obey_only_the_parent() -> None:
         return
     # Held for ever; the thread below takes them. Libraries' threads that began before inherited it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_when_told, args=(parent.pid,), daemon=True).start()
+    threading.Thread(target=_end_when_told, args=(parent,), daemon=True).start()
 
 
 def _end_when_told(parent: int | None) -> None:

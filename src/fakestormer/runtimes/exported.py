@@ -30,6 +30,7 @@ from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.runtimes.program import (
     INPUT,
+    OUTPUTS,
     TOLERANCE,
     ByName,
     Numbers,
@@ -73,11 +74,8 @@ class ExportedNetwork(VideoNetwork):
         if frames_btchw.dtype != torch.uint8:
             raise ValueError(f"{self.runtime}: expected uint8 frames, got {frames_btchw.dtype}")
         numbers = self.run(frames_btchw)
-        return Outputs(
-            logit=numbers["logit"],
-            derivative=numbers.get("derivative"),
-            frame_logits=numbers.get("frame_logits"),
-        )
+        parts: dict[str, Any] = {name: numbers.get(name) for name in OUTPUTS}
+        return Outputs(**parts)
 
 
 def open_runtime(
@@ -133,9 +131,9 @@ def run_openvino(path: Path) -> Run:
     names = [output.any_name for output in compiled.outputs]
 
     def run(frames_btchw: Tensor) -> Numbers:
-        found = compiled({INPUT: frames_btchw.contiguous().numpy()})
+        numbers = compiled({INPUT: frames_btchw.contiguous().numpy()})
         # Copies: the next call writes into the same arrays.
-        return {name: torch.from_numpy(found[name].copy()) for name in names}
+        return {name: torch.from_numpy(numbers[name].copy()) for name in names}
 
     return run
 
@@ -186,10 +184,10 @@ def _is_of(path: Path, weights_sha256: str) -> bool:
     """Whether a .onnx file is whole and of these weights, as the .json beside it says."""
     try:
         about = json.loads(_described(path).read_text())
-        found = (about["weights_sha256"], about["sha256"])
+        hashes = (about["weights_sha256"], about["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return path.is_file() and found == (weights_sha256, sha256_of(path))
+    return path.is_file() and hashes == (weights_sha256, sha256_of(path))
 
 
 def _make(network: VideoNetwork, path: Path, about: Mapping[str, Any]) -> None:
@@ -219,9 +217,9 @@ def _require_the_same(
 ) -> None:
     """Every time, not only when the file is made: the runtime may be another version since."""
     frames = next(random_frames(network))
-    found = opened.run(frames)
+    numbers = opened.run(frames)
     for output, wanted in run_torch(ByName(network).eval())(frames).items():
-        error = relative_error(found.get(output), wanted)
+        error = relative_error(numbers.get(output), wanted)
         if error > TOLERANCE:
             raise InputError(
                 f"{path}: its {output} in {opened.runtime} differs from torch's by {error:.1e} of "

@@ -26,6 +26,8 @@ from fakestormer.model.network import VideoNetwork
 
 #: What the input is called, and its axis of clips.
 INPUT, BATCH = "frames", "batch"
+#: The outputs that a network may have; b speaks in training only.
+OUTPUTS = ("logit", "derivative", "frame_logits")
 #: The largest `relative_error` that is let through.
 TOLERANCE = 1e-4
 #: A protobuf file ends at 2 GiB; weights beyond this go to a file of their own.
@@ -52,11 +54,7 @@ class ByName(nn.Module):
 
     def forward(self, frames: Tensor) -> Numbers:
         outputs = self.network(frames)
-        named = {
-            "logit": outputs.logit,
-            "derivative": outputs.derivative,
-            "frame_logits": outputs.frame_logits,
-        }
+        named = {name: getattr(outputs, name) for name in OUTPUTS}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
@@ -134,14 +132,14 @@ def random_frames(network: VideoNetwork) -> Iterator[Tensor]:
         yield torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
 
 
-def relative_error(found: Tensor | None, wanted: Tensor) -> float:
+def relative_error(given: Tensor | None, wanted: Tensor) -> float:
     """The largest difference, over the largest value wanted where that is above 1.
 
     Infinite where there is nothing, something of another shape, or no number.
     """
-    if found is None or found.shape != wanted.shape:
+    if given is None or given.shape != wanted.shape:
         return math.inf
-    error = float((found - wanted).abs().max() / wanted.abs().max().clamp_min(1.0))
+    error = float((given - wanted).abs().max() / wanted.abs().max().clamp_min(1.0))
     return math.inf if math.isnan(error) else error
 
 

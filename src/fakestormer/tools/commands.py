@@ -20,6 +20,7 @@ from fakestormer.faces.open import BackendName
 from fakestormer.files import writing
 from fakestormer.recipe.named import tiny
 from fakestormer.recipe.recipe import Recipe
+from fakestormer.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from fakestormer.data.landmark_files import LandmarkFiles
@@ -64,25 +65,6 @@ class PrepareSettings:
     landmarks_by: str = ""
     workers: int = 0
     cluster: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSettings:
-    """What a training starts from and runs on.
-
-    initial_weights: published weights of an image model, or a model to train further. resume: go
-    on with the run in the folder. accelerator: "auto", "cpu" or "cuda". devices: GPUs of this
-    machine, or processes on the CPU. num_nodes: machines. workers: processes that read and
-    synthesise. show_progress: draw a bar on standard error.
-    """
-
-    initial_weights: Path | None = None
-    resume: bool = False
-    accelerator: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
-    workers: int = 1
-    show_progress: bool = True
 
 
 def prepare(
@@ -255,18 +237,7 @@ def train(
         how = preparation or PrepareSettings(validation_fraction=HELD_OUT)
         store = out / "store"
         prepare_with(data, store, recipe=recipe, settings=how)
-    return fit(
-        recipe,
-        store,
-        out,
-        initial_weights=settings.initial_weights,
-        resume=settings.resume,
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        workers=settings.workers,
-        show_progress=settings.show_progress,
-    )
+    return fit(recipe, store, out, settings)
 
 
 def synthesize(

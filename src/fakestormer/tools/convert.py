@@ -9,7 +9,6 @@ Only tensors are read, never code: what else a `.pth` file can hold is refused.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 
@@ -18,7 +17,6 @@ from fakestormer.model.model_file import save_model
 from fakestormer.model.pth import read_pth
 from fakestormer.model.release import ReleaseNetwork
 from fakestormer.model.release_state import fitting, release_config
-from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.named import release
 
 LICENCE_NOTE = (
@@ -52,16 +50,13 @@ def convert(source: str | Path, output: str | Path, *, heads: int | None = None)
     config = release_config(state, heads, str(source))
     network = ReleaseNetwork(config)
     network.load_state_dict(fitting(state, config, str(source)))
+    recipe = release().model_copy(update={"name": "authors", "model": config})
     try:
-        return save_model(output, network, recipe_json(config), metrics={}, licence=LICENCE_NOTE)
+        return save_model(
+            output, network, recipe.model_dump(mode="json"), metrics={}, licence=LICENCE_NOTE
+        )
     except (OSError, SafetensorError) as error:
         raise InputError(f"{output}: cannot be written ({error}); choose another place") from error
-
-
-def recipe_json(config: ModelConfig) -> dict[str, Any]:
-    """How the authors' network is to be used: the `release` recipe around it."""
-    recipe = release().model_copy(update={"name": "authors", "model": config})
-    return recipe.model_dump(mode="json")
 
 
 def read_state(path: Path) -> dict[str, object]:

@@ -117,7 +117,8 @@ def export(
 def describe(detector: Detector) -> dict[str, Any]:
     """The metadata, JSON-able: which network this is, what it takes, how its recipe uses it."""
     c = detector.network.config
-    document: dict[str, Any] = {
+    licence = {} if detector.licence is None else {"licence": detector.licence}
+    return {
         "format": FORMAT,
         # A folder's name need not be valid Unicode; a string of protobuf must be.
         "name": detector.name.encode(errors="replace").decode(),
@@ -138,10 +139,8 @@ def describe(detector: Detector) -> dict[str, Any]:
         "prediction": detector.prediction.model_dump(mode="json"),
         "face_backend": detector.trained_with,
         "code": code_version(),
+        **licence,
     }
-    if detector.licence is not None:
-        document["licence"] = detector.licence
-    return document
 
 
 def _write_pt2(

@@ -155,11 +155,11 @@ def _differences(network: VideoNetwork, rounded: VideoNetwork) -> dict[str, floa
     blocks = coarse.repeat_interleave(_COARSE, -2).repeat_interleave(_COARSE, -1)
     both = torch.cat([frames(c.image_size), blocks[..., : c.image_size, : c.image_size]])
     before, after = network(both), rounded(both)
-    differences = {"logit": _largest(before.logit.sigmoid(), after.logit.sigmoid())}
-    if before.frame_logits is not None and after.frame_logits is not None:
-        differences["frame_logits"] = _largest(
-            before.frame_logits.sigmoid(), after.frame_logits.sigmoid()
-        )
+    differences = {}
+    for name in ("logit", "frame_logits"):
+        one, other = getattr(before, name), getattr(after, name)
+        if one is not None:
+            differences[name] = _largest(one.sigmoid(), other.sigmoid())
     if before.derivative is not None and after.derivative is not None:
         scale = before.derivative.abs().max().clamp_min(1.0)
         differences["derivative"] = _largest(before.derivative / scale, after.derivative / scale)

@@ -126,11 +126,7 @@ def verify_release(path: str | Path, *, heads: int | None = None) -> Verificatio
     file = replace(file, config=config)
 
     rows: list[Row] = []
-    for prefix, names in file.groups().items():
-        mode = _mode_of(prefix)
-        x = file.input(prefix, mode)
-        if mode is None or x is None:
-            continue
+    for prefix, names, mode, x in file.runs():
         network = file.network(mode)
         ours = trace(network, x, batch_as_released=True)
         alone = trace(network, x[:1]) if mode.batch and not mode.learned_temporal_token else {}
@@ -156,17 +152,11 @@ def verify_release(path: str | Path, *, heads: int | None = None) -> Verificatio
 
 def table(verification: Verification) -> str:
     """All rows, aligned, and what was not compared, for people."""
-    head = ("array", "shape", "largest error", "limit", "")
-    lines = [head] + [
-        (
-            row.name,
-            " x ".join(map(str, row.shape)) or "number",
-            f"{row.error:.1e}",
-            f"{row.limit:.1e}",
-            "ok" if row.ok else "NOT OK",
-        )
-        for row in verification.rows
-    ]
+    lines = [("array", "shape", "largest error", "limit", "")]
+    for row in verification.rows:
+        shape = " x ".join(map(str, row.shape)) or "number"
+        verdict = "ok" if row.ok else "NOT OK"
+        lines.append((row.name, shape, f"{row.error:.1e}", f"{row.limit:.1e}", verdict))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -193,19 +183,24 @@ class _File:
     state: Mapping[str, Tensor]
     config: ModelConfig
 
-    def groups(self) -> dict[str, list[str]]:
-        """{prefix: names behind it}, without state, inputs and losses."""
+    def runs(self) -> Iterator[tuple[str, list[str], _Mode, Tensor]]:
+        """Each prefix that can be run: names behind it, how it ran, and its clips.
+
+        State, inputs and losses are no runs.
+        """
         groups: dict[str, list[str]] = {}
         for full in self.arrays:
             prefix, _, name = full.rpartition("/")
             if not (_INPUT.fullmatch(full) or prefix == "loss"):
                 groups.setdefault(prefix, []).append(name)
-        return groups
+        for prefix, names in groups.items():
+            mode = _mode_of(prefix)
+            x = None if mode is None else self.input(prefix, mode)
+            if mode is not None and x is not None:
+                yield prefix, names, mode, x
 
-    def input(self, prefix: str, mode: _Mode | None) -> Tensor | None:
+    def input(self, prefix: str, mode: _Mode) -> Tensor | None:
         """The clips (b, 3, t, H, W) that a prefix was run on; None where the file lacks them."""
-        if mode is None:
-            return None
         names = (_joined(prefix, "x"), _joined(mode.batch, "x"))
         name = next((name for name in names if name in self.arrays), None)
         if name is None:
@@ -250,28 +245,31 @@ def _find_heads(file: _File) -> tuple[int, str]:
     """The number of attention heads that the file's numbers come from, and how we know."""
     width = file.config.width
     usual = [width // HEAD_WIDTH] if width % HEAD_WIDTH == 0 else []
-    for prefix, names in file.groups().items():
-        mode = _mode_of(prefix)
-        x = file.input(prefix, mode)
-        telling = next((name for name in _TELLING if name in names), None)
-        if mode is not None and x is not None and telling is not None:
-            break
-    else:
+    telling = next(
+        (
+            (_joined(prefix, name), name, mode, x)
+            for prefix, names, mode, x in file.runs()
+            for name in _TELLING
+            if name in names
+        ),
+        None,
+    )
+    if telling is None:
         if not usual:
             raise InputError(
                 f"{file.path}: nothing in it tells the number of attention heads, and {width} "
                 f"channels are no multiple of {HEAD_WIDTH}; give it with --heads"
             )
         return usual[0], "D / 64, nothing in the file tells"
-    theirs = file.arrays[_joined(prefix, telling)]
+    full, name, mode, x = telling
     rows: dict[int, Row] = {}
     for heads in dict.fromkeys([*usual, *(n for n in range(1, width + 1) if width % n == 0)]):
-        ours = trace(file.network(mode, heads=heads), x, batch_as_released=True)[telling]
-        rows[heads] = _row(str(heads), ours, theirs, double=mode.double)
+        ours = trace(file.network(mode, heads=heads), x, batch_as_released=True)[name]
+        rows[heads] = _row(str(heads), ours, file.arrays[full], double=mode.double)
         if rows[heads].ok:
-            return heads, f"{_joined(prefix, telling)} agrees"
+            return heads, f"{full} agrees"
     best = min(rows, key=lambda heads: rows[heads].severity)
-    return best, f"no number makes {_joined(prefix, telling)} agree, this one comes closest"
+    return best, f"no number makes {full} agree, this one comes closest"
 
 
 def _absent(compared: Collection[str], depth: int) -> Iterator[str]:

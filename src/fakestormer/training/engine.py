@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from types import FrameType
 from typing import Literal, TypeVar
 
 import torch
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from fakestormer.errors import InputError, SetupError, TrainingError
+from fakestormer.training.interrupt import interruptible
+from fakestormer.training.settings import TrainSettings
 
 try:
     from lightning_fabric import Fabric
@@ -33,25 +31,23 @@ Result = TypeVar("Result")
 
 def launch(
     run: Callable[[Fabric], Result],
+    settings: TrainSettings,
     *,
-    accelerator: str,
-    devices: int,
-    num_nodes: int,
     precision: Literal["32-true", "bf16-mixed"],
     idle: bool,
 ) -> Result:
     """`run` in every process of the run; the result of the first one here.
 
-    devices: processes on this machine. num_nodes: machines. Under torchrun and SLURM the processes
-    exist already, and each calls this. Else, with several machines, the same command is started on
-    each with MASTER_ADDR, MASTER_PORT and NODE_RANK set. idle: whether some parameters may get no
-    gradient; DDP must not wait for them.
+    Under torchrun and SLURM the processes exist already, and each calls this. Else, with several
+    machines, the same command is started on each with MASTER_ADDR, MASTER_PORT and NODE_RANK set.
+    idle: whether some parameters may get no gradient; DDP must not wait for them.
 
     Ctrl-C and SIGTERM reach the processes started here, and then their result is waited for. An
     InputError or TrainingError in one of them is raised here.
     """
+    devices, num_nodes = settings.devices, settings.num_nodes
     fabric = Fabric(
-        accelerator=accelerator,
+        accelerator=settings.accelerator,
         devices=devices,
         num_nodes=num_nodes,
         strategy=_strategy(devices, num_nodes, idle=idle),
@@ -61,7 +57,7 @@ def launch(
         result: Result = fabric.launch(run)
         return result
     try:
-        with _passing_on_signals() as asked:
+        with interruptible(_pass_on) as asked:
             spawned: Result = fabric.launch(partial(_then_part, run))
     except ProcessExitedException as error:
         if asked.is_set():  # before they were ready to save: nothing had been done
@@ -119,32 +115,13 @@ def _strategy(devices: int, num_nodes: int, *, idle: bool) -> Strategy | str:
     return "auto"
 
 
-@contextmanager
-def _passing_on_signals() -> Iterator[threading.Event]:
-    """Within: Ctrl-C and SIGTERM become SIGTERM for the processes of the run, which save and end.
+def _pass_on() -> None:
+    """SIGTERM for the processes of the run, which save and end.
 
-    As SIGTERM, because a terminal's Ctrl-C reaches them too, and a second one would end them.
-    Yields an event that is set once one has come.
+    Not Ctrl-C: a terminal's reaches them too, and a second one would end them.
     """
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        for process in multiprocessing.active_children():
-            process.terminate()
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, pass_on)
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    for process in multiprocessing.active_children():
+        process.terminate()
 
 
 def _translated(error: ProcessRaisedException) -> Exception:

@@ -9,14 +9,13 @@ import torch
 from fakestormer.drawing.contact_sheet import RGB, SheetBlock, SheetRow, contact_sheet
 from fakestormer.drawing.overlays import display_scale, heat_map
 from fakestormer.model.network import VideoNetwork
-from fakestormer.training.validation import Example, ValidationSet
+from fakestormer.training.validation import Example, ValidationSet, judging
 from fakestormer.types import Outputs
 
 #: Frames of a clip on a sheet; of longer clips the first.
 _COLUMNS, _TILE = 8, 112
 
 
-@torch.inference_mode()
 def example_sheets(
     network: VideoNetwork,
     validation: ValidationSet,
@@ -32,13 +31,8 @@ def example_sheets(
         return {}
     places = [place for example in validation.examples for place in (example.fake, example.real)]
     frames = validation.frames[places].to(next(network.parameters()).device)
-    was_training = network.training
-    network.eval()
-    try:
-        with forward_context or nullcontext():
-            outputs = network(frames)
-    finally:
-        network.train(was_training)
+    with judging(network), forward_context or nullcontext():
+        outputs = network(frames)
     return {
         f"{number + 1} of {len(validation.examples)}": _sheet(
             example, validation, outputs, 2 * number

@@ -111,7 +111,7 @@ def write_failure(
     losses = {part: values for process, _ in shared for part, values in process.items()}
     suspects = tuple(dict.fromkeys(clip for _, process in shared for clip in process))
     folder = out / f"failed-step-{error.step:08d}"
-    final = NonFiniteLossError.of(error.step, error.what, losses, suspects, kept=folder)
+    final = NonFiniteLossError(error.step, error.what, losses, suspects, kept=folder)
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(network, folder / "weights.safetensors")

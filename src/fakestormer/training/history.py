@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,6 @@ class StepRecord:
     temporal: float
     spatial: float
     boundary: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValidationRecord:
-    """The frozen validation set was scored after `steps_done` steps."""
-
-    steps_done: int
-    metrics: Mapping[str, float]
 
 
 class HistoryFile:
@@ -62,16 +54,9 @@ class HistoryFile:
         """No more will be appended."""
         self._file.close()
 
-    def step(self, record: StepRecord) -> None:
-        """A step is done."""
-        self._append(asdict(record))
-
-    def validation(self, record: ValidationRecord) -> None:
-        """The validation set was scored."""
-        self._append({"steps_done": record.steps_done, **record.metrics})
-
-    def _append(self, document: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(document) + "\n")
+    def append(self, line: Mapping[str, Any]) -> None:
+        """A step is done, or the validation set was scored after `steps_done` steps."""
+        self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Within: the first Ctrl-C or SIGTERM only sets the event; a second Ctrl-C is the usual one."""
+def interruptible(then: Callable[[], None] = lambda: None) -> Iterator[threading.Event]:
+    """Within: Ctrl-C or SIGTERM sets the event and calls `then`; a second Ctrl-C is the usual one.
+
+    Only the main thread gets signals; in another one the event is never set.
+    """
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
@@ -19,6 +22,7 @@ def interruptible() -> Iterator[threading.Event]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         interrupted.set()
+        then()
         signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

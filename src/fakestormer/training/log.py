@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,7 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from fakestormer.training.history import HistoryFile, StepRecord, ValidationRecord
+from fakestormer.training.history import HistoryFile, StepRecord
+
+#: Of a `StepRecord`.
+LOSSES = ("total", "classification", "temporal", "spatial", "boundary")
 
 
 class RunLog:
@@ -88,25 +92,17 @@ class RunLog:
             f"g {record.spatial:.3f})",
             rate=f"{rate:.1f}",
         )
+        values = asdict(record)
         if self._history is not None:
-            self._history.step(record)
-        self._scalars(
-            record.step + 1,
-            {
-                "loss/total": record.total,
-                "loss/classification": record.classification,
-                "loss/temporal": record.temporal,
-                "loss/spatial": record.spatial,
-                "loss/boundary": record.boundary,
-                "learning_rate": record.learning_rate,
-                "clips_per_second": rate,
-            },
-        )
+            self._history.append(values)
+        losses = {f"loss/{name}": values[name] for name in LOSSES}
+        other = {"learning_rate": record.learning_rate, "clips_per_second": rate}
+        self._scalars(record.step + 1, losses | other)
 
     def validation(self, steps_done: int, metrics: Mapping[str, float]) -> None:
         """The frozen validation set was scored."""
         if self._history is not None:
-            self._history.validation(ValidationRecord(steps_done=steps_done, metrics=metrics))
+            self._history.append({"steps_done": steps_done, **metrics})
         self._bar.update(self._task, auc=f"{metrics['auc_video']:.3f}")
         self._scalars(steps_done, {f"validation/{name}": value for name, value in metrics.items()})
         if self._prints:
@@ -124,8 +120,7 @@ class RunLog:
     def _line(self, steps_done: int, metrics: Mapping[str, float]) -> str:
         """Losses and speed since the last line; the time left goes by the whole run so far."""
         records, clips, seconds = zip(*self._unprinted, strict=True)
-        names = ("total", "classification", "temporal", "spatial")
-        total, f, h, g = (statistics.fmean(getattr(r, name) for r in records) for name in names)
+        total, f, h, g, _ = (statistics.fmean(getattr(r, n) for r in records) for n in LOSSES)
         per_step = (time.perf_counter() - self._began) / (steps_done - self._first_step)
         return (
             f"step {steps_done}/{self._steps}: loss {total:.3f} (f {f:.3f} h {h:.3f} g {g:.3f}), "

@@ -22,17 +22,10 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from fakestormer.data.interpolation import Interpolation, interpolation_in
-from fakestormer.data.loaders import (
-    ClipPlan,
-    SynthesisOn,
-    TrainingClips,
-    training_batches,
-)
-from fakestormer.data.manifest import Row
+from fakestormer.data.loaders import ClipPlan, PairBatch, TrainingClips, training_batches
 from fakestormer.errors import InputError, SetupError
 from fakestormer.model.build import build
 from fakestormer.model.model_file import save_model
-from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.training.checkpoint import RunState, restore, restore_average, save_checkpoint
 from fakestormer.training.ema import Average
@@ -49,6 +42,7 @@ from fakestormer.training.schedule import (
     never_trained,
     parameter_groups,
 )
+from fakestormer.training.settings import TrainSettings
 from fakestormer.training.tracks import Tracks, choose_tracks
 from fakestormer.training.validation import (
     ValidationSet,
@@ -94,39 +88,27 @@ class _Job:
     recipe: Recipe
     store: Path
     tracks: Tracks
-    interpolation: Interpolation
     out: Path
     plan: ClipPlan
-    initial_weights: Path | None
-    resume: bool
-    workers: int
-    synthesis_on: SynthesisOn
-    show_progress: bool
+    interpolation: Interpolation
+    settings: TrainSettings
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.out / "checkpoints" / "last"
 
 
 def train(
-    recipe: Recipe,
-    store: Path,
-    out: Path,
-    *,
-    initial_weights: Path | None = None,
-    resume: bool = False,
-    accelerator: str = "auto",
-    devices: int = 1,
-    num_nodes: int = 1,
-    workers: int = 0,
-    synthesis_on: SynthesisOn = "workers",
-    show_progress: bool = True,
+    recipe: Recipe, store: Path, out: Path, settings: TrainSettings | None = None
 ) -> TrainingResult:
     """Train on the store's training tracks; choose by its validation tracks; write into `out`.
 
     out: gets `model.safetensors` and `model.json` at the end; `checkpoints/`, `tensorboard/` and
-    `history.jsonl` on the way. initial_weights: a pre-trained image model (see
-    `load_pretrained`). resume: go on from `out/checkpoints/last`, to the same losses as if nothing
-    had happened; on another number of processes too, up to rounding (see `step` for what
-    stochastic layers and BatchNorm need for that). devices: processes on this machine, each with a
-    device of its own. num_nodes: machines (see `engine.launch`). workers: loading processes for
-    each process.
+    `history.jsonl` on the way. A resumed run goes on from `out/checkpoints/last`, to the same
+    losses as if nothing had happened; on another number of processes too, up to rounding (see
+    `step` for what stochastic layers and BatchNorm need for that). Several machines: see
+    `engine.launch`.
 
     Ctrl-C (and SIGTERM) finishes the step, saves, and raises KeyboardInterrupt. Raises InputError
     for a store without enough training tracks, without held-out ones or made with another crop or
@@ -134,164 +116,203 @@ def train(
     TrainingError when the numbers stop being finite: the step is then kept under `out` for
     `failure.replay`.
     """
-    recipe = sized(recipe, initial_weights)
+    settings = settings or TrainSettings()
+    recipe = sized(recipe, settings.initial_weights)
+    model, config = recipe.model, recipe.training
     tracks = choose_tracks(recipe, store)
-    if not resume and (out / "checkpoints" / "last").exists():
-        raise InputError(f"{out}: holds a run already; resume it, or give another folder")
+    plan = ClipPlan(
+        [row.frames for row in tracks.training],
+        clip_length=model.frames,
+        pairs=config.pairs,
+        clips_per_track=config.clips_per_track,
+        seed=config.seed,
+        epochs=config.epochs,
+    )
     job = _Job(
         recipe=recipe,
         store=store,
         tracks=tracks,
-        interpolation=interpolation_in(store, tracks.training, recipe.synthesis.tau),
         out=out,
-        plan=_plan(recipe, tracks.training),
-        initial_weights=initial_weights,
-        resume=resume,
-        workers=workers,
-        synthesis_on=synthesis_on,
-        show_progress=show_progress,
+        plan=plan,
+        interpolation=interpolation_in(store, tracks.training, recipe.synthesis.tau),
+        settings=settings,
     )
-    model, training = recipe.model, recipe.training
+    if not settings.resume and job.last.exists():
+        raise InputError(f"{out}: holds a run already; resume it, or give another folder")
     result = launch(
         partial(_run, job=job),
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
-        precision=training.precision,
-        idle=leaves_idle(model.architecture, model.branches, training.freeze_epochs),
+        settings,
+        precision=config.precision,
+        idle=leaves_idle(model.architecture, model.branches, config.freeze_epochs),
     )
     if result is None:
         raise KeyboardInterrupt
     return result
 
 
-def _plan(recipe: Recipe, rows: tuple[Row, ...]) -> ClipPlan:
-    config = recipe.training
-    return ClipPlan(
-        [row.frames for row in rows],
-        clip_length=recipe.model.frames,
-        pairs=config.pairs,
-        clips_per_track=config.clips_per_track,
-        seed=config.seed,
-        epochs=config.epochs,
-    )
-
-
 def _run(fabric: Fabric, job: _Job) -> TrainingResult | None:
     """The whole run, in each of its processes; None where it was interrupted and is saved."""
-    began = time.monotonic()
-    recipe, config, plan = job.recipe, job.recipe.training, job.plan
-    if fabric.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads(fabric.world_size))
-    validation = _validation_set(job) if fabric.is_global_zero else None
-    torch.manual_seed(config.seed)
-    network = build(recipe.model)
-    fingerprint = str(fabric.broadcast(validation.fingerprint if validation else ""))
-    last = job.out / "checkpoints" / "last"
-    if job.resume:
-        state = resumed_state(last, recipe, job.store, job.tracks, fingerprint)
-    else:
-        state = fresh_state(network, job.tracks, fingerprint, initial_weights=job.initial_weights)
-    kept = never_trained(network, state.pretrained, config.trained)
-    freeze(network, kept)
-    optimizer: Optimizer = (Adam if config.optimizer == "adam" else AdamW)(
-        parameter_groups(network, state.pretrained, config.pretrained_rate, without=kept),
-        lr=config.learning_rate,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-    )
-    module, stepper = fabric.setup(AsTensors(network), optimizer)
-    if job.resume:
-        restore(last, network, optimizer)
-    average = None  # only the process that validates and saves keeps one: it is the same in all
-    if config.ema_decay is not None and fabric.is_global_zero:
-        average = Average(network, config.ema_decay)
-        if job.resume:
-            restore_average(last, average.network)
-    clips = TrainingClips(
-        job.store, job.tracks.training, plan, recipe.synthesis, fakes=job.tracks.fakes
-    )
-    batches = training_batches(
-        clips,
-        size=recipe.model.image_size,
-        patch_size=recipe.model.patch_size,
-        first_step=state.step,
-        workers=job.workers,
-        synthesis_on=job.synthesis_on,
-        device=fabric.device,
-        rank=fabric.global_rank,
-        world_size=fabric.world_size,
-    )
-    history: list[StepRecord] = []
-    if fabric.is_global_zero and job.show_progress and not job.tracks.fakes:
-        print(f"{job.store}: {job.interpolation}", file=sys.stderr, flush=True)
-    log = RunLog(
-        job.out,
-        first_step=state.step,
-        steps=plan.steps,
-        silent=not fabric.is_global_zero,
-        draw=job.show_progress,
-    )
-    judged = network if average is None else average.network
-    spent_before, saved_at = state.seconds, began
-    with log, interruptible() as interrupted:
-        for step, batch in enumerate(batches, start=state.step):
-            epoch, position = plan.place(step)
-            if position == 0 or not history:
-                network.train()
-                frozen = frozen_names(epoch, config.freeze_epochs, state.pretrained)
-                freeze(network, frozen | kept)
-            rate = learning_rate(config.schedule, step, plan.steps, config.learning_rate)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["rate_share"]
-            sam = SAM(optimizer, config.sam_rho)
-            try:
-                losses = training_step(fabric, module, stepper, sam, batch, config, step=step)
-            except NonFiniteLossError as error:
-                raise write_failure(
-                    job.out, error, fabric=fabric, recipe=recipe, clips=clips, batch=batch,
-                    network=network,
-                ) from error  # fmt: skip
-            if average is not None:
-                average.update(network, step)
-            history.append(_record(fabric, step, epoch, rate, losses))
-            log.step(history[-1], clips=config.batch_size)
-
-            done, epoch_ends = step + 1, plan.place(step + 1)[1] == 0
-            improved = False
-            if epoch_ends and ((epoch + 1) % config.validate_every == 0 or done == plan.steps):
-                metrics = _validate(fabric, judged, validation, recipe)
-                improved = not state.best or _quality(metrics) > _quality(state.best)
-                best = {**metrics, "step": float(done)} if improved else state.best
-                state = state.model_copy(update={"metrics": metrics, "best": best})
-                log.validation(done, metrics)
-                if validation is not None:
-                    context = fabric.autocast()
-                    log.examples(done, example_sheets(judged, validation, forward_context=context))
-            stop = fabric.strategy.reduce_boolean_decision(interrupted.is_set(), all=False)
-            now = time.monotonic()
-            state = state.model_copy(
-                update={
-                    "step": done,
-                    "seconds": spent_before + now - began,
-                    "processes": fabric.world_size,
-                }
-            )
-            due = _due(config.checkpoint_every, config.checkpoint_minutes, done, now - saved_at)
-            if fabric.is_global_zero and (epoch_ends or stop or due):
-                save_checkpoint(
-                    job.out, network, optimizer, state, recipe.model_dump(mode="json"),
-                    best=improved, average=None if average is None else average.network,
-                )  # fmt: skip
-                saved_at = time.monotonic()
-            if stop and done < plan.steps:
-                return None
+    run = _Run(fabric, job)
+    if not run.finished():
+        return None
     fabric.barrier()
     if fabric.is_global_zero:
-        _export(job, state)
+        _export(job, run.state)
     return TrainingResult(
-        model=job.out / "model.safetensors", best=state.best, history=tuple(history)
+        model=job.out / "model.safetensors", best=run.state.best, history=tuple(run.history)
     )
+
+
+class _Run:
+    """One process of a run: its network and its optimizer, and how far they are."""
+
+    def __init__(self, fabric: Fabric, job: _Job) -> None:
+        self.fabric, self.job, self.began = fabric, job, time.monotonic()
+        recipe, config, resume = job.recipe, job.recipe.training, job.settings.resume
+        if fabric.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(threads(fabric.world_size))
+        self.validation = _validation_set(job) if fabric.is_global_zero else None
+        torch.manual_seed(config.seed)
+        self.network = build(recipe.model)
+        fingerprint = self.validation.fingerprint if self.validation else ""
+        self.state = self._first_state(str(fabric.broadcast(fingerprint)))
+        pretrained = self.state.pretrained
+        self.kept = never_trained(self.network, pretrained, config.trained)
+        freeze(self.network, self.kept)
+        self.optimizer: Optimizer = (Adam if config.optimizer == "adam" else AdamW)(
+            parameter_groups(self.network, pretrained, config.pretrained_rate, without=self.kept),
+            lr=config.learning_rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+        )
+        self.module, self.stepper = fabric.setup(AsTensors(self.network), self.optimizer)
+        if resume:
+            restore(job.last, self.network, self.optimizer)
+        self.average = None  # only the process that validates and saves keeps one: all are alike
+        if config.ema_decay is not None and fabric.is_global_zero:
+            self.average = Average(self.network, config.ema_decay)
+            if resume:
+                restore_average(job.last, self.average.network)
+        self.clips = TrainingClips(
+            job.store, job.tracks.training, job.plan, recipe.synthesis, fakes=job.tracks.fakes
+        )
+        self.history: list[StepRecord] = []
+        self.log = RunLog(
+            job.out,
+            first_step=self.state.step,
+            steps=job.plan.steps,
+            silent=not fabric.is_global_zero,
+            draw=job.settings.show_progress,
+        )
+        if fabric.is_global_zero and job.settings.show_progress and not job.tracks.fakes:
+            print(f"{job.store}: {job.interpolation}", file=sys.stderr, flush=True)
+        self.spent_before, self.saved_at = self.state.seconds, self.began
+
+    def _first_state(self, fingerprint: str) -> RunState:
+        job = self.job
+        if job.settings.resume:
+            return resumed_state(job.last, job.recipe, job.store, job.tracks, fingerprint)
+        weights = job.settings.initial_weights
+        return fresh_state(self.network, job.tracks, fingerprint, initial_weights=weights)
+
+    def finished(self) -> bool:
+        """Take all steps that are left; False where the run was interrupted and is saved."""
+        model, plan = self.job.recipe.model, self.job.plan
+        batches = training_batches(
+            self.clips,
+            size=model.image_size,
+            patch_size=model.patch_size,
+            first_step=self.state.step,
+            workers=self.job.settings.workers,
+            device=self.fabric.device,
+            rank=self.fabric.global_rank,
+            world_size=self.fabric.world_size,
+        )
+        with self.log, interruptible() as interrupted:
+            for step, batch in enumerate(batches, start=self.state.step):
+                self._step(step, batch)
+                improved = self._validated_best(step + 1)
+                stop = self.fabric.strategy.reduce_boolean_decision(interrupted.is_set(), all=False)
+                self._save(step + 1, best=improved, stop=stop)
+                if stop and step + 1 < plan.steps:
+                    return False
+        return True
+
+    def _step(self, step: int, batch: PairBatch) -> None:
+        """One step, counted from 0."""
+        config, plan = self.job.recipe.training, self.job.plan
+        epoch, position = plan.place(step)
+        if position == 0 or not self.history:
+            self.network.train()
+            frozen = frozen_names(epoch, config.freeze_epochs, self.state.pretrained)
+            freeze(self.network, frozen | self.kept)
+        rate = learning_rate(config.schedule, step, plan.steps, config.learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["rate_share"]
+        sam = SAM(self.optimizer, config.sam_rho)
+        try:
+            losses = training_step(
+                self.fabric, self.module, self.stepper, sam, batch, config, step=step
+            )
+        except NonFiniteLossError as error:
+            raise write_failure(
+                self.job.out, error, fabric=self.fabric, recipe=self.job.recipe, clips=self.clips,
+                batch=batch, network=self.network,
+            ) from error  # fmt: skip
+        if self.average is not None:
+            self.average.update(self.network, step)
+        self.history.append(_record(self.fabric, step, epoch, rate, losses))
+        self.log.step(self.history[-1], clips=config.batch_size)
+
+    def _validated_best(self, done: int) -> bool:
+        """Validate where an epoch has ended that asks for it; whether it was the best so far.
+
+        One process scores, all know: the plain network, because DDP's would wait for the others.
+        """
+        recipe, plan = self.job.recipe, self.job.plan
+        (epoch, position), every = plan.place(done), recipe.training.validate_every
+        if position != 0 or (epoch % every != 0 and done != plan.steps):
+            return False
+        judged = self.network if self.average is None else self.average.network
+        metrics: dict[str, float] = {}
+        if self.validation is not None:
+            metrics = validate(
+                judged,
+                self.validation,
+                batch_size=recipe.training.batch_size,
+                pooling=recipe.prediction.pooling,
+                forward_context=self.fabric.autocast(),
+            )
+        metrics = self.fabric.broadcast(metrics)
+        improved = not self.state.best or _quality(metrics) > _quality(self.state.best)
+        best = {**metrics, "step": float(done)} if improved else self.state.best
+        self.state = self.state.model_copy(update={"metrics": metrics, "best": best})
+        self.log.validation(done, metrics)
+        if self.validation is not None:
+            context = self.fabric.autocast()
+            sheets = example_sheets(judged, self.validation, forward_context=context)
+            self.log.examples(done, sheets)
+        return improved
+
+    def _save(self, done: int, *, best: bool, stop: bool) -> None:
+        """Count the step, and write a checkpoint where one is due."""
+        config, now = self.job.recipe.training, time.monotonic()
+        self.state = self.state.model_copy(
+            update={
+                "step": done,
+                "seconds": self.spent_before + now - self.began,
+                "processes": self.fabric.world_size,
+            }
+        )
+        due = _due(config.checkpoint_every, config.checkpoint_minutes, done, now - self.saved_at)
+        epoch_ends = self.job.plan.place(done)[1] == 0
+        if self.fabric.is_global_zero and (epoch_ends or stop or due):
+            save_checkpoint(
+                self.job.out, self.network, self.optimizer, self.state,
+                self.job.recipe.model_dump(mode="json"), best=best,
+                average=None if self.average is None else self.average.network,
+            )  # fmt: skip
+            self.saved_at = time.monotonic()
 
 
 def _due(every: int | None, minutes: float | None, steps_done: int, seconds: float) -> bool:
@@ -326,23 +347,6 @@ def _validation_set(job: _Job) -> ValidationSet:
         clips_per_track=job.recipe.training.validation_clips,
         seed=job.recipe.training.validation_seed,
     )
-
-
-def _validate(
-    fabric: Fabric, network: VideoNetwork, validation: ValidationSet | None, recipe: Recipe
-) -> dict[str, float]:
-    """One process scores, all know: the plain network, because DDP's would wait for the others."""
-    metrics: dict[str, float] = {}
-    if validation is not None:
-        metrics = validate(
-            network,
-            validation,
-            batch_size=recipe.training.batch_size,
-            pooling=recipe.prediction.pooling,
-            forward_context=fabric.autocast(),
-        )
-    broadcast: dict[str, float] = fabric.broadcast(metrics)
-    return broadcast
 
 
 def _quality(metrics: dict[str, float]) -> tuple[float, float]:

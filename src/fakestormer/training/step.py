@@ -50,46 +50,29 @@ class NonFiniteLossError(TrainingError):
 
     step: counted from 0. what: of which number. losses: by part, of the parts that this process has
     seen. clips: those of its parts whose loss is not finite; none where only another process has
-    such clips, or where the gradient alone is not finite.
+    such clips, or where the gradient alone is not finite. kept: the folder where the step is kept.
     """
 
     def __init__(
         self,
-        message: str,
-        *,
-        step: int,
-        what: str,
-        losses: dict[int, PartLosses],
-        clips: tuple[str, ...],
-    ) -> None:
-        super().__init__(message)
-        self.step, self.what, self.losses, self.clips = step, what, losses, clips
-
-    @classmethod
-    def of(
-        cls,
         step: int,
         what: str,
         losses: dict[int, PartLosses],
         clips: tuple[str, ...],
         *,
         kept: Path | None = None,
-    ) -> NonFiniteLossError:
-        """The error with its sentence. kept: the folder where the step is kept for replay."""
+    ) -> None:
         total, f, h, g, b = (
             sum(values) / len(losses) for values in zip(*losses.values(), strict=True)
         )
         on = f" on the clips {', '.join(clips)}" if clips else ""
         advice = ", or look at these clips" if clips else ""
         where = f"; kept for replay in {kept}" if kept else ""
-        return cls(
+        super().__init__(
             f"step {step}: the loss is {total:g} (f {f:g}, h {h:g}, g {g:g}, b {b:g}){what}{on}; "
-            f"lower the learning rate{advice}{where}",
-            step=step,
-            what=what,
-            losses=losses,
-            clips=clips,
+            f"lower the learning rate{advice}{where}"
         )
+        self.step, self.what, self.losses, self.clips = step, what, losses, clips
 
 
 class AsTensors(nn.Module):
@@ -181,7 +164,7 @@ class _Passes:
                     clips += part.sources
                 # All stop or none: a process that went on would wait for the others in `backward`.
                 if last and not self.fabric.strategy.reduce_boolean_decision(not clips):
-                    raise NonFiniteLossError.of(self.step, where, self.seen, clips)
+                    raise NonFiniteLossError(self.step, where, self.seen, clips)
                 self.fabric.backward(losses.total / len(self.parts))
             done.append(losses)
         return _mean(done)
@@ -190,7 +173,7 @@ class _Passes:
         """Needs no exchange: after DDP's averaging all processes hold the same gradient."""
         norm = gradient_norm([p.grad for p in self.module.parameters() if p.grad is not None])
         if not bool(torch.isfinite(norm)):
-            raise NonFiniteLossError.of(self.step, what.format(f"{float(norm):g}"), self.seen, ())
+            raise NonFiniteLossError(self.step, what.format(f"{float(norm):g}"), self.seen, ())
 
     @contextmanager
     def statistics_kept_on_failure(self) -> Iterator[None]:

@@ -9,8 +9,8 @@ training and is left out; all else is the recipe's synthesis.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -193,7 +193,18 @@ def _rng(seed: int, row: Row) -> np.random.Generator:
     )
 
 
-@torch.inference_mode()
+@contextmanager
+def judging(network: VideoNetwork) -> Iterator[None]:
+    """Within: evaluation mode, without gradients. After: the mode that it was in."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        network.train(was_training)
+
+
 def validate(
     network: VideoNetwork,
     validation: ValidationSet,
@@ -210,16 +221,11 @@ def validate(
     TrainingError when a logit is not finite.
     """
     device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    try:
-        with forward_context or nullcontext():
-            logits = [
-                network(frames.to(device)).logit.float().cpu()
-                for frames in torch.split(validation.frames, batch_size)
-            ]
-    finally:
-        network.train(was_training)
+    with judging(network), forward_context or nullcontext():
+        logits = [
+            network(frames.to(device)).logit.float().cpu()
+            for frames in torch.split(validation.frames, batch_size)
+        ]
     logit = torch.cat(logits)
     if not bool(torch.isfinite(logit).all()):
         raise TrainingError(

@@ -29,14 +29,14 @@ def check_fields(value: object, **specs: tuple[str, torch.dtype]) -> None:
         bound = ", ".join(f"{a}={sizes[a]}" if a in sizes else a for a in axes)
         if not isinstance(tensor, Tensor):
             raise ValueError(f"{where}: expected a tensor ({bound}), got {type(tensor).__name__}")
-        found = tuple(tensor.shape)
-        fits = len(found) == len(axes)
+        shape = tuple(tensor.shape)
+        fits = len(shape) == len(axes)
         if fits:
-            for axis, size in zip(axes, found, strict=True):
+            for axis, size in zip(axes, shape, strict=True):
                 wanted = int(axis) if axis.isdigit() else sizes.setdefault(axis, size)
                 fits = fits and wanted == size
         if not fits:
-            raise ValueError(f"{where}: expected shape ({bound}), got {found}")
+            raise ValueError(f"{where}: expected shape ({bound}), got {shape}")
         if tensor.dtype != dtype:
             raise ValueError(f"{where}: expected dtype {dtype}, got {tensor.dtype}")
 

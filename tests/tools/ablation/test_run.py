@@ -27,6 +27,7 @@ from fakestormer.tools.ablation.report import write_table
 from fakestormer.tools.ablation.run import Bench, RowResult, row_recipes, run_row
 from fakestormer.tools.ablation.tables import TABLES, TableRow
 from fakestormer.training import loop
+from fakestormer.training.settings import TrainSettings
 
 Stores = dict[str, Path]
 ROWS = {(name, row.name): row for name, table in TABLES.items() for row in table.rows}
@@ -268,8 +269,8 @@ def test_what_a_run_depends_on_makes_another_run(
     weights.write_bytes(b"some weights")
     asked: list[tuple[str, Path | None]] = []
 
-    def noted(recipe: Recipe, store: Path, out: Path, *, initial_weights: Any, **_: Any) -> None:
-        asked.append((out.name, initial_weights))
+    def noted(recipe: Recipe, store: Path, out: Path, settings: TrainSettings) -> None:
+        asked.append((out.name, settings.initial_weights))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "train", noted)

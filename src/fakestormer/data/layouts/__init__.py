@@ -47,9 +47,9 @@ def list_dataset(name: str, root: Path, options: Options) -> Listing:
     if name not in LAYOUTS:
         raise InputError(f"no data set {name}; there are {', '.join(LAYOUTS)}")
     if not root.is_dir():
-        what = "is a file" if root.is_file() else "no such folder"
-        held = "the videos" if name == "folder" else name
-        raise InputError(f"{root}: {what}; give the folder that holds {held}")
+        problem = "is a file" if root.is_file() else "no such folder"
+        content = "the videos" if name == "folder" else name
+        raise InputError(f"{root}: {problem}; give the folder that holds {content}")
     listing = LAYOUTS[name](root, options)
     methods = {entry.method for entry in listing.entries if entry.label == "fake"}
     absent = sorted(set(options.methods) - methods)

@@ -13,7 +13,7 @@ is no method: DF40 calls SimSwap's fakes "roop_Fake"; the folder they lie in is 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from fakestormer.data.layouts.bench_paths import Frames, Places, clean
 from fakestormer.data.layouts.celeb_df import celeb_identity
 from fakestormer.data.layouts.ffpp import ffpp_identity
 from fakestormer.data.layouts.options import Compression, Options
-from fakestormer.data.layouts.reading import nothing_here, read_json, some, split_called
+from fakestormer.data.layouts.reading import Survey, nothing_here, read_json, some, split_called
 from fakestormer.data.listing import Count, Entry, Listing
 from fakestormer.data.manifest import Label, Split
 from fakestormer.errors import InputError
@@ -54,8 +54,8 @@ class _Video:
     label: Label
     method: str
     dataset: str
-    frames: dict[str, None]
-    splits: set[Split]
+    frames: dict[str, None] = field(default_factory=dict)
+    splits: set[Split] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -111,44 +111,42 @@ def bench_layout(root: Path, options: Options, *, dataset: str = "deepfakebench"
             f"{root}: no videos at {options.compression} in {some(lists)}; there are "
             f"{', '.join(sorted(read.levels))}"
         )
-    entries, missing, notes = _find(read, root, options)
+    survey = Survey(dataset, root, doubled=[*set(read.doubled)], lists=lists)
+    _find(read, survey, options)
     if strange:
-        notes.append(f"JSON files that list no frames are left out: {some(strange)}")
+        survey.notes.append(f"JSON files that list no frames are left out: {some(strange)}")
+    _remark(read, survey)
+    return survey.listing(options.compression if options.compression in read.levels else "")
+
+
+def _remark(read: _Read, survey: Survey) -> None:
+    """What the lists leave open, and where they contradict themselves."""
     if read.undecided:
-        notes.append(
+        survey.notes.append(
             "left out, as nothing says whether they are real or fake: "
             f"{some(sorted(read.undecided))}"
         )
     if read.odd:
-        notes.append(f"left out, as they are not in the form expected: {some(sorted(read.odd))}")
-    conflicts = []
+        survey.notes.append(
+            f"left out, as they are not in the form expected: {some(sorted(read.odd))}"
+        )
     if read.torn:
-        conflicts.append(
+        survey.conflicts.append(
             f"{len(read.torn)} videos are called both real and fake; the first is believed, and a "
             f"video's own label before its class: {some(sorted(read.torn))}"
         )
     trained = [v for v in read.videos.values() if {"train", "test"} <= v.splits]
     if trained:
-        conflicts.append(
+        survey.conflicts.append(
             f"{len(trained)} videos are listed for both train and test, and are test here: "
             f"{some(sorted(v.folder for v in trained))}"
         )
     again = sum({"validation", "test"} <= video.splits for video in read.videos.values())
     if again:
-        notes.append(
+        survey.notes.append(
             f"{again} videos are listed for both val and test, and are test here: nothing is to be "
             "chosen by them"
         )
-    return Listing(
-        dataset=dataset,
-        entries=tuple(sorted(entries, key=lambda entry: entry.video)),
-        compression=options.compression if options.compression in read.levels else "",
-        missing=tuple(sorted(missing)),
-        doubled=tuple(sorted(set(read.doubled))),
-        conflicts=tuple(conflicts),
-        notes=tuple(notes),
-        lists=", ".join(lists),
-    )
 
 
 def _json_files(root: Path, options: Options, dataset: str) -> list[Path]:
@@ -222,11 +220,10 @@ def _add(
     if not isinstance(frames, list) or not all(isinstance(frame, str) for frame in frames):
         read.odd.add(f"{dataset}: {word}: {key}")
         return
-    said = record.get("label", "")
     by_class = label_called(word)
-    label = label_called(said) or by_class
+    label = label_called(record.get("label", "")) or by_class
     if label is None:
-        read.undecided.add(f"{dataset}: {word} ({said})")
+        read.undecided.add(f"{dataset}: {word} ({record.get('label', '')})")
         return
     if not frames:
         read.odd.add(f"{dataset}: {word}: {key} (no frames)")
@@ -236,18 +233,8 @@ def _add(
     method = _method(folder, word, dataset) if label == "fake" else ""
     if label == "fake" and not options.wants(method):
         return
-    video = read.videos.setdefault(
-        (folder, key),
-        _Video(
-            folder=folder,
-            key=key,
-            label=label,
-            method=method,
-            dataset=dataset,
-            frames={},
-            splits=set(),
-        ),
-    )
+    new = _Video(folder=folder, key=key, label=label, method=method, dataset=dataset)
+    video = read.videos.setdefault((folder, key), new)
     if label != video.label or by_class not in (None, label):
         read.torn.add(f"{folder} ({key})")
     video.frames |= paths
@@ -273,9 +260,9 @@ def label_called(word: object) -> Label | None:
 
 def _method(folder: str, word: str, dataset: str) -> str:
     """The folder below DF40's, else what the class says, else the data set's name."""
-    found = re.search(r"(^|/)DF40(?:_train|_test)?/([^/]+)", folder, re.IGNORECASE)
-    if found is not None:
-        return found.group(2)
+    of_df40 = re.search(r"(^|/)DF40(?:_train|_test)?/([^/]+)", folder, re.IGNORECASE)
+    if of_df40 is not None:
+        return of_df40[2]
     if word[:3] == "FF-" and word[3:] in FFPP_METHODS:
         return FFPP_METHODS[word[3:]]
     bare = re.sub(r"[-_ ]?fake$", "", word, flags=re.IGNORECASE)
@@ -285,22 +272,20 @@ def _method(folder: str, word: str, dataset: str) -> str:
     return bare or dataset
 
 
-def _find(read: _Read, root: Path, options: Options) -> tuple[list[Entry], list[str], list[str]]:
-    """Entries, missing videos, notes."""
-    places = Places(root, options.reals)
-    sharing: dict[str, int] = defaultdict(int)
-    for video in read.videos.values():
-        sharing[video.folder] += 1
+def _find(read: _Read, survey: Survey, options: Options) -> None:
+    """Look for the frames of every video: entries, missing videos, notes."""
+    places = Places(survey.root, options.reals)
+    sharing = Counter(video.folder for video in read.videos.values())
     merged: dict[str, tuple[_Video, Frames]] = {}
-    missing, thinned, single = [], [], 0
+    thinned, single = [], 0
     for video in sorted(read.videos.values(), key=lambda v: (v.folder, v.key)):
-        found = places.find(video.frames, real=video.label == "real")
-        own = "" if sharing[video.folder] == 1 else f"/{video.key}"
-        if found is None:
-            missing.append(f"{video.folder}{own}")
+        frames = places.find(video.frames, real=video.label == "real")
+        key = "" if sharing[video.folder] == 1 else f"/{video.key}"
+        if frames is None:
+            survey.missing.append(f"{video.folder}{key}")
             continue
-        name = found.name + own
-        if len(found.frames) < len(video.frames):
+        name = frames.name + key
+        if len(frames.frames) < len(video.frames):
             thinned.append(name)
         if name in merged:  # one place, written in two ways
             first = merged[name][0]
@@ -309,29 +294,29 @@ def _find(read: _Read, root: Path, options: Options) -> tuple[list[Entry], list[
                 read.torn.add(name)
             del read.videos[video.folder, video.key]
             continue
-        single += len(found.frames) == 1
-        merged[name] = video, found
-    notes = []
+        single += len(frames.frames) == 1
+        merged[name] = video, frames
     if thinned:
-        notes.append(
+        survey.notes.append(
             f"{len(thinned)} videos lack some of their frames here and are taken without them: "
             f"{some(thinned)}"
         )
     if single:
-        notes.append(f"{single} entries are a single picture, which has no change over time to see")
-    entries = [_entry(video, name, found) for name, (video, found) in merged.items()]
-    return entries, missing, notes
+        survey.notes.append(
+            f"{single} entries are a single picture, which has no change over time to see"
+        )
+    survey.entries = [_entry(video, name, frames) for name, (video, frames) in merged.items()]
 
 
-def _entry(video: _Video, name: str, found: Frames) -> Entry:
+def _entry(video: _Video, name: str, frames: Frames) -> Entry:
     collection = re.search(r"(^|/)(FaceForensics\+\+|Celeb-DF[^/]*)/", video.folder)
     of_ffpp = "FaceForensics++" in video.folder or re.search(r"_ff$|^FF-|^Face", video.dataset)
     return Entry(
         video=name,
-        path=found.folder,
+        path=frames.folder,
         label=video.label,
         kind="pictures",
-        frames=tuple(found.folder / frame for frame in sorted(found.frames, key=naturally)),
+        frames=tuple(frames.folder / frame for frame in sorted(frames.frames, key=naturally)),
         method=video.method,
         split=max(video.splits, key=ORDER.index),
         source=collection.group(2) if collection else video.dataset,

@@ -83,8 +83,8 @@ class Places:
 def _places(folder: str, root: Path) -> Iterator[str]:
     """Where below the root the folder may lie, the likeliest first."""
     parts = folder.split("/")
-    own = root.resolve().name.lower()
-    marks = MARKS if own in COMMON else MARKS | {own}
+    name = root.resolve().name.lower()
+    marks = MARKS if name in COMMON else MARKS | {name}
     starts = [0]
     for number, part in enumerate(parts):
         if part.lower() in marks:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fakestormer.data.layouts.options import Options
-from fakestormer.data.layouts.reading import by_stem, nothing_here, read_text, some, stem_of
+from fakestormer.data.layouts.reading import Survey, nothing_here, read_text, some, stem_of
 from fakestormer.data.listing import Count, Entry, Listing
 from fakestormer.data.manifest import Label
 from fakestormer.errors import InputError
-from fakestormer.video.folder import folders_in, videos_in
+from fakestormer.video.folder import folders_in
 
 LIST = "List_of_testing_videos.txt"
 FOLDERS: Mapping[str, tuple[Label, str]] = {
@@ -38,16 +38,16 @@ COUNTS = {
     },
 }
 NAME = {
-    "Celeb-real": r"(?P<target>id\d+)_\d+",
+    "Celeb-real": r"id\d+_\d+",
     "YouTube-real": r"\d+",
-    "Celeb-synthesis": r"(?P<target>id\d+)_id\d+_\d+",
+    "Celeb-synthesis": r"id\d+_id\d+_\d+",
 }
 
 
 def celeb_identity(stem: str) -> str:
     """Who is seen: "id3" of id3_0001 and of id3_id5_0001; "" of YouTube videos, which tell not."""
-    found = re.fullmatch(r"(id\d+)(_id\d+)?_\d+", stem)
-    return found.group(1) if found else ""
+    target = re.fullmatch(r"(id\d+)(_id\d+)?_\d+", stem)
+    return target[1] if target else ""
 
 
 def celeb_df_v1(root: Path, options: Options) -> Listing:
@@ -65,41 +65,27 @@ def _list_celeb(root: Path, dataset: str) -> Listing:
     if not here:
         raise nothing_here(root, dataset, *(f"{name}/" for name in FOLDERS))
     listed, doubled = _read_list(root / LIST)
-    labels = {_key(name): label for name, label in listed.items()}
-    entries, unexpected, seen = [], [], set()
+    test = {_key(name) for name in listed}
+    survey = Survey(dataset, root, doubled=sorted(doubled), lists=[LIST])
     for folder, actual in here.items():
         label, source = FOLDERS[folder]
-        found, second = by_stem(videos_in(root / actual))
-        unexpected += [f"{actual}/{name}" for name in second]
-        for stem, name in found.items():
-            video = f"{actual}/{name}"
-            key = _key(video)
-            seen.add(key)
-            if key not in labels and not re.fullmatch(NAME[folder], stem):
-                unexpected.append(video)
-            entries.append(
-                Entry(
-                    video=video,
-                    path=root / video,
-                    label=label,
-                    method="" if label == "real" else "Celeb-synthesis",
-                    split="test" if key in labels else "train",
-                    source=source,
-                    identity=celeb_identity(stem),
-                )
+        for stem, video in survey.videos(actual).items():
+            if _key(video) not in test and not re.fullmatch(NAME[folder], stem):
+                survey.unexpected.append(video)
+            survey.add(
+                video,
+                label,
+                method="" if label == "real" else "Celeb-synthesis",
+                split="test" if _key(video) in test else "train",
+                source=source,
+                identity=celeb_identity(stem),
             )
-    entries.sort(key=lambda entry: entry.video)
-    return Listing(
-        dataset=dataset,
-        entries=tuple(entries),
-        missing=tuple(sorted(name for name in listed if _key(name) not in seen)),
-        unexpected=tuple(sorted(unexpected)),
-        doubled=tuple(sorted(doubled)),
-        counts=_counts(dataset, entries),
-        conflicts=_conflicts(listed),
-        notes=tuple(f"{name}/ is not here" for name in FOLDERS if name not in here),
-        lists=LIST,
-    )
+    present = {_key(entry.video) for entry in survey.entries}
+    survey.missing = [name for name in listed if _key(name) not in present]
+    survey.counts = _counts(dataset, survey.entries)
+    survey.conflicts = _conflicts(listed)
+    survey.notes = [f"{name}/ is not here" for name in FOLDERS if name not in here]
+    return survey.listing()
 
 
 def _key(name: str) -> str:
@@ -120,22 +106,22 @@ def _read_list(path: Path) -> tuple[dict[str, Label], set[str]]:
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
-        found = re.fullmatch(r"([01])\s+(\S+/\S+)", line.strip())
-        if found is None:
+        parts = re.fullmatch(r"([01])\s+(\S+/\S+)", line.strip())
+        if parts is None:
             raise InputError(
                 f"{path}: line {number} is {line.strip()[:60]!r}, expected like "
                 "'1 YouTube-real/00170.mp4'; copy the list again"
             )
-        name = found.group(2)
+        name = parts[2]
         if name in listed:
             doubled.add(name)
-        listed.setdefault(name, LABEL[found.group(1)])
+        listed.setdefault(name, LABEL[parts[1]])
     if not listed:
         raise InputError(f"{path}: the list of test videos is empty; copy it again")
     return listed, doubled
 
 
-def _conflicts(listed: Mapping[str, Label]) -> tuple[str, ...]:
+def _conflicts(listed: Mapping[str, Label]) -> list[str]:
     folders = {name.lower(): label for name, (label, _) in FOLDERS.items()}
     strange = [name for name in listed if name.partition("/")[0].lower() not in folders]
     wrong = [
@@ -151,16 +137,16 @@ def _conflicts(listed: Mapping[str, Label]) -> tuple[str, ...]:
         )
     if strange:
         sentences.append(f"{len(strange)} lines of {LIST} name another folder: {some(strange)}")
-    return tuple(sentences)
+    return sentences
 
 
-def _counts(dataset: str, entries: list[Entry]) -> tuple[Count, ...]:
+def _counts(dataset: str, entries: list[Entry]) -> list[Count]:
     tally: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         folder = entry.video.partition("/")[0].lower()
-        for what in (entry.label, *(name for name in FOLDERS if name.lower() == folder)):
-            tally.update([(what, ""), (what, entry.split)])
-    return tuple(
+        for key in (entry.label, *(name for name in FOLDERS if name.lower() == folder)):
+            tally.update([(key, ""), (key, entry.split)])
+    return [
         Count(what=" ".join(key).strip(), expected=expected, found=tally[key])
         for key, expected in COUNTS[dataset].items()
-    )
+    ]

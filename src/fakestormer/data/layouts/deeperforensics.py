@@ -9,16 +9,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from fakestormer.data.layouts.ffpp import FRAMES, real_videos
 from fakestormer.data.layouts.options import Options
-from fakestormer.data.layouts.reading import by_stem, nothing_here, read_text, some, stem_of
-from fakestormer.data.listing import Count, Entry, Listing
+from fakestormer.data.layouts.reading import Survey, nothing_here, read_text, some, stem_of
+from fakestormer.data.listing import Count, Listing
 from fakestormer.data.manifest import Split
 from fakestormer.errors import InputError
-from fakestormer.video.folder import folders_in, is_video, videos_in
+from fakestormer.video.folder import folders_in, is_video
 
 SPLIT_FILES: Mapping[str, Split] = {
     "train.txt": "train",
@@ -40,52 +40,35 @@ def deeperforensics(root: Path, options: Options) -> Listing:
             f"{root}: no variant {options.variant} of deeperforensics here; there are "
             f"{some(variants, 11)}"
         )
-    split, doubled, conflicts = _read_lists(root)
+    lists = [f"lists/splits/{name}" for name in SPLIT_FILES]
+    survey = Survey("deeperforensics", root, lists=lists, max_frames=FRAMES)
+    split = _read_lists(survey)
     folder = f"manipulated_videos/{options.variant}"
-    found, second = by_stem(videos_in(root / folder))
-    missing = [f"{folder}/{stem}.mp4" for stem in split.keys() - found.keys()]
-    unexpected = [f"{folder}/{name}" for name in second]
-    unexpected += [f"{folder}/{name}" for stem, name in found.items() if stem not in split]
-    entries = [
-        Entry(
-            video=f"{folder}/{name}",
-            path=root / folder / name,
-            label="fake",
+    videos = survey.videos(folder)
+    survey.missing += [f"{folder}/{stem}.mp4" for stem in split.keys() - videos.keys()]
+    survey.unexpected += [video for stem, video in videos.items() if stem not in split]
+    for stem, video in videos.items():
+        survey.add(
+            video,
+            "fake",
             method=options.variant,
             split=split.get(stem, ""),
             source="youtube",
             identity=_target(stem),
         )
-        for stem, name in found.items()
+    tally = Counter(entry.split for entry in survey.entries)
+    survey.counts = [
+        Count(what=f"fake {name}", expected=expected, found=tally[name])
+        for name, expected in COUNTS.items()
     ]
-    tally = Counter(entry.split for entry in entries)
-    notes = []
     if options.reals is None:
-        notes.append(
+        survey.notes.append(
             "fakes only: AUC needs their real videos, which are FaceForensics++'s at c23; name its "
             "folder as where the reals are"
         )
     else:
-        reals, absent, two = _targets(options.reals, options, split)
-        entries += reals
-        missing += absent
-        conflicts += two
-    return Listing(
-        dataset="deeperforensics",
-        entries=tuple(sorted(entries, key=lambda entry: entry.video)),
-        compression=options.compression,
-        missing=tuple(sorted(missing)),
-        unexpected=tuple(sorted(unexpected)),
-        doubled=tuple(sorted(doubled)),
-        counts=tuple(
-            Count(what=f"fake {name}", expected=expected, found=tally[name])
-            for name, expected in COUNTS.items()
-        ),
-        conflicts=tuple(conflicts),
-        notes=tuple(notes),
-        lists=", ".join(f"lists/splits/{name}" for name in SPLIT_FILES),
-        max_frames=FRAMES,
-    )
+        _add_targets(survey, options.reals, options, split)
+    return survey.listing(options.compression)
 
 
 def _target(stem: str) -> str:
@@ -93,13 +76,13 @@ def _target(stem: str) -> str:
     return stem.partition("_")[0]
 
 
-def _read_lists(root: Path) -> tuple[dict[str, Split], set[str], list[str]]:
-    """({"000_M101": split}, names that are in them twice, contradictions)."""
+def _read_lists(survey: Survey) -> dict[str, Split]:
+    """{"000_M101": split}; notes names that are in the lists twice, and contradictions."""
     split: dict[str, Split] = {}
     doubled: set[str] = set()
     torn: set[str] = set()
     for file, name in SPLIT_FILES.items():
-        path = root / "lists" / "splits" / file
+        path = survey.root / "lists" / "splits" / file
         if not path.is_file():
             raise InputError(
                 f"{path}: this list of the data set is not here; unpack its lists there"
@@ -117,16 +100,18 @@ def _read_lists(root: Path) -> tuple[dict[str, Split], set[str], list[str]]:
             if stem in split:
                 (doubled if split[stem] == name else torn).add(stem)
             split.setdefault(stem, name)
-    conflicts = [f"in the lists of two splits: {some(sorted(torn))}"] if torn else []
-    return split, doubled | torn, conflicts
+    survey.doubled += doubled | torn
+    if torn:
+        survey.conflicts.append(f"in the lists of two splits: {some(sorted(torn))}")
+    return split
 
 
-def _targets(
-    reals: Path, options: Options, split: Mapping[str, Split]
-) -> tuple[list[Entry], list[str], list[str]]:
-    """The real video of each fake in the lists, in its fake's split; which of them are missing;
-    and which stand against fakes of several splits (they stay in the last of these, test before
-    validation before train, so that nothing that was trained on is tested)."""
+def _add_targets(survey: Survey, reals: Path, options: Options, split: Mapping[str, Split]) -> None:
+    """Add the real video of each fake in the lists, in its fake's split.
+
+    One that stands against fakes of several splits is a conflict. It stays in the last of these,
+    test before validation before train, so that nothing that was trained on is tested.
+    """
     order = list(SPLIT_FILES.values())
     wanted: dict[str, Split] = {}
     torn = set()
@@ -135,24 +120,19 @@ def _targets(
         if wanted.get(target, name) != name:
             torn.add(target)
         wanted[target] = max(name, wanted.get(target, name), key=order.index)
-    folder, found = real_videos(reals, options.compression)
-    inside = folder.removeprefix("FaceForensics++/")
-    entries = [
-        Entry(
-            video=f"ffpp/{inside}/{found[target]}",
-            path=reals / folder / found[target],
-            label="real",
+    folder, videos = real_videos(reals, options.compression)
+    inside = f"ffpp/{folder.removeprefix('FaceForensics++/')}"
+    for target, name in wanted.items():
+        if target not in videos:
+            survey.missing.append(f"{inside}/{target}.mp4")
+            continue
+        survey.add(
+            f"{inside}/{videos[target]}",
+            "real",
+            path=reals / folder / videos[target],
             split=name,
             source="youtube",
             identity=target,
         )
-        for target, name in wanted.items()
-        if target in found
-    ]
-    missing = [f"ffpp/{inside}/{target}.mp4" for target in wanted if target not in found]
-    return entries, missing, _torn(sorted(torn))
-
-
-def _torn(targets: Iterable[str]) -> list[str]:
-    listed = list(targets)
-    return [f"targets of fakes in several splits: {some(listed)}"] if listed else []
+    if torn:
+        survey.conflicts.append(f"targets of fakes in several splits: {some(sorted(torn))}")

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.layouts.reading import (
+    Survey,
     by_stem,
     nothing_here,
     read_rows,
@@ -23,7 +23,7 @@ from fakestormer.data.layouts.reading import (
     split_called,
     stem_of,
 )
-from fakestormer.data.listing import Count, Entry, Listing
+from fakestormer.data.listing import Count, Listing
 from fakestormer.data.manifest import Label, Split
 from fakestormer.errors import InputError
 from fakestormer.video.folder import files_below, folders_in, is_video, videos_in
@@ -53,79 +53,44 @@ def dfdcp(root: Path, options: Options) -> Listing:
     if not path.is_file():
         raise InputError(f"{path}: is not here; labels and splits are in it; copy it there")
     listed, doubled = read_table_of_videos(path)
+    survey = Survey("dfdcp", base, doubled=doubled, lists=[path.name])
     known = {stem_of(name): name for name in listed}
-    found, second = by_stem(
+    stems, survey.unexpected = by_stem(
         f"{folder}/{name}" for folder in here for name in files_below(base / folder, is_video)
     )
-    entries = []
     contradicting = []
-    unexpected = list(second)
-    for stem, name in found.items():
-        by_folder = FOLDERS[name.partition("/")[0]]
-        record = listed[known[stem]] if stem in known else None
-        if record is None:
-            unexpected.append(name)
-            label, split, identity = by_folder, None, ""
-        else:
+    for stem, name in stems.items():
+        method = name.partition("/")[0]
+        label, split, identity = FOLDERS[method], None, ""
+        if stem in known:
+            record = listed[known[stem]]
             label = _label(record.get("label"), path, known[stem])
             split = _split(record.get("set"), path, known[stem])
             identity = str(record.get("target_id") or "")
-            if label != by_folder:
+            if label != FOLDERS[method]:
                 contradicting.append(name)
-        method = name.partition("/")[0] if label == "fake" else ""
-        if label == "fake" and not options.wants(method):
-            continue
-        entries.append(
-            Entry(
-                video=name,
-                path=base / name,
-                label=label,
-                method=method,
-                split=split or "",
-                source="dfdcp",
-                identity=identity,
+        else:
+            survey.unexpected.append(name)
+        method = method if label == "fake" else ""
+        if options.wants(method) or label == "real":
+            survey.add(
+                name, label, method=method, split=split or "", source="dfdcp", identity=identity
             )
-        )
-    conflicts = []
     if contradicting:
-        conflicts.append(
+        survey.conflicts.append(
             f"dataset.json contradicts the folder about {len(contradicting)} videos; dataset.json "
             f"is believed: {some(sorted(contradicting))}"
         )
-    counts = (
-        ()
-        if options.methods
-        else (Count(what="videos", expected=5250, found=len(entries), certain=False),)
-    )
-    return Listing(
-        dataset="dfdcp",
-        entries=tuple(sorted(entries, key=lambda entry: entry.video)),
-        missing=tuple(
-            sorted(
-                name
-                for stem, name in known.items()
-                if stem not in found and options.wants(name.partition("/")[0])
-            )
-        ),
-        unexpected=tuple(sorted(unexpected)),
-        doubled=tuple(sorted(doubled)),
-        counts=counts,
-        conflicts=tuple(conflicts),
-        notes=tuple(f"{name}/ is not here" for name in FOLDERS if name not in here),
-        lists="dataset.json",
-    )
-
-
-@dataclass(slots=True)
-class _Found:
-    """What the parts of dfdc come to."""
-
-    entries: list[Entry] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    conflicts: list[str] = field(default_factory=list)
-    lists: list[str] = field(default_factory=list)
+    if not options.methods:
+        total = len(survey.entries)
+        survey.counts = [Count(what="videos", expected=5250, found=total, certain=False)]
+    survey.missing = [
+        name
+        for stem, name in known.items()
+        if stem not in stems and options.wants(name.partition("/")[0])
+    ]
+    survey.notes = [f"{name}/ is not here" for name in FOLDERS if name not in here]
+    return survey.listing()
 
 
 def dfdc(root: Path, options: Options) -> Listing:
@@ -135,86 +100,70 @@ def dfdc(root: Path, options: Options) -> Listing:
     if "train" in folders:
         below = folders_in(root / "train")
         train += [f"train/{name}" for name in below if name.startswith("dfdc_train_part_")]
-    found = _Found()
+    survey = Survey("dfdc", root)
     if "test" in folders:
-        _read_part(root, "test/", "test", found)
+        _read_part("test", "test", survey)
     for name in train:
-        _read_part(root, f"{name}/", "train", found)
+        _read_part(name, "train", survey)
     alone = "test" not in folders and not train
     if videos_in(root) and (alone or any((root / name).is_file() for name in LISTS)):
         # A test folder or a training part given as the root itself: metadata.json says which.
-        _read_part(root, "", None, found)
-    if not found.lists:
+        _read_part("", None, survey)
+    if not survey.lists:
         raise nothing_here(
             root, "dfdc", "test/ with labels.csv or metadata.json", "dfdc_train_part_NN/"
         )
-    tests = sum(entry.split == "test" for entry in found.entries)
-    here = bool(tests) or "test" in folders
-    return Listing(
-        dataset="dfdc",
-        entries=tuple(sorted(found.entries, key=lambda entry: entry.video)),
-        missing=tuple(sorted(found.missing)),
-        unexpected=tuple(sorted(found.unexpected)),
-        doubled=tuple(sorted(found.doubled)),
-        counts=(Count(what="test", expected=5000, found=tests),) if here else (),
-        conflicts=tuple(found.conflicts),
-        notes=() if here else ("the test set, which papers report, is not here",),
-        lists=", ".join(found.lists),
-    )
+    tests = sum(entry.split == "test" for entry in survey.entries)
+    if tests or "test" in folders:
+        survey.counts = [Count(what="test", expected=5000, found=tests)]
+    else:
+        survey.notes = ["the test set, which papers report, is not here"]
+    return survey.listing()
 
 
-def _read_part(root: Path, part: str, split: Split | None, into: _Found) -> None:
+def _read_part(part: str, split: Split | None, survey: Survey) -> None:
     """One folder of videos and its list. split: "test" for all; "train" but for those that the list
     has under validation; None as the list says, test where it does not."""
-    names, second = by_stem(videos_in(root / part))
-    csv, table = (root / part / name for name in LISTS)
-    if csv.is_file():
-        listed, doubled, torn = _read_labels(csv)
-    elif table.is_file():
-        listed, doubled = read_table_of_videos(table)
+    folder, prefix = survey.root / part, f"{part}/" if part else ""
+    videos = survey.videos(part)
+    path = next((folder / name for name in LISTS if (folder / name).is_file()), None)
+    if path is None:
+        raise InputError(
+            f"{folder}: neither labels.csv nor metadata.json is here, which hold the labels; "
+            "copy it there"
+        )
+    if path.suffix == ".csv":
+        listed, doubled, torn = _read_labels(path)
+    else:
+        listed, doubled = read_table_of_videos(path)
         torn = [
             name
             for name, record in listed.items()
             if "is_fake" in record
-            and _label(record["is_fake"], table, name) != _label(record.get("label"), table, name)
+            and _label(record["is_fake"], path, name) != _label(record.get("label"), path, name)
         ]
-    else:
-        raise InputError(
-            f"{root / part}: neither labels.csv nor metadata.json is here, which hold the labels; "
-            "copy it there"
-        )
-    path = csv if csv.is_file() else table
-    into.lists.append(f"{part}{path.name}")
-    into.doubled += [part + name for name in doubled]
-    into.unexpected += [part + name for name in second]
+    survey.lists.append(f"{prefix}{path.name}")
+    survey.doubled += [prefix + name for name in doubled]
     if torn:
-        into.conflicts.append(
-            f"{part}{path.name} calls {len(torn)} videos both real and fake; what it says first is "
-            f"believed: {some(torn)}"
+        survey.conflicts.append(
+            f"{prefix}{path.name} calls {len(torn)} videos both real and fake; what it says first "
+            f"is believed: {some(torn)}"
         )
     known = {stem_of(name): name for name in listed}
-    into.missing += [part + name for stem, name in known.items() if stem not in names]
-    for stem, name in names.items():
+    survey.missing += [prefix + name for stem, name in known.items() if stem not in videos]
+    for stem, video in videos.items():
         if stem not in known:  # nothing says whether it is fake
-            into.unexpected.append(part + name)
+            survey.unexpected.append(video)
             continue
         record = listed[known[stem]]
-        said = split_called(record["split"]) if record.get("split") else None
+        listed_split = split_called(record["split"]) if record.get("split") else None
         if split == "train":
-            where: Split = "validation" if said == "validation" else "train"
+            place: Split = "validation" if listed_split == "validation" else "train"
         else:
-            where = split or said or "test"
-        into.entries.append(
-            Entry(
-                video=part + name,
-                path=root / part / name,
-                label=_label(record.get("label"), path, known[stem]),
-                split=where,
-                source="test"
-                if where == "test"
-                else (part.strip("/").rpartition("/")[2] or "train"),
-            )
-        )
+            place = split or listed_split or "test"
+        source = "test" if place == "test" else part.rpartition("/")[2] or "train"
+        label = _label(record.get("label"), path, known[stem])
+        survey.add(video, label, split=place, source=source)
 
 
 def _read_labels(path: Path) -> tuple[dict[str, dict[str, Any]], list[str], list[str]]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import get_args
 
 from fakestormer.data.layouts.options import Compression, Options
-from fakestormer.data.layouts.reading import by_stem, nothing_here, read_json, some
-from fakestormer.data.listing import Count, Entry, Listing
+from fakestormer.data.layouts.reading import Survey, by_stem, nothing_here, read_json, some
+from fakestormer.data.listing import Count, Listing
 from fakestormer.data.manifest import Split
 from fakestormer.errors import InputError
 from fakestormer.video.folder import folders_in, videos_in
@@ -68,45 +68,30 @@ def ffpp(root: Path, options: Options) -> Listing:
     strange = [name for name in beside if name not in (*METHODS, DFD)]
     if strange:
         notes.append(f"folders that are no part of FaceForensics++ are left out: {some(strange)}")
-    entries: list[Entry] = []
-    missing: list[str] = []
-    unexpected: list[str] = []
-    counts = []
+    survey = Survey(
+        "ffpp", root, doubled=[*splits.doubled], notes=notes, lists=[splits.lists],
+        max_frames=FRAMES,
+    )  # fmt: skip
     for folder, method in levels.items():
         listed = {name for name in splits.split if ("_" in name) == bool(method)}
-        found, second = by_stem(videos_in(root / folder))
-        unexpected += [f"{folder}/{name}" for name in second]
-        unexpected += [f"{folder}/{name}" for stem, name in found.items() if stem not in listed]
-        missing += [f"{folder}/{name}.mp4" for name in listed - found.keys()]
-        entries += [
-            Entry(
-                video=f"{folder}/{name}",
-                path=root / folder / name,
-                label="fake" if method else "real",
+        videos = survey.videos(folder)
+        survey.unexpected += [video for stem, video in videos.items() if stem not in listed]
+        survey.missing += [f"{folder}/{name}.mp4" for name in listed - videos.keys()]
+        for stem, video in videos.items():
+            survey.add(
+                video,
+                "fake" if method else "real",
                 method=method,
                 split=splits.split[stem] if stem in listed else "",
                 source="youtube",
                 identity=ffpp_identity(stem),
             )
-            for stem, name in found.items()
-        ]
-        tally = Counter(splits.split[stem] for stem in found if stem in listed)
-        counts += [
+        tally = Counter(splits.split[stem] for stem in videos if stem in listed)
+        survey.counts += [
             Count(what=f"{method or 'real'} {split}", expected=expected, found=tally[split])
             for split, expected in COUNTS.items()
         ]
-    return Listing(
-        dataset="ffpp",
-        entries=_by_name(entries),
-        compression=options.compression,
-        missing=tuple(sorted(missing)),
-        unexpected=tuple(sorted(unexpected)),
-        doubled=splits.doubled,
-        counts=tuple(counts),
-        notes=tuple(notes),
-        lists=splits.lists,
-        max_frames=FRAMES,
-    )
+    return survey.listing(options.compression)
 
 
 def dfd(root: Path, options: Options) -> Listing:
@@ -114,48 +99,34 @@ def dfd(root: Path, options: Options) -> Listing:
     levels, notes = at_level(
         root, {ACTORS: "", f"manipulated_sequences/{DFD}": DFD}, options.compression, dataset="dfd"
     )
-    entries = []
-    unexpected = []
+    survey = Survey("dfd", root, notes=notes, lists=["all test"], max_frames=FRAMES)
     for folder, method in levels.items():
         # <target>__<scene>.mp4 and <target>_<source>__<scene>__<id>.mp4
-        form = r"(\d+)_\d+__.+" if method else r"(\d+)__.+"
-        found, second = by_stem(videos_in(root / folder))
-        unexpected += [f"{folder}/{name}" for name in second]
-        for stem, name in found.items():
-            named = re.fullmatch(form, stem)
-            if named is None:
-                unexpected.append(f"{folder}/{name}")
-            entries.append(
-                Entry(
-                    video=f"{folder}/{name}",
-                    path=root / folder / name,
-                    label="fake" if method else "real",
-                    method=method,
-                    split="test",
-                    source="actors",
-                    identity=named.group(1) if named else "",
-                )
+        form = re.compile(r"(\d+)_\d+__.+" if method else r"(\d+)__.+")
+        for stem, video in survey.videos(folder).items():
+            target = form.fullmatch(stem)
+            if target is None:
+                survey.unexpected.append(video)
+            survey.add(
+                video,
+                "fake" if method else "real",
+                method=method,
+                split="test",
+                source="actors",
+                identity=target[1] if target else "",
             )
-    labels = Counter(entry.label for entry in entries)
-    return Listing(
-        dataset="dfd",
-        entries=_by_name(entries),
-        compression=options.compression,
-        unexpected=tuple(sorted(unexpected)),
-        counts=(
-            Count(what="real", expected=363, found=labels["real"]),
-            Count(what="fake", expected=3068, found=labels["fake"]),
-        ),
-        notes=tuple(notes),
-        lists="all test",
-        max_frames=FRAMES,
-    )
+    labels = Counter(entry.label for entry in survey.entries)
+    survey.counts = [
+        Count(what="real", expected=363, found=labels["real"]),
+        Count(what="fake", expected=3068, found=labels["fake"]),
+    ]
+    return survey.listing(options.compression)
 
 
 def ffpp_identity(stem: str) -> str:
     """Who is seen, by number: "071" of 071 and of 071_054, whose face is on that body."""
-    found = re.fullmatch(r"(\d{3})(_\d{3})?", stem)
-    return found.group(1) if found else ""
+    target = re.fullmatch(r"(\d{3})(_\d{3})?", stem)
+    return target[1] if target else ""
 
 
 def real_videos(root: Path, compression: Compression) -> tuple[str, dict[str, str]]:
@@ -184,7 +155,7 @@ def at_level(
         ]
         for folder in folders
     }
-    there = sorted({level for found in levels.values() for level in found})
+    there = sorted({level for known in levels.values() for level in known})
     if not there:
         raise nothing_here(root, dataset, *(f"{f}/{compression}/videos/" for f in folders))
     if compression not in there:
@@ -192,9 +163,9 @@ def at_level(
             f"{root}: no videos of {dataset} at {compression} here; there are {', '.join(there)}"
         )
     notes = []
-    for folder, found in levels.items():
-        if compression not in found:
-            other = f" at {compression}; there is {', '.join(found)}" if found else ""
+    for folder, known in levels.items():
+        if compression not in known:
+            other = f" at {compression}; there is {', '.join(known)}" if known else ""
             notes.append(f"{folder} is not here{other}")
     at = {
         f"{folder}/{compression}/videos": method
@@ -249,7 +220,3 @@ def _pairs(path: Path) -> Iterable[Sequence[str]]:
         )
     pairs: list[list[str]] = content
     return pairs
-
-
-def _by_name(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    return tuple(sorted(entries, key=lambda entry: entry.video))

@@ -1,6 +1,6 @@
 """What lies below a root, by one walk, and the lists that a data set comes with.
 
-Nothing is opened but the lists, and nothing is asked of a file but whether it is one.
+Only the lists are opened. Of every other file only its name is read.
 """
 
 from __future__ import annotations
@@ -8,11 +8,76 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from fakestormer.data.manifest import SPLIT_WORDS, Split
+from fakestormer.data.listing import Count, Entry, Kind, Listing
+from fakestormer.data.manifest import SPLIT_WORDS, Label, MaxFrames, Split
 from fakestormer.errors import InputError
+from fakestormer.video.folder import videos_in
+
+
+@dataclass(slots=True)
+class Survey:
+    """A `Listing` in the making. root: the folder below which the videos lie."""
+
+    dataset: str
+    root: Path
+    entries: list[Entry] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    counts: list[Count] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)
+    max_frames: MaxFrames = 256
+
+    def videos(self, folder: str) -> dict[str, str]:
+        """{name without suffix: path below the root} of the videos in a folder ("" is the root).
+
+        A second video of the same name, with another suffix, is unexpected.
+        """
+        prefix = f"{folder}/" if folder else ""
+        stems, second = by_stem(videos_in(self.root / folder))
+        self.unexpected += [prefix + name for name in second]
+        return {stem: prefix + name for stem, name in stems.items()}
+
+    def add(
+        self,
+        video: str,
+        label: Label,
+        *,
+        path: Path | None = None,
+        kind: Kind = "video",
+        method: str = "",
+        split: Split | Literal[""] = "",
+        source: str = "",
+        identity: str = "",
+    ) -> None:
+        """One entry. path: where the video lies, if not at its name below the root."""
+        entry = Entry(
+            video=video, path=path or self.root / video, label=label, kind=kind, method=method,
+            split=split, source=source, identity=identity,
+        )  # fmt: skip
+        self.entries.append(entry)
+
+    def listing(self, compression: str = "") -> Listing:
+        """Everything in the order of names."""
+        return Listing(
+            dataset=self.dataset,
+            entries=tuple(sorted(self.entries, key=lambda entry: entry.video)),
+            compression=compression,
+            missing=tuple(sorted(self.missing)),
+            unexpected=tuple(sorted(self.unexpected)),
+            doubled=tuple(sorted(self.doubled)),
+            counts=tuple(self.counts),
+            conflicts=tuple(self.conflicts),
+            notes=tuple(self.notes),
+            lists=", ".join(self.lists),
+            max_frames=self.max_frames,
+        )
 
 
 def stem_of(name: str) -> str:
@@ -23,12 +88,12 @@ def stem_of(name: str) -> str:
 
 def by_stem(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """{path without its suffix: path}, and the paths whose place another suffix has taken."""
-    found: dict[str, str] = {}
+    first: dict[str, str] = {}
     second = []
     for name in names:
-        if found.setdefault(stem_of(name), name) != name:
+        if first.setdefault(stem_of(name), name) != name:
             second.append(name)
-    return found, second
+    return first, second
 
 
 def read_text(path: Path) -> str:

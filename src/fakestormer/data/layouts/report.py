@@ -23,12 +23,12 @@ def check_report(listing: Listing) -> str:
         width = max(len(count.what) for count in listing.counts)
         lines.append("counts, found of expected:")
         lines += [_count(count, width) for count in listing.counts]
-    for what, names in (
+    for heading, names in (
         ("missing: in the lists and not here", listing.missing),
         ("unexpected: here and in no list", listing.unexpected),
         ("doubled: in the lists more than once", listing.doubled),
     ):
-        lines += _names(what, names)
+        lines += _names(heading, names)
     lines += _sentences("contradictions:", listing.conflicts)
     lines += _sentences("notes:", listing.notes)
     lines.append(_verdict(listing))
@@ -41,16 +41,16 @@ def _count(count: Count, width: int) -> str:
     return f"  {count.what:{width}}  {count.found} of {about}{count.expected}{differs}"
 
 
-def _names(what: str, names: Sequence[str]) -> list[str]:
+def _names(heading: str, names: Sequence[str]) -> list[str]:
     if not names:
         return []
     rest = len(names) - SHOWN
     shown = [f"  {name}" for name in names[:SHOWN]]
-    return [f"{what} ({len(names)})", *shown, *([f"  ... and {rest} more"] if rest > 0 else [])]
+    return [f"{heading} ({len(names)})", *shown, *([f"  ... and {rest} more"] if rest > 0 else [])]
 
 
-def _sentences(what: str, sentences: Sequence[str]) -> list[str]:
-    return [what, *(f"  - {sentence}" for sentence in sentences)] if sentences else []
+def _sentences(heading: str, sentences: Sequence[str]) -> list[str]:
+    return [heading, *(f"  - {sentence}" for sentence in sentences)] if sentences else []
 
 
 def _verdict(listing: Listing) -> str:

@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 
 from fakestormer.data.layouts.options import Options
-from fakestormer.data.layouts.reading import nothing_here, some
-from fakestormer.data.listing import Count, Entry, Listing
+from fakestormer.data.layouts.reading import Survey, nothing_here, some
+from fakestormer.data.listing import Count, Listing
 from fakestormer.data.manifest import Label, Split
 from fakestormer.video.folder import scan
 
@@ -34,50 +34,32 @@ def wilddeepfake(root: Path, options: Options) -> Listing:
     here = [name for name in parts if (base / name).is_dir()]
     if not here:
         raise nothing_here(root, "wilddeepfake", *(f"{FOLDER}/{name}/" for name in parts))
-    entries = []
-    unexpected = []
+    survey = Survey("wilddeepfake", base, lists=["by folder"])
     both = []
     for part in here:
         label, split = parts[part]
         chosen: dict[str, str] = {}
         for item in scan(base / part):
             archive = ARCHIVE.fullmatch(item.name)
-            if item.is_dir():
-                video = item.name
-            elif archive is not None:
-                video = archive.group(1)
-            else:
-                unexpected.append(f"{part}/{item.name}")
+            if archive is None and not item.is_dir():
+                survey.unexpected.append(f"{part}/{item.name}")
                 continue
+            video = item.name if item.is_dir() or archive is None else archive[1]
             if video in chosen:
                 both.append(f"{part}/{item.name}")  # "100", unpacked, sorts before "100.tar.gz"
             chosen.setdefault(video, item.name)
-        entries += [
-            Entry(
-                video=f"{part}/{name}",
-                path=base / part / name,
-                label=label,
-                kind="sequences",
-                split=split,
-                source="wilddeepfake",
-            )
-            for name in chosen.values()
-        ]
-    notes = [
+        for name in chosen.values():
+            video = f"{part}/{name}"
+            survey.add(video, label, kind="sequences", split=split, source="wilddeepfake")
+    survey.notes = [
         "one score is for a sequence, each counted by itself, not for a video",
         "7,314 sequences are published; the archives are not opened to count them",
     ]
     if both:
-        notes.append(
+        survey.notes.append(
             f"{len(both)} archives lie beside what was unpacked of them; the folder is taken: "
             f"{some(both)}"
         )
-    notes += [f"{name}/ is not here" for name in parts if name not in here]
-    return Listing(
-        dataset="wilddeepfake",
-        entries=tuple(sorted(entries, key=lambda entry: entry.video)),
-        unexpected=tuple(sorted(unexpected)),
-        counts=(Count(what="videos", expected=707, found=len(entries)),),
-        notes=tuple(notes),
-        lists="by folder",
-    )
+    survey.notes += [f"{name}/ is not here" for name in parts if name not in here]
+    survey.counts = [Count(what="videos", expected=707, found=len(survey.entries))]
+    return survey.listing()

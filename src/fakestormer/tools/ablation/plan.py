@@ -19,7 +19,9 @@ from fakestormer.recipe.recipe import Recipe
 from fakestormer.tools.ablation.run import Bench, Training, missing_fakes, training_of
 from fakestormer.tools.ablation.tables import TableRow
 from fakestormer.training.engine import launch
+from fakestormer.training.resume import sized
 from fakestormer.training.sam import SAM
+from fakestormer.training.settings import TrainSettings
 from fakestormer.training.step import AsTensors, training_step
 from fakestormer.training.tracks import choose_tracks
 
@@ -62,15 +64,16 @@ def plan_runs(rows: Sequence[TableRow], bench: Bench, seeds: int) -> list[Planne
         if training.is_done:
             planned.append(PlannedRun(name=training.folder.name, rows=shared, is_done=True))
             continue
-        key = _cost_key(training.recipe)
+        recipe = sized(training.recipe, training.weights)
+        key = _cost_key(recipe)
         if key not in measured:
             bench.say(f"{training.folder.name}: timing {TIMED} steps")
-            measured[key] = seconds_per_step(training.recipe, bench)
+            measured[key] = seconds_per_step(recipe, bench)
         planned.append(
             PlannedRun(
                 name=training.folder.name,
                 rows=shared,
-                steps=_plan(training.recipe, bench).steps,
+                steps=_plan(recipe, bench).steps,
                 seconds=measured[key],
             )
         )
@@ -131,9 +134,7 @@ def seconds_per_step(recipe: Recipe, bench: Bench) -> float:
 
     return launch(
         run,
-        accelerator=bench.accelerator,
-        devices=1,
-        num_nodes=1,
+        TrainSettings(accelerator=bench.accelerator),
         precision=recipe.training.precision,
         idle=False,
     )

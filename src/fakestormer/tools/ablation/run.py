@@ -30,6 +30,7 @@ from fakestormer.model.model_file import load_model
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.tools.ablation.tables import Table, TableRow
 from fakestormer.training.loop import train
+from fakestormer.training.settings import TrainSettings
 from fakestormer.training.tracks import choose_tracks
 
 _UNSEEN = "an ablation is tested on videos that nothing was trained on or chosen by"
@@ -221,15 +222,13 @@ def _train(training: Training, bench: Bench, name: str) -> float:
     bench.say(f"{name}: {'resuming' if resume else 'training'} in {run}")
     began = time.monotonic()
     try:
-        train(
-            training.recipe,
-            bench.training_store,
-            run,
+        settings = TrainSettings(
             initial_weights=training.weights,
             resume=resume,
             accelerator=bench.accelerator,
             workers=bench.workers,
         )
+        train(training.recipe, bench.training_store, run, settings)
     finally:
         total = before + time.monotonic() - began
         write_atomically(clock, json.dumps(round(total, 1)).encode())
