@@ -12,6 +12,7 @@ import pytest
 from fakestormer.cli.console.evaluating import ablate_and_print
 from fakestormer.data.manifest import read_settings
 from fakestormer.errors import InputError
+from fakestormer.evaluation.evaluate import EvaluationSettings
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.tools.ablation import run
 from fakestormer.tools.ablation.cells import (
@@ -160,10 +161,9 @@ def test_seeds_corruptions_and_the_plan_of_table_10(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The drawn faces have no videos, so stored crops are corrupted here."""
-    ordinary = run.EvaluationSettings
 
-    def on_crops(**fields: Any) -> Any:
-        return ordinary(**fields, applied_to="crops", levels=(1, 2, 3, 4, 5))
+    def on_crops(**fields: Any) -> EvaluationSettings:
+        return EvaluationSettings(**fields, applied_to="crops")
 
     monkeypatch.setattr(run, "EvaluationSettings", on_crops)
     short = override(quick, ["training.epochs=1"])
