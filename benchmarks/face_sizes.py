@@ -1,12 +1,16 @@
 """Which faces are found, by their size and the frame's, and what looking closer costs.
 
-    python benchmarks/face_sizes.py [--places 6]
+    python benchmarks/face_sizes.py [--places 6] [--beside]
 
 scikit-image's portrait, resized so that its face has the size named, lies at places drawn at random
 (corners included) on scikit-image's photograph of a coffee table, which has no face. Before: the
 whole frame alone is searched. After: where that finds nobody, it is looked at more closely. A face
 counts as found where a detection with a score of 0.6, the tracker's threshold, overlaps it by half.
 Milliseconds per detection, median, one thread: with the face, and with an empty frame.
+
+With --beside there is a second portrait in each frame, whose face is a quarter of the frame's
+height, and 30 such frames are followed. The face counts as found where a track overlaps it by half.
+Before: small faces are not looked for. Milliseconds of following, for each frame.
 """
 
 from __future__ import annotations
@@ -21,13 +25,16 @@ from numpy.typing import NDArray
 from skimage import data
 
 from fakestormer.faces.blazeface import BlazeFace
-from fakestormer.faces.protocol import FaceDetection
+from fakestormer.faces.protocol import FaceDetection, FaceRegion
+from fakestormer.faces.tracking import find_tracks
+from fakestormer.recipe.faces import TrackingConfig
 
 FRAMES = {"720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
 SIZES = (48, 64, 80, 96, 128, 160, 192, 256)
 # The face of the portrait, by eye: left, top, right, bottom; forehead to chin.
 FACE = np.array([176, 66, 272, 180])
 SCORE, OVERLAP = 0.6, 0.5
+FOLLOWED = 30
 
 
 def frames(
@@ -61,28 +68,74 @@ def before(backend: BlazeFace, frame: NDArray[np.uint8]) -> list[FaceDetection]:
 
 
 def after(backend: BlazeFace, frame: NDArray[np.uint8]) -> list[FaceDetection]:
-    looked = before(backend, frame) or backend.detect_closely(frame)
+    looked = before(backend, frame)
+    if not looked:
+        looked = backend.detect_filling(frame) + backend.detect_small(frame)
     return [face for face in looked if face.score >= SCORE]
+
+
+class WholeFrames(BlazeFace):
+    """Looks for no small faces."""
+
+    def detect_small(
+        self, rgb_hwc: NDArray[np.uint8], near: FaceRegion | None = None
+    ) -> list[FaceDetection]:
+        return []
+
+
+def with_another(frame: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """A large face in the half of the frame in which the face is not."""
+    height, width = frame.shape[:2]
+    scale = height / 4 / (FACE[3] - FACE[1])
+    portrait = cv2.resize(data.astronaut(), None, fx=scale, fy=scale)[:height, : width // 2]
+    left = 0 if box[0] > width / 2 else width - portrait.shape[1]
+    both = frame.copy()
+    both[: len(portrait), left : left + portrait.shape[1]] = portrait
+    return both
+
+
+def beside(backend: BlazeFace, name: str, way: str, places: int) -> str:
+    """A row: recall by size, and the milliseconds that following takes for each frame."""
+    height, width = FRAMES[name]
+    recalls, spent = [], []
+    for size in SIZES:
+        hits = 0
+        for frame, box in frames(height, width, size, places):
+            both = with_another(frame, box)
+            began = time.thread_time()
+            tracks = find_tracks(
+                ((k, k / 25, both) for k in range(FOLLOWED)), backend, TrackingConfig()
+            )
+            spent.append(1000 * (time.thread_time() - began) / FOLLOWED)
+            hits += any(overlap(track.boxes[0].numpy(), box) >= OVERLAP for track in tracks)
+        recalls.append(f"{hits / places:.2f}")
+    return f"| {name} | {way} | " + " | ".join([*recalls, f"{statistics.median(spent):.1f}"]) + " |"
+
+
+def overlap(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Intersection over union of two boxes."""
+    shared = float(np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0)))
+    return shared / (sum(float(np.prod(box[2:] - box[:2])) for box in (a, b)) - shared)
 
 
 def is_found(faces: list[FaceDetection], box: NDArray[np.float64]) -> bool:
     """Whether one of the detections is that face."""
-    for face in faces:
-        low = np.maximum(face.box_xyxy[:2], box[:2])
-        high = np.minimum(face.box_xyxy[2:], box[2:])
-        shared = float(np.prod(np.maximum(high - low, 0.0)))
-        areas = [float(np.prod(b[2:] - b[:2])) for b in (face.box_xyxy, box)]
-        if shared / (sum(areas) - shared) >= OVERLAP:
-            return True
-    return False
+    return any(overlap(face.box_xyxy, box) >= OVERLAP for face in faces)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--places", type=int, default=6, help="frames of each kind")
-    places = parser.parse_args().places
-    backend = BlazeFace()
+    parser.add_argument("--beside", action="store_true", help="beside a larger face")
+    places, backend = parser.parse_args().places, BlazeFace()
+    if parser.parse_args().beside:
+        print("| frame | | " + " | ".join(f"{size} px" for size in SIZES) + " | ms a frame |")
+        print("| --- " * (len(SIZES) + 3) + "|")
+        for name in FRAMES:
+            print(beside(WholeFrames(), name, "before", places), flush=True)
+            print(beside(backend, name, "after", places), flush=True)
+        return
     print("| frame | | " + " | ".join(f"{size} px" for size in SIZES) + " | ms, face | ms, none |")
     print("| --- " * (len(SIZES) + 4) + "|")
     for name, (height, width) in FRAMES.items():

@@ -45,7 +45,10 @@ class BrightFaces:
         boxes = self._boxes(rgb_hwc)
         return [FaceDetection(box_xyxy=box, score=0.9, region=_region(box)) for box in boxes]
 
-    def detect_closely(self, rgb_hwc: RGB) -> list[FaceDetection]:
+    def detect_small(self, rgb_hwc: RGB, near: FaceRegion | None = None) -> list[FaceDetection]:
+        return []
+
+    def detect_filling(self, rgb_hwc: RGB) -> list[FaceDetection]:
         return []
 
     def landmarks(self, rgb_hwc: RGB, region: FaceRegion) -> FaceLandmarks | None:

@@ -86,7 +86,12 @@ class DrawnFaces:
             return []
         return [FaceDetection(box_xyxy=found.box_xyxy, score=0.9, region=found.region)]
 
-    def detect_closely(self, rgb_hwc: np.ndarray) -> list[FaceDetection]:
+    def detect_small(
+        self, rgb_hwc: np.ndarray, near: FaceRegion | None = None
+    ) -> list[FaceDetection]:
+        return []
+
+    def detect_filling(self, rgb_hwc: np.ndarray) -> list[FaceDetection]:
         return []
 
     def landmarks(self, rgb_hwc: np.ndarray, region: FaceRegion) -> FaceLandmarks | None:

@@ -13,6 +13,7 @@ from fakestormer.detection.detector import Detector
 from fakestormer.detection.quality import TOO_FEW_BITS
 from fakestormer.errors import InputError
 from fakestormer.types import Report
+from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import probe
 from odd_files import remuxed, several
 from video_fixtures import astronaut_frames
@@ -196,3 +197,33 @@ def test_another_stream_is_judged_where_it_is_named(
     assert probe(film).frame_count == 70
     with pytest.raises(InputError, match=r"two\.mkv: stream 2 is no video stream"):
         sceptic.detect(path, stream=2)
+
+
+@pytest.mark.parametrize("degrees", [90, 180])
+def test_a_video_on_its_side_is_judged_as_if_it_were_upright(
+    degrees: int, sceptic: Detector, make_video: MakeVideo, tmp_path: Path
+) -> None:
+    lossless = {"options": {"qp": "0"}, "pixel_format": "yuv444p"}
+    upright = astronaut_frames(8)
+    plain = sceptic.detect(make_video(upright, tmp_path / "plain.mp4", **lossless))
+    frames = [turn_clockwise(frame, degrees) for frame in upright]
+    path = make_video(frames, tmp_path / "turned.mp4", **lossless)
+
+    report = sceptic.detect(path, every_second=True)
+
+    assert plain.video["turned"] == 0
+    assert report.video["turned"] == 360 - degrees
+    assert (report.video["width"], report.video["height"]) == (480, 360)
+    assert report.probability == plain.probability
+    assert report.warnings[0] == (
+        "The faces in it are not upright, and the file does not say how to turn it: it was turned "
+        f"by {360 - degrees} degrees clockwise, to 480 x 360."
+    )
+    assert report.scene is not None
+    assert plain.scene is not None
+    assert bool((report.scene.picture == plain.scene.picture).all())
+    film = probe(sceptic.write_overlay(report, tmp_path))
+    assert (film.width, film.height) == (480, 360)
+    in_memory = sceptic.detect(np.stack(frames), frames_per_second=25)
+    assert in_memory.video["turned"] == 360 - degrees
+    assert in_memory.probability == pytest.approx(plain.probability, abs=0.02)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -32,8 +33,10 @@ from fakestormer.faces.face_models import models_present
 from fakestormer.faces.tracking import find_tracks
 from fakestormer.parallel.pool import map_videos
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
+from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import stream_frames
 from fakestormer.video.folder import find_videos
+from video_fixtures import astronaut_frames
 
 
 def test_every_video_has_a_row_and_every_rejection_a_reason(store: Path) -> None:
@@ -85,6 +88,25 @@ def test_a_face_has_the_number_that_detection_gives_it(drawn: ModuleType, tmp_pa
     detected = find_tracks(stream_frames(path), drawn.DrawnFaces(), limits)
     assert [(row.track, row.rejected) for row in rows] == [(0, "too short"), (1, "")]
     assert [track.number for track in detected] == [1]
+
+
+def test_a_video_on_its_side_is_stored_upright(
+    face_backend_ready: None, make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    lossless = {"options": {"qp": "0"}, "pixel_format": "yuv444p"}
+    frames = astronaut_frames(6)
+    make_video(frames, tmp_path / "videos" / "plain.mp4", **lossless)
+    lying = [turn_clockwise(frame, 90) for frame in frames]
+    make_video(lying, tmp_path / "videos" / "turned.mp4", **lossless)
+
+    prepare_folder(tmp_path / "videos", tmp_path / "store", backend="blazeface")
+
+    plain, turned = (
+        read_clip(tmp_path / "store" / row.file, range(6), video=row.video, number=row.track)
+        for row in read_manifest(tmp_path / "store")
+    )
+    assert torch.equal(plain.frames, turned.frames)
+    assert torch.equal(plain.landmarks, turned.landmarks)
 
 
 def test_frames_are_stored_without_loss_in_an_ordinary_zip(store: Path) -> None:

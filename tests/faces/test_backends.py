@@ -141,16 +141,31 @@ def test_a_small_face_in_a_large_frame_is_found_by_looking_closer(
     sure = [seen for seen in backend.detect(frame) if seen.score >= 0.6]
     whole = [backend.landmarks(frame, seen.region) for seen in sure]
     assert all(np.linalg.norm(face.points_k2[30] - centre) > size for face in whole)
-    looked = [seen for seen in backend.detect_closely(frame) if seen.score >= 0.6]
+    looked = [seen for seen in backend.detect_small(frame) if seen.score >= 0.6]
     faces = [backend.landmarks(frame, seen.region) for seen in looked]
     (face,) = [face for face in faces if face.confidence >= 0.5]
     assert face.confidence > 0.9
     assert np.linalg.norm(face.points_k2[30] - centre) < size / 4
+    (near, *_) = backend.detect_small(frame, near=face.region)
+    assert near.score >= 0.6
+    assert np.linalg.norm(backend.landmarks(frame, near.region).points_k2[30] - centre) < size / 4
+
+
+def test_small_faces_are_not_looked_for_where_none_is_too_small(portrait, backend):
+    assert backend.detect_small(portrait) == []
+    assert backend.detect_small(portrait, near=only_face(backend, portrait).region) == []
+
+
+def test_a_small_face_at_the_edge_or_off_the_frame_is_no_error(backend):
+    frame = np.zeros((720, 1280, 3), np.uint8)
+    for cx, cy in ((-40, 10), (1400, 900), (0, 719)):
+        region = FaceRegion(cx=cx, cy=cy, side=40, roll=0)
+        assert backend.detect_small(frame, near=region) == []
 
 
 def test_a_face_that_fills_the_frame_is_found_from_further_away(portrait, backend):
     frame = cv2.resize(portrait[62:182, 170:278], None, fx=4, fy=4)
-    (found,) = [face for face in backend.detect_closely(frame) if face.score >= 0.6]
+    (found,) = [face for face in backend.detect_filling(frame) if face.score >= 0.6]
     assert backend.landmarks(frame, found.region).confidence > 0.9
 
 

@@ -24,29 +24,39 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, faces, *, blind=(), lost=(), ghosts=(), closely=False):
+    def __init__(self, faces, *, small=(), blind=(), lost=(), ghosts=(), closely=False):
         self.faces, self.blind, self.lost, self.ghosts = faces, set(blind), set(lost), ghosts
+        self.small = small  # places of faces that only a closer look sees
         self.closely = closely  # whether a closer look sees what the detector is blind to
-        self.detected_in, self.looked_in = [], []
+        self.detected_in, self.looked_in, self.looked_near = [], [], []
 
     def detect(self, rgb_hwc):
         frame = int(rgb_hwc[0, 0, 0])
         self.detected_in.append(frame)
-        return [] if frame in self.blind else self.seen(frame)
+        large = [place for place in self.faces[frame] if place not in self.small]
+        return [] if frame in self.blind else self.seen(large)
 
-    def detect_closely(self, rgb_hwc):
+    def detect_small(self, rgb_hwc, near=None):
         frame = int(rgb_hwc[0, 0, 0])
-        self.looked_in.append(frame)
-        return self.seen(frame) if self.closely else []
+        if near is not None:
+            self.looked_near.append(frame)
+        else:
+            self.looked_in.append(frame)
+        if self.closely:
+            return self.seen(self.faces[frame])
+        return self.seen([place for place in self.faces[frame] if place in self.small])
 
-    def seen(self, frame):
+    def detect_filling(self, rgb_hwc):
+        return []
+
+    def seen(self, places):
         return [
             FaceDetection(
                 box_xyxy=np.array([x - 25, y - 25, x + 25, y + 25], np.float32),
                 score=0.9,
                 region=FaceRegion(cx=x, cy=y, side=50, roll=0),
             )
-            for x, y in self.faces[frame]
+            for x, y in places
         ]
 
     def landmarks(self, rgb_hwc, region):
@@ -161,20 +171,49 @@ def test_a_turned_face_that_the_detector_misses_for_a_while_stays_one_track():
     assert spans(tracks) == [(0, 49)]
 
 
-def test_who_is_found_by_a_closer_look_is_confirmed_by_one():
-    backend = Scripted([[(80, 80)]] * 40, blind=range(40), closely=True)
-    (track,) = find_tracks(frames_of(40), backend, TrackingConfig())
-    assert len(track) == 40
-    assert backend.looked_in == list(range(0, 40, TrackingConfig().detect_every))
+def test_who_is_found_by_a_closer_look_is_confirmed_where_it_is():
+    backend = Scripted([[(80, 80)]] * 60, small=[(80, 80)])
+    (track,) = find_tracks(frames_of(60), backend, TrackingConfig())
+    assert len(track) == 60
+    assert backend.looked_in == [0, 25, 50]
+    assert backend.looked_near == list(range(5, 60, TrackingConfig().detect_every))
+
+
+def test_a_small_face_beside_one_that_is_followed_is_followed_too():
+    small = (220, 90)
+    faces = [[(80, 80)] + [small] * (number >= 10) for number in range(70)]
+    backend, tracks = run(faces, 70, small=[small])
+    assert spans(tracks) == [(0, 69), (25, 69)]
+    assert backend.looked_in == [0, 25, 50]
+    # The larger one is confirmed by the whole frame.
+    assert backend.looked_near == list(range(30, 70, 5))
+
+
+def test_after_a_cut_small_faces_are_looked_for_at_once():
+    small = (220, 90)
+    faces = [[(80, 80)] + [small] * (number >= 7) for number in range(20)]
+    _, tracks = run(faces, 20, small=[small], scene=lambda number: int(number >= 7))
+    assert spans(tracks) == [(0, 6), (7, 19), (7, 19)]
+
+
+def test_a_part_of_a_followed_face_is_no_small_face():
+    eye = (100, 70)  # within the circle of landmarks around (80, 80), which has a radius of 30
+    _, tracks = run([[(80, 80), eye]] * 30, 30, small=[eye])
+    assert spans(tracks) == [(0, 29)]
 
 
 def test_where_somebody_is_found_or_nobody_is_there_a_closer_look_is_rare():
-    somebody = Scripted([[(80, 80)]] * 40, blind=range(20, 25), closely=True)
+    somebody = Scripted([[(80, 80)]] * 40)
     find_tracks(frames_of(40), somebody, TrackingConfig())
-    assert somebody.looked_in == []
-    nobody = Scripted([[]] * 40, closely=True)
+    assert (somebody.looked_in, somebody.looked_near) == ([0, 25], [])
+    nobody = Scripted([[]] * 40)
     assert find_tracks(frames_of(40), nobody, TrackingConfig()) == []
     assert nobody.looked_in == list(range(0, 40, TrackingConfig().detect_every))
+
+
+def test_a_track_says_how_sure_its_detections_were():
+    (track,) = run([[(80, 80)]] * 11, 11)[1]
+    assert track.detection == pytest.approx(0.9)
 
 
 def test_short_tracks_and_tiny_faces_are_dropped():

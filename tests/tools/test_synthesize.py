@@ -46,7 +46,12 @@ class DrawnFace:
         box = np.array([region.cx - half, region.cy - half, region.cx + half, region.cy + half])
         return [FaceDetection(box_xyxy=box.astype(np.float32), score=0.9, region=region)]
 
-    def detect_closely(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+    def detect_small(
+        self, rgb_hwc: NDArray[np.uint8], near: FaceRegion | None = None
+    ) -> list[FaceDetection]:
+        return []
+
+    def detect_filling(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
         return []
 
     def landmarks(self, rgb_hwc: NDArray[np.uint8], region: FaceRegion) -> FaceLandmarks | None:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fakestormer.data.landmark_files import LandmarkError, LandmarkFiles
@@ -23,8 +25,9 @@ from fakestormer.data.units import Unit, units_of
 from fakestormer.errors import InputError
 from fakestormer.faces.crop import crop, crop_squares, map_landmarks
 from fakestormer.faces.protocol import FaceBackend
-from fakestormer.faces.tracking import find_tracks
+from fakestormer.faces.upright import find_upright_tracks
 from fakestormer.types import FaceTrack
+from fakestormer.video.colour import turn_clockwise
 
 #: A landmark may leave the crop by this share of its side (a moving face, a smoothed box).
 SLACK_OUTSIDE = 0.02
@@ -106,7 +109,8 @@ class Followed:
     """One face of a unit, before its crops are cut.
 
     row: rejected where the track is unfit. squares_t3: float32 (T, 3), see faces/crop.py.
-    landmarks_tk2: float32 (T, K, 2), crop px. size: S of the crops.
+    landmarks_tk2: float32 (T, K, 2), crop px. size: S of the crops. turned: the clockwise degrees
+    by which frames are turned first.
     """
 
     track: FaceTrack
@@ -114,6 +118,12 @@ class Followed:
     squares_t3: Tensor
     landmarks_tk2: Tensor
     size: int
+    turned: int
+
+    def cut_out(self, rgb_hwc: NDArray[np.uint8], position: int) -> NDArray[np.uint8]:
+        """The crop at a position of the track: uint8 (S, S, 3); the frame is as the unit has it."""
+        upright = turn_clockwise(rgb_hwc, self.turned)
+        return crop(upright, self.squares_t3[position], self.size)
 
 
 def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Followed]:
@@ -125,9 +135,9 @@ def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Fol
     found = []
     side = settings.crop.stored_size
     if isinstance(faces, LandmarkFiles):
-        tracks = faces.tracks(unit)
+        turned, tracks = 0, faces.tracks(unit)
     else:
-        tracks = find_tracks(unit.frames(), faces, every_track)
+        turned, tracks = find_upright_tracks(unit.turned, unit.at, faces, every_track)
     for track in tracks:
         squares_t3 = crop_squares(track, settings.crop)
         landmarks_tk2 = torch.stack(
@@ -151,7 +161,12 @@ def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Fol
             row = replace(row, rejected=reason, detail=detail)
         found.append(
             Followed(
-                track=track, row=row, squares_t3=squares_t3, landmarks_tk2=landmarks_tk2, size=side
+                track=track,
+                row=row,
+                squares_t3=squares_t3,
+                landmarks_tk2=landmarks_tk2,
+                size=side,
+                turned=turned,
             )
         )
     return sorted(found, key=lambda face: face.row.track)
@@ -165,7 +180,7 @@ def _store_tracks(unit: Unit, store: Path, faces: list[Followed]) -> list[Row]:
         for face, encoded in zip(wanted, pngs, strict=True):
             position = index - int(face.track.indices[0])
             if 0 <= position < len(face.track):
-                encoded.append(encode_frame(crop(rgb_hwc, face.squares_t3[position], face.size)))
+                encoded.append(encode_frame(face.cut_out(rgb_hwc, position)))
     files = {}
     for face, encoded in zip(wanted, pngs, strict=True):
         files[face.row.track] = f"tracks/{unit.video}.{face.row.track}.zip"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from pathlib import Path
 from fakestormer.data.listing import Entry
 from fakestormer.errors import InputError
 from fakestormer.files import sha256_of
+from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import Frame, stream_frames
 from fakestormer.video.pictures import (
     find_sequences,
@@ -42,6 +43,20 @@ class Unit:
     frames: Callable[[], Iterator[Frame]]
     frame_limit: int | None = None
     pictures: tuple[str, ...] = ()
+
+    def turned(self, degrees: int) -> Iterator[Frame]:
+        """Its frames, turned clockwise by 0, 90, 180 or 270 degrees."""
+        for index, seconds, rgb_hwc in self.frames():
+            yield index, seconds, turn_clockwise(rgb_hwc, degrees)
+
+    def at(self, indices: Collection[int]) -> Iterator[Frame]:
+        """The frames with these indices; decodes no further than to the last of them."""
+        last = max(indices)
+        for frame in self.frames():
+            if frame[0] in indices:
+                yield frame
+            if frame[0] >= last:
+                return
 
 
 @contextmanager

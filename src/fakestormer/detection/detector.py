@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -13,34 +13,29 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fakestormer.detection import quality, warnings
 from fakestormer.detection.every_second import score_every_second
 from fakestormer.detection.film import scene_of, write_overlay
+from fakestormer.detection.following import follow
 from fakestormer.detection.prediction import input_boxes, predict_track
 from fakestormer.detection.scored_faces import PICTURE_BYTES, ScoredFaces, kept_warnings
 from fakestormer.detection.source import Source, Video, opened
 from fakestormer.detection.verdict import Seen, judge, standing
-from fakestormer.errors import InputError, NoFaceError
+from fakestormer.errors import InputError
 from fakestormer.faces.clips import read_clips
 from fakestormer.faces.crop import crop_squares
 from fakestormer.faces.open import open_backend
 from fakestormer.faces.protocol import FaceBackend
-from fakestormer.faces.tracking import find_tracks
 from fakestormer.model.model_file import calibration_of, load_model, recipe_of, weights_file
 from fakestormer.model.network import fold_batch_norms
 from fakestormer.recipe.prediction import PredictionConfig, Sampling
 from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName, open_runtime
 from fakestormer.types import Clip, FaceReport, FaceTrack, Report
-from fakestormer.video.cuts import CutDetector
-from fakestormer.video.decode import FrameReader, VideoInfo
-from fakestormer.video.packets import PacketLog
+from fakestormer.video.decode import FrameReader
 
 #: (stage, frames done so far, frames in all as far as the container says)
 Progress = Callable[[str, int, int | None], None]
-#: (index, presentation time in seconds, RGB uint8 (H, W, 3)) of a decoded frame
-Indexed = tuple[int, float, NDArray[np.uint8]]
 
 
 class Detector:
@@ -221,9 +216,10 @@ class Detector:
             InputError: the video cannot be read.
             NoFaceError: no face can be followed in it for at least two frames.
         """
-        with opened(video, name=name, frames_per_second=frames_per_second, stream=stream) as source:
-            info, log = source.info(), PacketLog()
-            watched, tracks = self._follow(source, info, log, progress)
+        with opened(video, name=name, frames_per_second=frames_per_second, stream=stream) as given:
+            followed = follow(given, self.backend, self.recipe.tracking, progress)
+            source, info, log = followed.source, followed.info, followed.log
+            watched, tracks = followed.watched, followed.tracks
             bits = {
                 track.number: quality.bits_of_face(track, log, watched.activity, info)
                 for track in tracks
@@ -262,31 +258,6 @@ class Detector:
                 settings=self.settings(every_second=every_second, stream=stream),
                 scene=scene_of(source.reader(), decisive) if scene else None,
             )
-
-    def _follow(
-        self, source: Source, info: VideoInfo, log: PacketLog, progress: Progress | None
-    ) -> tuple[quality.Watched, list[FaceTrack]]:
-        """What was seen of the video on the way, and its tracks; NoFaceError where there is none.
-
-        The whole video is read, whatever the sampling: the box's path is smoothed along whole
-        tracks, and a face may appear after the first frames.
-        """
-        tracking = self.recipe.tracking
-        watched = quality.Watched(
-            CutDetector(correlation=tracking.cut_correlation, colours=tracking.cut_colours)
-        )
-
-        def counted(frames: Iterable[Indexed]) -> Iterator[Indexed]:
-            for frame in frames:
-                watched.see(frame[1], frame[2])
-                if progress is not None:
-                    progress("faces", len(watched.times), info.frame_count)
-                yield frame
-
-        tracks = find_tracks(counted(source.frames(log)), self.backend, tracking)
-        if not tracks:
-            raise NoFaceError(warnings.no_face(source.name, len(watched.times)))
-        return watched, tracks
 
     def _score_all(
         self,

@@ -151,7 +151,9 @@ def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
     ahead.sort(reverse=True)
     visible: list[tuple[int, Tensor]] = []  # place of the face, its squares
     for index, seconds, rgb_hwc in stream_frames(
-        report.path, stream_number=report.settings.get("stream")
+        report.path,
+        stream_number=report.settings.get("stream"),
+        turned=report.video["turned"],
     ):
         while ahead and ahead[-1][0] <= index:
             place = ahead.pop()[1]

@@ -24,6 +24,7 @@ from fakestormer.detection.provenance import content_credentials
 from fakestormer.detection.quality import container_tags
 from fakestormer.errors import InputError
 from fakestormer.files import sha256_of
+from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import Frame, FrameReader, VideoInfo, probe, stream_frames
 from fakestormer.video.packets import PacketLog
 
@@ -40,6 +41,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str: ...
+    def turned_clockwise(self, degrees: int) -> Source: ...
     def info(self) -> VideoInfo: ...
     def frames(self, log: PacketLog) -> Iterator[Frame]: ...
     def reader(self) -> FrameReader: ...
@@ -50,20 +52,28 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VideoFile:
-    """A source on disk. stream: the number of its video stream, None for the one players show."""
+    """A source on disk. stream: the number of its video stream, None for the one players show.
+
+    turned: clockwise degrees, beyond what the file says.
+    """
 
     path: Path
     name: str
     stream: int | None
+    turned: int = 0
+
+    def turned_clockwise(self, degrees: int) -> VideoFile:
+        return replace(self, turned=degrees)
 
     def info(self) -> VideoInfo:
-        return replace(probe(self.path, self.stream), path=self.name)
+        info = probe(self.path, self.stream).turned_clockwise(self.turned)
+        return replace(info, path=self.name)
 
     def frames(self, log: PacketLog) -> Iterator[Frame]:
-        return stream_frames(self.path, log=log, stream_number=self.stream)
+        return stream_frames(self.path, log=log, stream_number=self.stream, turned=self.turned)
 
     def reader(self) -> FrameReader:
-        return FrameReader(self.path, self.stream)
+        return FrameReader(self.path, self.stream, self.turned)
 
     def sha256(self) -> str:
         return sha256_of(self.path)
@@ -77,11 +87,18 @@ class VideoFile:
 
 @dataclass(frozen=True, slots=True)
 class VideoArray:
-    """A source in memory. pictures: uint8 (T, H, W, 3), RGB. rate: frames per second."""
+    """A source in memory. pictures: uint8 (T, H, W, 3), RGB. rate: frames per second.
+
+    turned: clockwise degrees by which its frames are turned.
+    """
 
     pictures: NDArray[np.uint8]
     rate: float
     name: str
+    turned: int = 0
+
+    def turned_clockwise(self, degrees: int) -> VideoArray:
+        return replace(self, turned=degrees)
 
     def info(self) -> VideoInfo:
         count, height, width = self.pictures.shape[:3]
@@ -97,7 +114,7 @@ class VideoArray:
             frame_count=count,
             pixel_format="rgb24",
             bit_rate=None,
-        )
+        ).turned_clockwise(self.turned)
 
     def frames(self, log: PacketLog) -> Iterator[Frame]:
         return self._frames_at(range(len(self.pictures)))
@@ -117,7 +134,8 @@ class VideoArray:
 
     def _frames_at(self, indices: Iterable[int]) -> Iterator[Frame]:
         for index in indices:
-            yield index, index / self.rate, np.ascontiguousarray(self.pictures[index])
+            picture = np.ascontiguousarray(self.pictures[index])
+            yield index, index / self.rate, turn_clockwise(picture, self.turned)
 
 
 class _ArrayReader(FrameReader):

@@ -95,7 +95,7 @@ def no_face(file: str, frames: int) -> str:
 
 
 def picture_notes(info: VideoInfo) -> list[str]:
-    """The choice of the stream, and pixels that were made square."""
+    """The choice of the stream, pixels that were made square, and a picture that was turned."""
     notes = []
     if info.other_streams:
         others = f"{info.other_streams} other video stream{'s' * (info.other_streams > 1)}"
@@ -107,5 +107,10 @@ def picture_notes(info: VideoInfo) -> list[str]:
         notes.append(
             f"Its pixels are not square as they are stored ({info.pixel_aspect} times as wide as "
             f"high): the picture was stretched to {info.width} x {info.height}, as players show it."
+        )
+    if info.turned:
+        notes.append(
+            f"The faces in it are not upright, and the file does not say how to turn it: it was "
+            f"turned by {info.turned} degrees clockwise, to {info.width} x {info.height}."
         )
     return notes

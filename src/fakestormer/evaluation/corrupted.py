@@ -33,7 +33,7 @@ from fakestormer.evaluation.corruptions import (
 )
 from fakestormer.evaluation.plan import Condition
 from fakestormer.evaluation.score import ReadClips, store_reader
-from fakestormer.faces.crop import assemble_clip, crop
+from fakestormer.faces.crop import assemble_clip
 from fakestormer.types import Clip
 from fakestormer.video.decode import Frame, stream_frames
 
@@ -48,32 +48,22 @@ def corrupted_unit(
     """(the unit with every frame corrupted, the same frames at some indices only)."""
     name, level = condition.corruption, condition.level
     if name is None:
-        yield unit, lambda indices: _at(unit.frames(), indices)
+        yield unit, unit.at
     elif name == "video":
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             path = Path(folder) / "recompressed.mp4"
             recompress(unit.frames(), path, level)
-            frames = partial(stream_frames, path)
-            yield replace(unit, frames=frames), lambda indices: _at(frames(), indices)
+            recompressed = replace(unit, frames=partial(stream_frames, path))
+            yield recompressed, recompressed.at
     else:
 
         def every_frame() -> Iterator[Frame]:
             return corrupt_frames(unit.frames(), name, level, key=unit.sha256)
 
         def some_frames(indices: set[int]) -> Iterator[Frame]:
-            chosen = _at(unit.frames(), indices)
-            return corrupt_frames(chosen, name, level, key=unit.sha256)
+            return corrupt_frames(unit.at(indices), name, level, key=unit.sha256)
 
         yield replace(unit, frames=every_frame), some_frames
-
-
-def _at(frames: Iterator[Frame], indices: set[int]) -> Iterator[Frame]:
-    last = max(indices)
-    for frame in frames:
-        if frame[0] in indices:
-            yield frame
-        if frame[0] >= last:
-            return
 
 
 def frames_reader(face: Followed, frames_at: FramesAt, settings: StoreSettings) -> ReadClips:
@@ -83,7 +73,7 @@ def frames_reader(face: Followed, frames_at: FramesAt, settings: StoreSettings) 
         first = int(face.track.indices[0])
         needed = {first + int(position) for position in positions_ct.flat}
         crops = {
-            index - first: crop(rgb_hwc, face.squares_t3[index - first], face.size)
+            index - first: face.cut_out(rgb_hwc, index - first)
             for index, _, rgb_hwc in frames_at(needed)
         }
         return [

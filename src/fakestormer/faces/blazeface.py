@@ -34,6 +34,8 @@ _NMS_OVERLAP = 0.3
 # overlap so far that a face too small for the whole frame is whole in one of them.
 _TILE = 896
 _REACH = 12
+# Around a small face that is followed, a tile of so many times its side is searched.
+_ROOM_AROUND = 4
 # A face that fills the frame is found where the frame fills only so much of the searched picture.
 _FAR = 0.5
 # The mesh network was trained on the face with a quarter of its size around it on each side.
@@ -74,24 +76,37 @@ class BlazeFace:
         """
         return self._search(rgb_hwc)
 
-    def detect_closely(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
-        """Faces too small or too large for `detect`, best first; slow in large frames.
+    def detect_small(
+        self, rgb_hwc: NDArray[np.uint8], near: FaceRegion | None = None
+    ) -> list[FaceDetection]:
+        """Faces too small for `detect`, best first; slow in large frames.
 
-        Tiles of the frame are searched, where faces of 64 px are found whatever the frame's size,
-        and the whole frame from further away, for a face that fills it.
+        Tiles of the frame are searched, where faces of 64 px are found whatever the frame's size.
+        near: one tile is searched, with this face in its middle.
         """
-        found = self._search(rgb_hwc, share=_FAR)
         height, width = rgb_hwc.shape[:2]
-        if max(height, width) <= _TILE:
-            return found
-        overlap = math.ceil(max(height, width) / _REACH)
-        for top, bottom in _spans(height, overlap):
-            for left, right in _spans(width, overlap):
-                tile = (left, top, right, bottom)
-                part = self._search(np.ascontiguousarray(rgb_hwc[top:bottom, left:right]))
-                moved = [_moved(face, left, top) for face in part]
-                found += [face for face in moved if not _is_cut(face, tile, width, height)]
+        longer = max(height, width)
+        if near is None:
+            if longer <= _TILE:
+                return []
+            overlap = math.ceil(longer / _REACH)
+            rows, columns = _spans(height, overlap), _spans(width, overlap)
+            tiles = [(left, top, right, bottom) for top, bottom in rows for left, right in columns]
+        elif near.side * _REACH >= longer:
+            return []
+        else:
+            tiles = [_around(near, width, height)]
+        found: list[FaceDetection] = []
+        for tile in tiles:
+            left, top, right, bottom = tile
+            part = self._search(np.ascontiguousarray(rgb_hwc[top:bottom, left:right]))
+            moved = [_moved(face, left, top) for face in part]
+            found += [face for face in moved if not _is_cut(face, tile, width, height)]
         return _best_of_each(found)
+
+    def detect_filling(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+        """A face too large for `detect`: the whole frame is searched from further away."""
+        return self._search(rgb_hwc, share=_FAR)
 
     def _search(self, rgb_hwc: NDArray[np.uint8], *, share: float = 1.0) -> list[FaceDetection]:
         """The faces of one picture, best first; share: of the network's input that it fills."""
@@ -204,6 +219,14 @@ def _spans(length: int, overlap: int) -> list[tuple[int, int]]:
     side = math.ceil((length + (count - 1) * overlap) / count)
     starts = [round(n * (length - side) / (count - 1)) for n in range(count)]
     return [(start, start + side) for start in starts]
+
+
+def _around(face: FaceRegion, width: int, height: int) -> tuple[int, int, int, int]:
+    """A tile with this face in its middle: left, top, right, bottom."""
+    half = _ROOM_AROUND * face.side / 2
+    left, top = max(0, int(face.cx - half)), max(0, int(face.cy - half))
+    right, bottom = min(width, int(face.cx + half) + 1), min(height, int(face.cy + half) + 1)
+    return min(left, width - 1), min(top, height - 1), max(right, 1), max(bottom, 1)
 
 
 def _moved(face: FaceDetection, left: int, top: int) -> FaceDetection:

@@ -61,8 +61,14 @@ class DlibFaces:
         found = self._search(rgb_hwc, min(scale, 2.0))
         return sorted(found, key=lambda detection: -detection.score)
 
-    def detect_closely(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+    def detect_small(
+        self, rgb_hwc: NDArray[np.uint8], near: FaceRegion | None = None
+    ) -> list[FaceDetection]:
         """None: `detect` takes long enough."""
+        return []
+
+    def detect_filling(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+        """None: `detect` searches for faces of every size above its smallest."""
         return []
 
     def landmarks(self, rgb_hwc: NDArray[np.uint8], region: FaceRegion) -> FaceLandmarks | None:

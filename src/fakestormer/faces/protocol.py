@@ -1,8 +1,8 @@
 """What a face backend has to do, and which one is used.
 
-A backend finds faces in one frame (`detect`, slow; `detect_closely`, slower still) and puts
-landmarks on a face whose region is roughly known (`landmarks`, fast). Following a face from frame
-to frame is tracking.py's business.
+A backend finds faces in one frame (`detect`, slow; `detect_small`, slower still) and puts landmarks
+on a face whose region is roughly known (`landmarks`, fast). Following a face from frame to frame is
+tracking.py's business.
 """
 
 from __future__ import annotations
@@ -82,8 +82,17 @@ class FaceBackend(Protocol):
         """All faces, best score first, no face twice."""
         ...
 
-    def detect_closely(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
-        """Faces of sizes that `detect` does not find, best first, in more time; [] for none."""
+    def detect_small(
+        self, rgb_hwc: NDArray[np.uint8], near: FaceRegion | None = None
+    ) -> list[FaceDetection]:
+        """Faces that are too small for `detect`, best first; [] in frames where none is too small.
+
+        near: search only around this face, in the time of one `detect`; [] if `detect` can see it.
+        """
+        ...
+
+    def detect_filling(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+        """A face that fills the frame, and is too large for `detect`; [] for none."""
         ...
 
     def landmarks(self, rgb_hwc: NDArray[np.uint8], region: FaceRegion) -> FaceLandmarks | None:

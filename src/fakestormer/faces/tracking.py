@@ -1,11 +1,13 @@
 """Frames of a video -> face tracks, in one pass that holds one frame at a time.
 
 Detection is the slow part, so it runs on every `detect_every`-th frame, right after a cut or a
-loss, and while nobody is followed. Where there is nobody to follow even so, every
-`detect_every`-th frame is looked at more closely, for faces that are small or fill the frame, and
-whoever was found so is confirmed so. In between, each face's landmarks give the region in which to
+loss, and while nobody is followed. In between, each face's landmarks give the region in which to
 look for them in the next frame. Detections join the track whose face they overlap; others start a
 track. Several people are several tracks; a cut ends all of them.
+
+Small faces are looked for more closely, which is slower still: once in `_LOOK_EVERY` frames and
+after each cut while somebody is followed, else in every `detect_every`-th frame. Those that are
+followed are looked for where they are.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from fakestormer.recipe.faces import TrackingConfig
 from fakestormer.types import FaceTrack
 from fakestormer.video.cuts import CutDetector
 
+#: Frames between two searches for small faces while somebody is followed.
+_LOOK_EVERY = 25
+
 
 @dataclass(slots=True, eq=False)
 class _Followed:
@@ -39,6 +44,7 @@ class _Followed:
     last: FaceLandmarks | None = None
     missed: list[float] = field(default_factory=list)  # times of frames lost since `last`
     seen_length: int = 0  # length when a detection last confirmed it
+    scores: array[float] = field(default_factory=lambda: array("f"))  # of those detections
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -55,6 +61,11 @@ class _Followed:
             self.missed.clear()
         self._append(found.points_k2, found.confidence, seconds)
         self.last = found
+
+    def confirm(self, score: float) -> None:
+        """A detection of that score says that the face is where the track is."""
+        self.seen_length = len(self)
+        self.scores.append(score)
 
     def landmarks(self, length: int) -> NDArray[np.float32]:
         """float32 (length, K, 2) of the first `length` frames, without a copy."""
@@ -88,30 +99,31 @@ def find_tracks(
     ended: list[_Followed] = []
     cuts = CutDetector(correlation=config.cut_correlation, colours=config.cut_colours)
     previous: int | None = None
-    since_detection = 0
-    # Whether the faces that are followed are of a size that only a closer look finds.
-    closely, since_closely = False, config.detect_every
+    since_detection, since_look = 0, _LOOK_EVERY
     for index, seconds, rgb_hwc in frames:
         is_cut = cuts.is_cut(rgb_hwc) or (previous is not None and index != previous + 1)
         if is_cut:
             ended += active
             active = []
-            closely, since_closely = False, config.detect_every
+            since_look = _LOOK_EVERY
         for track in active:
             _follow(track, rgb_hwc, seconds, backend, config)
         since_detection += 1
-        since_closely += 1
+        since_look += 1
         lost = any(track.missed for track in active)
         if not active or lost or since_detection >= config.detect_every:
             since_detection = 0
-            found = [d for d in backend.detect(rgb_hwc) if d.score >= config.min_detection]
-            active += _join(found, active, index, seconds, rgb_hwc, backend, config)
-            if closely or (not active and since_closely >= config.detect_every):
-                since_closely = 0
-                looked = backend.detect_closely(rgb_hwc)
-                found = [d for d in looked if d.score >= config.min_detection]
-                active += _join(found, active, index, seconds, rgb_hwc, backend, config)
-                closely = bool(active)
+            frame = (index, seconds, rgb_hwc)
+            active += _join(backend.detect(rgb_hwc), active, frame, backend, config)
+            for track in [one for one in active if one.seen_length < len(one) or one.missed]:
+                assert track.last is not None
+                seen = backend.detect_small(rgb_hwc, near=track.last.region)
+                _join(seen, [track], frame, backend, config)
+            if since_look >= (_LOOK_EVERY if active else config.detect_every):
+                since_look = 0
+                seen = [] if active else backend.detect_filling(rgb_hwc)
+                seen += _outside(backend.detect_small(rgb_hwc), active)
+                active += _join(seen, active, frame, backend, config)
         still = [track for track in active if not _is_over(track, config)]
         still = _without_doubles(still)
         ended += [track for track in active if track not in still]
@@ -145,21 +157,22 @@ def _follow(
 def _join(
     detections: list[FaceDetection],
     active: list[_Followed],
-    index: int,
-    seconds: float,
-    rgb_hwc: NDArray[np.uint8],
+    frame: tuple[int, float, NDArray[np.uint8]],
     backend: FaceBackend,
     config: TrackingConfig,
 ) -> list[_Followed]:
     """Give each detection to the track it overlaps most; returns the tracks that the rest start."""
+    index, seconds, rgb_hwc = frame
     started: list[_Followed] = []
     free = list(active)
     for detection in detections:
+        if detection.score < config.min_detection:
+            continue
         overlaps = [overlap(detection.box_xyxy, _box(track)) for track in free]
         best = int(np.argmax(overlaps)) if overlaps else -1
         mine = free.pop(best) if best >= 0 and overlaps[best] >= config.min_overlap else None
         if mine is not None and not mine.missed:
-            mine.seen_length = len(mine)
+            mine.confirm(detection.score)
             continue
         found = backend.landmarks(rgb_hwc, detection.region)
         if found is None or found.confidence < config.min_confidence:
@@ -173,8 +186,19 @@ def _join(
         else:
             mine.missed.pop()
         mine.add(found, seconds)
-        mine.seen_length = len(mine)
+        mine.confirm(detection.score)
     return started
+
+
+def _outside(detections: list[FaceDetection], active: list[_Followed]) -> list[FaceDetection]:
+    """Those that are no part of a followed face, such as an eye that fills a tile."""
+
+    def is_within(detection: FaceDetection, track: _Followed) -> bool:
+        centre = (detection.box_xyxy[:2] + detection.box_xyxy[2:]) / 2
+        box_xyxy = _box(track)
+        return bool((box_xyxy[:2] < centre).all() and (centre < box_xyxy[2:]).all())
+
+    return [seen for seen in detections if not any(is_within(seen, track) for track in active)]
 
 
 def _box(track: _Followed) -> NDArray[np.float32]:
@@ -227,6 +251,7 @@ def _finished(followed: list[_Followed], config: TrackingConfig) -> list[FaceTra
             boxes=torch.from_numpy(boxes_t4),
             landmarks=torch.from_numpy(landmarks_tk2),
             confidence=torch.tensor(track.confidence[: len(landmarks_tk2)], dtype=torch.float32),
+            detection=float(np.median(track.scores)),
         )
         for number, (first, _, kept, track, landmarks_tk2, boxes_t4) in enumerate(tracks)
         if kept

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import tempfile
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +31,7 @@ from fakestormer.errors import InputError, NoFaceError, first_complaint
 from fakestormer.faces.clips import read_clips
 from fakestormer.faces.open import BackendName, open_backend
 from fakestormer.faces.protocol import FaceBackend
-from fakestormer.faces.tracking import find_tracks
+from fakestormer.faces.upright import find_upright_tracks
 from fakestormer.files import sha256_of
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.recipe.synthesis import SynthesisConfig
@@ -39,7 +40,7 @@ from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.synthesis.render import render
 from fakestormer.synthesis.targets import boundary, derivative
 from fakestormer.types import Clip, FaceTrack, SelfBlended
-from fakestormer.video.decode import probe, stream_frames
+from fakestormer.video.decode import FrameReader, probe, stream_frames, stream_frames_at
 from fakestormer.video.encode import write_film
 
 _COLUMNS = 8
@@ -109,7 +110,12 @@ def synthesize(
     if replayed is not None:
         tracking, crop = replayed.tracking, replayed.crop
     tracking, crop = tracking or TrackingConfig(), crop or CropConfig()
-    tracks = find_tracks(stream_frames(video), faces, tracking)
+    turned, tracks = find_upright_tracks(
+        lambda degrees: stream_frames(video, turned=degrees),
+        partial(stream_frames_at, video),
+        faces,
+        tracking,
+    )
     if not tracks:
         raise NoFaceError(
             f"{video}: no face could be followed for {tracking.min_track_frames} frames; "
@@ -139,7 +145,8 @@ def synthesize(
             params=sample(np.random.default_rng(seed), drawn_from, clip_length=count),
         )
     positions = np.arange(start, start + record.frame_count, dtype=np.int64)[None]
-    clip = read_clips(video, track, positions, crop)[0]
+    with FrameReader(video, turned=turned) as reader:
+        clip = read_clips(video, track, positions, crop, reader=reader)[0]
     try:
         films, sheet = _films(clip, record), _sheet(clip, record)
     except ValueError as error:

@@ -20,6 +20,7 @@ class FaceTrack:
     boxes: float32 (T, 4), the face box: bounding box of the landmarks, forehead included.
     landmarks: float32 (T, K, 2), K = 81 (68 iBUG points + 13 along the forehead) or 68.
     confidence: float32 (T,), in [0, 1].
+    detection: median score of the detections that confirmed it, in [0, 1].
     """
 
     number: int
@@ -28,6 +29,7 @@ class FaceTrack:
     boxes: Tensor
     landmarks: Tensor
     confidence: Tensor
+    detection: float = 1.0
 
     __repr__ = described
 

@@ -97,6 +97,11 @@ _TURNS = (
 )
 
 
+def turn_clockwise(rgb_hwc: RGB, degrees: int) -> RGB:
+    """The picture turned by 0, 90, 180 or 270 degrees, contiguous where it was turned."""
+    return _TURNS[-degrees // 90 % 4].apply(rgb_hwc)
+
+
 #: A stored pixel that is longer than this, either way, is a header's mistake ...
 _LONGEST_PIXEL = 4
 #: ... and one that is nearly square was meant to be.

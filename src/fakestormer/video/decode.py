@@ -22,7 +22,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from fakestormer.errors import InputError
-from fakestormer.video.colour import RGB, ToRGB
+from fakestormer.video.colour import RGB, ToRGB, turn_clockwise
 from fakestormer.video.container import average_rate, decoded, nothing_decodes, open_video
 from fakestormer.video.packets import PacketLog
 from fakestormer.video.seek import UnforeseenError, sought_frames
@@ -43,7 +43,8 @@ class VideoInfo:
     """What a file says about its video stream.
 
     width, height: upright, of square pixels, after rotation. rotation: clockwise degrees (0, 90,
-    180, 270) that were applied. frames_per_second: average. duration_seconds: 0 where nothing tells
+    180, 270) that were applied because the file says so; turned: further ones, because the faces
+    were not upright. frames_per_second: average. duration_seconds: 0 where nothing tells
     it. frame_count: the container's claim, None where it makes none. bit_rate: of the video stream,
     else the file. stream: its number in the file. pixel_aspect: width over height of a stored
     pixel, such as "16/11". other_streams: video streams beside this one that move.
@@ -63,6 +64,12 @@ class VideoInfo:
     stream: int = 0
     pixel_aspect: str = "1"
     other_streams: int = 0
+    turned: int = 0
+
+    def turned_clockwise(self, degrees: int) -> VideoInfo:
+        """The same of the video turned by 0, 90, 180 or 270 degrees."""
+        sides = (self.width, self.height) if degrees % 180 == 0 else (self.height, self.width)
+        return dataclasses.replace(self, width=sides[0], height=sides[1], turned=degrees)
 
     def as_json(self) -> dict[str, Any]:
         """The same facts as plain JSON values."""
@@ -133,21 +140,22 @@ def stream_frames(
     stop_index: int | None = None,
     log: PacketLog | None = None,
     stream_number: int | None = None,
+    turned: int = 0,
 ) -> Iterator[Frame]:
     """Decode from the beginning: (index, pts_seconds, rgb uint8 (H, W, 3)) of each frame.
 
     Yields the frames start_index <= index < stop_index; earlier ones are decoded but not
     converted. Holds one frame at a time. A file that is damaged in the middle gives the frames that
     decode. log: takes down the packets and frames; what is missing once the stream has ended.
-    stream_number: see `probe`.
-    Raises InputError when the file cannot be opened or no frame at all decodes.
+    stream_number: see `probe`. turned: clockwise degrees, 0, 90, 180 or 270, beyond what the file
+    says. Raises InputError when the file cannot be opened or no frame at all decodes.
     """
     with closing(_stored_frames(path, log, stream_number)) as frames:
         for index, seconds, frame, upright in frames:
             if stop_index is not None and index >= stop_index:
                 return
             if index >= start_index:
-                yield index, seconds, upright(frame)
+                yield index, seconds, turn_clockwise(upright(frame), turned)
 
 
 def stream_frames_at(
@@ -165,12 +173,14 @@ class FrameReader:
     """Chosen frames of one file, asked for again and again: `with FrameReader(path) as reader`.
 
     Where a file cannot be sought in, decoding goes on from where the last call stopped, if that is
-    early enough: faces that follow one another then cost one pass, not one each.
+    early enough: faces that follow one another then cost one pass, not one each. stream_number,
+    turned: as in `stream_frames`.
     """
 
-    def __init__(self, path: str | Path, stream_number: int | None = None) -> None:
+    def __init__(self, path: str | Path, stream_number: int | None = None, turned: int = 0) -> None:
         self._path = path
         self._stream_number = stream_number
+        self._turned = turned
         self._can_seek = True
         self._frames: Generator[_Stored, None, None] | None = None
         self._next = 0  # index of the frame that `_frames` gives next
@@ -183,6 +193,10 @@ class FrameReader:
 
     def at(self, indices: Iterable[int]) -> Iterator[Frame]:
         """As `stream_frames_at`. One call's frames are to be taken before the next call."""
+        for index, seconds, rgb_hwc in self._as_the_file_says(indices):
+            yield index, seconds, turn_clockwise(rgb_hwc, self._turned)
+
+    def _as_the_file_says(self, indices: Iterable[int]) -> Iterator[Frame]:
         wanted = sorted(set(indices))
         if wanted and wanted[0] < 0:
             raise ValueError(f"stream_frames_at: frame indices count from 0, got {wanted[0]}")
