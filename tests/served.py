@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 
 PATIENCE = 90.0
 
+_SCORES: dict[str, Any] = {
+    "probability": 0.9, "interval": [0.8, 1.0], "verdict": "likely fake", "reasons": [],
+    "warnings": ["Only a stub."],
+}  # fmt: skip
+_CLIP = {"probability": 0.9, "frames": [0], "seconds": [0.0], "frame_scores": [0.9],
+         "boxes": [[0, 0, 9, 9]]}  # fmt: skip
+#: A result as `results.schema.json` has it.
+RESULT: dict[str, Any] = _SCORES | {
+    "path": "a.mp4", "sha256": "0" * 64, "face": 0, "video": {}, "settings": {},
+    "model": {"name": "stub", "weights_sha256": "0" * 64},
+    "faces": [_SCORES | {"number": 0, "clips": [_CLIP],
+                         "shots": {"last": 0.9, "mean": 0.9, "each": [0.9]}}],
+}  # fmt: skip
+
 
 def stub_worker(connection: Connection) -> None:
     """Speaks as `fakestormer.server.worker.judge_videos` does, without a model."""
@@ -60,8 +74,9 @@ def stub_worker(connection: Connection) -> None:
             for stage in ("faces", "scores"):
                 say({"say": "progress", "stage": stage, "done": 1, "total": 1})
             (folder / "report.html").write_text("<!DOCTYPE html><title>report</title><p>Stub")
-            result = {"path": name, "bytes": len(content), "verdict": "likely fake"}
+            result = RESULT | {"path": name, "options": json.loads(order["options"])}
             (folder / "result.json").write_text(json.dumps(result))
+            (folder / "thumbnail.jpg").write_bytes(b"\xff\xd8 a picture")
             say(found)
 
 

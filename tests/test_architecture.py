@@ -16,9 +16,9 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "fakestormer"
 # The rooms from the bottom of the house to the top. A room imports itself and rooms that stand
 # before it in this list. docs/decisions.md 53 says why some rooms stand where they do.
 FLOORS = (
-    "types", "errors", "files", "parallel", "recipe", "video", "faces", "synthesis", "model",
-    "runtimes", "drawing", "detection", "report", "data", "evaluation", "training", "tools",
-    "server", "cli", "__main__",
+    "client", "types", "errors", "files", "parallel", "recipe", "video", "faces", "synthesis",
+    "model", "runtimes", "drawing", "detection", "report", "data", "evaluation", "training",
+    "tools", "server", "cli", "__main__",
 )  # fmt: skip
 
 # "fakestormer.video.decode": its file; a package stands for its __init__.py.

@@ -57,6 +57,15 @@ def test_every_reason_alone() -> None:
     assert codes(prediction(0.9, 0.95, shots=(0.9, 0.6, 0.5)), GOOD, several) == []
 
 
+def test_a_face_unlike_all_in_training_carries_no_verdict() -> None:
+    for scores in ((0.9, 0.95), (0.1, 0.05)):
+        usual = replace(prediction(*scores), distance=1.0)
+        unlike = replace(prediction(*scores), distance=1.01)
+        assert codes(usual) == []
+        assert codes(unlike) == ["unlike_training"]
+    assert "1.01 times" in judge(unlike, CONFIG, GOOD, 4).reasons[0].text
+
+
 def test_frames_further_apart_than_training_saw_carry_no_verdict() -> None:
     plain = prediction(0.9, 0.95, 0.92)
     for rate, apart in ((30, False), (15, False), (12.5, False), (12, True), (1, True)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import errno
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from fakestormer.server.run import ServerSettings
 from fakestormer.server.store import JobStore
 from served import ended, events, send, serving, until
 
+#: All that is kept of a finished job.
+FILES = {"job.json", "upload", "result.json", "report.html", "thumbnail.jpg"}
 PART = b'--b\r\nContent-Disposition: form-data; name="video"\r\n\r\nx\r\n'
 
 
@@ -49,7 +52,7 @@ def test_a_video_is_judged_and_its_result_and_report_are_there(
     assert (done["state"], done["verdict"], done["probability"]) == ("done", "likely fake", 0.9)
     assert done["warnings"] == ["Only a stub."]
     assert (done["interval"], done["reasons"]) == ([0.8, 1.0], [])
-    assert client.get(done["links"]["result"]).json()["bytes"] == 40
+    assert client.get(done["links"]["result"]).json()["path"] == "holiday.mp4"
     report = client.get(done["links"]["report"])
     assert report.headers["content-type"] == "text/html; charset=utf-8"
     # A report is of no origin of ours, so that nothing in it could use a visitor's session.
@@ -58,7 +61,7 @@ def test_a_video_is_judged_and_its_result_and_report_are_there(
     kept = client.get(done["links"]["report"], params={"download": "true"})
     assert kept.headers["content-disposition"].startswith("attachment; filename=")
     assert client.get("/v1/jobs").json()["jobs"][0] == client.get(job["links"]["job"]).json()
-    assert files_of(store, job) == {"job.json", "upload", "result.json", "report.html"}
+    assert files_of(store, job) == FILES
     assert client.delete(job["links"]["job"]).status_code == 204
     assert not (store / "jobs" / job["id"]).exists()
     assert client.get(job["links"]["job"]).status_code == 404
@@ -215,7 +218,7 @@ def test_a_senders_file_name_is_shown_and_names_nothing(
 ) -> None:
     job = ended(client, send(client, name=sent))
     assert job["name"] == shown
-    assert files_of(store, job) == {"job.json", "upload", "result.json", "report.html"}
+    assert files_of(store, job) == FILES
     assert {path.name for path in store.iterdir()} == {"jobs", "lock"}
 
 
@@ -248,7 +251,7 @@ def test_uploads_go_after_a_while_and_results_stay(
             while any(client.get(j["links"]["job"]).json()["upload_kept"] for j in jobs):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            assert files_of(store, jobs[0]) == {"job.json", "result.json", "report.html"}
+            assert files_of(store, jobs[0]) == FILES - {"upload"}
             assert files_of(store, jobs[1]) == {"job.json"}
 
 
@@ -286,7 +289,7 @@ def test_fifty_clients_at_once_are_all_answered_and_no_job_is_lost(tmp_path: Pat
         with concurrent.futures.ThreadPoolExecutor(50) as pool:
             answers = list(pool.map(use, range(50)))
         for number, (_, result) in enumerate(answers):
-            assert (result["path"], result["bytes"]) == (f"{number}.mp4", 4 * number)
+            assert result["path"] == f"{number}.mp4"
         assert sum(refused for refused, _ in answers) > 0, "the queue was never full"
         jobs = client.get("/v1/jobs").json()
         assert jobs["total"] == len(jobs["jobs"]) == 50
@@ -294,8 +297,73 @@ def test_fifty_clients_at_once_are_all_answered_and_no_job_is_lost(tmp_path: Pat
 
 
 def test_health_checks_are_answered(client: httpx.Client) -> None:
-    for path in ("/", "/docs", "/health", "/assets/page.css"):
+    for path in ("/", "/docs", "/health", "/metrics", "/assets/page.css", "/v1/jobs"):
         answer = client.head(path)
         assert answer.status_code == 200
         assert answer.content == b""
     assert client.get("/health").text == "ok\n"
+
+
+def test_several_videos_in_one_request_each_with_its_options(client: httpx.Client) -> None:
+    parts = [
+        ("options", (None, json.dumps({"every_second": True}))),
+        ("video", ("first.mp4", b"film")),
+        ("options", (None, json.dumps({"threshold": 0.9}))),
+        ("video", ("second.mp4", b"film")),
+        ("video", ("third.mp4", b"fail")),
+    ]
+    answer = client.post("/v1/batches", files=parts)
+    assert answer.status_code == 201, answer.text
+    jobs = [ended(client, job) for job in answer.json()["jobs"]]
+    assert [job["name"] for job in jobs] == ["first.mp4", "second.mp4", "third.mp4"]
+    assert [job["options"]["threshold"] for job in jobs] == [None, 0.9, 0.9]
+    sent = client.get(jobs[0]["links"]["result"]).json()["options"]
+    assert (sent["every_second"], sent["threshold"]) == (True, None)
+
+    searched = client.get("/v1/jobs", params={"search": "SECOND fake"}).json()
+    assert [job["id"] for job in searched["jobs"]] == [jobs[1]["id"]]
+    assert searched["total"] == 1
+    table = client.get("/v1/results.csv", params={"search": "ir"})  # first, third
+    assert table.headers["content-type"] == "text/csv; charset=utf-8"
+    lines = table.text.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["path", "third.mp4", "first.mp4"]
+    picture = client.get(jobs[0]["links"]["thumbnail"])
+    assert (picture.headers["content-type"], picture.content[:2]) == ("image/jpeg", b"\xff\xd8")
+    assert jobs[2]["links"]["thumbnail"] is None
+
+    ids = [job["id"] for job in jobs]
+    assert client.post("/v1/jobs/delete", json={"ids": [*ids, "0" * 32]}).json() == {"deleted": 3}
+    assert client.get(jobs[0]["links"]["job"]).status_code == 404
+
+
+def test_a_batch_is_taken_whole_or_not_at_all(client: httpx.Client, store: Path) -> None:
+    before = set((store / "jobs").iterdir())
+    video = ("video", ("a.mp4", b"film"))
+    for parts, status, word in (
+        ([video] * 5, 429, "the queue is full"),  # it has four places
+        ([video, ("video", ("b.mp4", b"x" * (2**20 + 1)))], 413, "1 MiB"),
+        ([("options", (None, '{"shots": 0}')), video], 422, "options: shots: "),
+        ([("options", (None, '{"shot": 1}')), video], 422, "options: shot: "),
+        ([("options", (None, '{"webhook_url": "https://a.example/"}')), video], 403, "no webhooks"),
+        ([("options", (None, "{}"))], 400, "no file"),
+    ):
+        answer = client.post("/v1/batches", files=parts)
+        assert (answer.status_code, word in answer.json()["detail"]) == (status, True), answer.text
+    assert set((store / "jobs").iterdir()) == before
+
+
+def test_numbers_for_a_monitoring_system(client: httpx.Client) -> None:
+    ended(client, send(client))
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    values = {}
+    for line in answer.text.splitlines():
+        if not line.startswith("#"):
+            name, value = re.fullmatch(r"([a-z_]+(?:\{[^{}]*\})?) ([0-9.e+]+)", line).groups()
+            values[name] = float(value)
+    jobs = client.get("/v1/jobs", params={"search": "done"})
+    assert jobs.status_code == 200
+    assert values['fakestormer_jobs_ended_total{outcome="likely fake"}'] >= 1
+    assert values["fakestormer_queue_capacity"] == 4
+    assert values['fakestormer_workers{ready="true"}'] == 1
+    assert values["fakestormer_job_seconds_total"] > 0

@@ -171,6 +171,50 @@ def test_cancelling_a_running_a_waiting_and_an_unsent_one(
         card.wait_for(state="detached")
 
 
+#: Drops two files, as a file manager does.
+DROP = """
+const dropped = new DataTransfer();
+for (const name of ["left.mp4", "right.mp4"]) dropped.items.add(new File(["film"], name));
+for (const kind of ["dragenter", "dragover", "drop"])
+  document.querySelector("#drop").dispatchEvent(
+    new DragEvent(kind, {dataTransfer: dropped, bubbles: true, cancelable: true}));
+"""
+
+
+def test_dropping_searching_and_deleting_several(
+    visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    with serving(ServerSettings(store=tmp_path, port=0)) as client:
+        page = visit(str(client.base_url))
+        page.get_by_text("None yet.").wait_for()
+        page.evaluate(DROP)
+        left, right = (
+            page.get_by_role("listitem").filter(has=page.get_by_role("heading", name=name))
+            for name in ("left.mp4", "right.mp4")
+        )
+        for card in (left, right):
+            card.get_by_text("Likely fake").wait_for()
+        assert left.locator("img").get_attribute("src").endswith("/thumbnail")  # type: ignore[union-attr]
+        search = page.get_by_role("searchbox", name="Search the results")
+        search.fill("RIGHT")
+        left.wait_for(state="detached")
+        table = page.get_by_role("link", name="Table (CSV)").get_attribute("href")
+        assert client.get(str(table)).text.count("\n") == 2  # names of columns, one result
+        search.fill("nothing of this name")
+        page.get_by_text("Nothing fits.").wait_for()
+        search.fill("")
+        left.wait_for()
+        page.get_by_role("checkbox", name="Select right.mp4").check()
+        assert page.get_by_role("button", name="Delete 1 selected").is_visible()
+        page.get_by_role("checkbox", name="Select all shown").check()
+        picture(page, "selected")
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.get_by_role("button", name="Delete 2 selected").click()
+        page.get_by_text("None yet.").wait_for()
+        assert client.get("/v1/jobs").json()["total"] == 0
+        page.context.close()
+
+
 def test_what_is_too_large_is_not_even_sent(visit: Callable[..., Page], stubbed: str) -> None:
     page = visit(stubbed)
     card = send(page, "large.mp4", b"x" * (2**20 + 1))
@@ -186,7 +230,7 @@ def test_everything_is_reached_by_keyboard(visit: Callable[..., Page], stubbed: 
     page.reload()
     card.wait_for()
     reached = []
-    for _ in range(7):
+    for _ in range(11):
         page.keyboard.press("Tab")
         reached.append(
             page.evaluate(
@@ -195,8 +239,9 @@ def test_everything_is_reached_by_keyboard(visit: Callable[..., Page], stubbed: 
             )
         )
     assert reached[:3] == ["Skip to the results", "API", "files"]
-    wanted = ["Open the report: keys.mp4", "Save it: keys.mp4", "Result as JSON: keys.mp4"]
-    assert [*wanted, "Delete keys.mp4"] == [name for name in reached if "keys.mp4" in name]
+    links = ["Open the report: keys.mp4", "Save it: keys.mp4", "Result as JSON: keys.mp4"]
+    wanted = ["Select keys.mp4", *links, "Delete keys.mp4"]
+    assert wanted == [name for name in reached if "keys.mp4" in name]
     page.keyboard.press("Space")
     card.wait_for(state="detached")
     assert page.evaluate("document.activeElement.id") == "jobs"

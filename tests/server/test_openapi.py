@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
 from fakestormer.server.run import ServerSettings
@@ -33,6 +33,10 @@ def test_every_operation_is_described(client: httpx.Client) -> None:
         ("GET", "/v1/events"),
         ("GET", "/v1/jobs"),
         ("POST", "/v1/jobs"),
+        ("POST", "/v1/jobs/delete"),
+        ("POST", "/v1/batches"),
+        ("GET", "/v1/results.csv"),
+        ("GET", "/v1/jobs/{job_id}/thumbnail"),
         ("GET", "/v1/jobs/{job_id}"),
         ("DELETE", "/v1/jobs/{job_id}"),
         ("POST", "/v1/jobs/{job_id}/cancel"),
@@ -74,6 +78,8 @@ def check(cases: SearchStrategy) -> None:
     )
     @given(case=cases)
     def answers_as_described(case: schemathesis.Case) -> None:
+        # A form sends an empty list as no part at all, and then it is as described.
+        assume(not isinstance(case.body, dict) or case.body.get("options") != [])
         case.call_and_validate(timeout=60)
 
     answers_as_described()

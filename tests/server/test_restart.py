@@ -80,7 +80,7 @@ def test_a_killed_server_loses_no_job_and_leaves_no_process(tmp_path: Path) -> N
         assert jobs.keys() == {"done.mp4", "running.mp4", "waiting.mp4"}
         assert jobs["done.mp4"].pop("revision") > done.pop("revision")
         assert jobs["done.mp4"] == done
-        assert client.get(done["links"]["result"]).json()["bytes"] == 4
+        assert client.get(done["links"]["result"]).json()["path"] == "done.mp4"
         for job in (running, waiting):
             assert ended(client, job)["state"] == "done"
         leftovers = list(tmp_path.rglob("*.partial"))

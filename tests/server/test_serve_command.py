@@ -101,5 +101,7 @@ def test_one_video_through_all_of_it(
     )
     assert "POST /v1/jobs 201" in said
     kept = tmp_path / "store" / "jobs" / job["id"]
-    assert {path.name for path in kept.iterdir()} == {"job.json", "result.json", "report.html"}
+    assert {path.name for path in kept.iterdir()} == {
+        "job.json", "result.json", "report.html", "thumbnail.jpg"
+    }  # fmt: skip
     assert json.loads((kept / "job.json").read_text())["state"] == "done"

@@ -56,9 +56,11 @@ def process(untrained_model: Path) -> Iterator[Connection]:
     assert running.exitcode == 0
 
 
-def judge(connection: Connection, path: Path, folder: Path, name: str) -> list[dict[str, Any]]:
+def judge(
+    connection: Connection, path: Path, folder: Path, name: str, options: str = "{}"
+) -> list[dict[str, Any]]:
     """All that a worker says about a job."""
-    order = {"path": str(path), "folder": str(folder), "name": name}
+    order = {"path": str(path), "folder": str(folder), "name": name, "options": options}
     connection.send_bytes(json.dumps(order).encode())
     said = [json.loads(connection.recv_bytes())]
     while said[-1]["say"] == "progress":
@@ -147,9 +149,8 @@ def test_frames_are_counted_whatever_the_container_announces(
 def asked(detector: Detector, limits: Limits, film: Path, folder: Path) -> list[dict[str, Any]]:
     """What a worker of this process says."""
     ours, theirs = multiprocessing.Pipe()
-    order = {"path": str(film), "folder": str(folder), "name": "a.mp4"}
-    work = DetectOne(DetectorSettings())
-    work._detector = detector
+    order = {"path": str(film), "folder": str(folder), "name": "a.mp4", "options": "{}"}
+    work = DetectOne(DetectorSettings(), detector)
     answer = worker._judge(theirs, work, limits, order)
     theirs.close()
     said = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -23,9 +24,14 @@ from fakestormer.drawing.contact_sheet import (
     side_by_side,
 )
 from fakestormer.errors import InputError, NoFaceError
+from fakestormer.faces.clips import read_clips
 from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
+from fakestormer.faces.tracking import find_tracks
 from fakestormer.recipe.faces import CropConfig
+from fakestormer.synthesis.targets import boundary
+from fakestormer.tools.compare_synthesis import jumps, variants
 from fakestormer.tools.synthesize import SynthesisRecord, synthesize
+from fakestormer.video.decode import stream_frames
 
 FILES = {"side_by_side.mp4", "real.mp4", "fake.mp4", "contact_sheet.png", "params.json"}
 
@@ -115,6 +121,45 @@ def test_files(done: Path) -> None:
     sheet = cv2.imread(str(done / "contact_sheet.png"))
     assert sheet is not None
     assert sheet.shape[1] > 8 * 112
+
+
+def test_the_comparison_shows_what_each_idea_changes(video: Path, tmp_path: Path) -> None:
+    """Landmarks that tremble by 4 px of the crop, so that eq. 1 has something to do."""
+    first = synthesize(video, tmp_path / "a", seed=3, frames=10, backend=DrawnFace(), compare=True)
+    params = tmp_path / "a" / "params.json"
+    synthesize(video, tmp_path / "b", params=params, backend=DrawnFace(), compare=True)
+    sheet = (tmp_path / "a" / "comparison.png").read_bytes()
+    assert sheet == (tmp_path / "b" / "comparison.png").read_bytes()
+    picture = cv2.imread(str(tmp_path / "a" / "comparison.png"))
+    assert picture is not None
+    assert picture.shape[1] > 2 * 5 * 132
+
+    (track,) = find_tracks(stream_frames(video), DrawnFace(), first.tracking)
+    (clip,) = read_clips(video, track, np.arange(10)[None], first.crop)
+    tremble = 4.0 * (torch.arange(10) % 2).view(10, 1, 1)
+    clip = dataclasses.replace(clip, landmarks=clip.landmarks + tremble)
+    made = variants(clip, first.params, first.synthesis, size=112)
+    change = {
+        name: float(boundary(way.mask_thw).diff(dim=0).abs().mean()) for name, way in made.items()
+    }
+    assert change["interpolated"] < change["csp"] < 0.5 * change["neither"]
+    moves = {
+        name: float(jumps(way.landmarks_tk2, first.crop.stored_size)[1:].max())
+        for name, way in made.items()
+    }
+    assert moves["interpolated"] < 0.9 * moves["csp"]
+    assert moves["neither"] == moves["csp"] > first.synthesis.tau
+    order = made["shuffled"].order
+    assert order is not None
+    assert sorted(order) == list(range(10)) != list(order)
+    assert torch.equal(made["shuffled"].mask_thw, made["interpolated"].mask_thw)
+    assert not torch.equal(made["shuffled"].fake_tchw, made["interpolated"].fake_tchw)
+
+
+def test_a_single_frame_has_nothing_to_compare(video: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a single frame has nothing to compare"):
+        synthesize(video, tmp_path / "o", frames=1, backend=DrawnFace(), compare=True)
+    assert not (tmp_path / "o").exists()
 
 
 def test_record(done: Path, video: Path) -> None:

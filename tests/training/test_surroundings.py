@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import mahalanobis
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from fakestormer.data.manifest import read_manifest
@@ -62,6 +63,31 @@ def test_the_head_sees_each_channel_inside_and_around() -> None:
     torch.testing.assert_close(head.means(seen)[0, 0], torch.tensor([3.0, 0.0, 0.0, 5.0]))
 
 
+def test_the_distance_is_mahalanobis_to_the_nearer_class() -> None:
+    rng = np.random.default_rng(2)
+    real, fake = rng.normal(size=(2, 80, 4)) * [1, 2, 3, 4] + [[[0.0]], [[5.0]]]
+    fitted = discriminant(real, fake, 0.1)
+    head = SurroundingsHead(2, 6)
+    head.mean.copy_(torch.from_numpy(fitted.mean))
+    head.scale.copy_(torch.from_numpy(fitted.scale))
+    head.centres.copy_(torch.from_numpy(fitted.centres))
+    head.precision.copy_(torch.from_numpy(fitted.precision))
+    seen = torch.from_numpy(rng.normal(size=(3, 2, 2, 6, 6)) * 4 + 2).float()
+    means = head.means(seen).double().numpy()
+    for clip in range(3):
+        expected = np.mean(
+            [
+                min(mahalanobis(x, centre, fitted.precision) ** 2 for centre in fitted.centres)
+                for x in (means[clip] - fitted.mean) * fitted.scale
+            ]
+        )
+        assert float(head.distance(seen)[clip]) == pytest.approx(expected, rel=1e-4)
+        assert fitted.distances(means[clip]).mean() == pytest.approx(expected)
+    # The centre of a class is where nothing is unusual; unfitted heads find nothing unusual.
+    assert fitted.distances(fake.mean(0, keepdims=True))[0] == pytest.approx(0, abs=1e-12)
+    assert float(SurroundingsHead(2, 6).distance(seen).abs().max()) == 0
+
+
 @pytest.fixture(scope="module")
 def small(recipe: Recipe) -> Recipe:
     return override(
@@ -90,7 +116,9 @@ def test_fitting_sets_f_alone_and_repeats(
         )  # fmt: skip
         after = network.state_dict()
         changed = {name for name, tensor in after.items() if (tensor != before[name]).any()}
-        assert changed == {"f.mean", "f.scale", "f.linear.weight", "f.linear.bias"}
+        assert changed == {
+            "f.mean", "f.scale", "f.centres", "f.precision", "f.linear.weight", "f.linear.bias",
+        }  # fmt: skip
         states.append({name: after[name].clone() for name in changed})
         assert done[-1] == fitted.pairs == 100
         assert 1 < fitted.tracks <= 14

@@ -213,6 +213,14 @@ def synthesize(
     recipe_name: RecipeName = "small",
     set_: Assignments = None,
     faces: Faces = "auto",
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="also comparison.png, figures 7 and 8 of the paper: without and with CSP, "
+            "interpolated landmarks, shuffled frames",
+        ),
+    ] = False,
 ) -> None:
     """Blend a face with itself and show it: real, pseudo-fake, mask, boundary, soft labels."""
     from fakestormer.cli.console.bars import working
@@ -221,7 +229,10 @@ def synthesize(
     recipe = recipe_of(recipe_name, set_ or [])
     backend = backend_of(faces)
     with working("blending"):
-        record = run(video, folder, seed=seed, params=params, recipe=recipe, faces=backend)
+        record = run(
+            video, folder, seed=seed, params=params, recipe=recipe, faces=backend, compare=compare
+        )
     print(f"{record.frame_count} frames of {video} from frame {record.first_index} on:")
-    for name in ("contact_sheet.png", "side_by_side.mp4", "real.mp4", "fake.mp4", "params.json"):
+    written = ("contact_sheet.png", "side_by_side.mp4", "real.mp4", "fake.mp4", "params.json")
+    for name in (*written, "comparison.png") if compare else written:
         print(f"  {folder / name}")

@@ -55,6 +55,17 @@ def serve(
     max_memory: Annotated[
         float, typer.Option(min=0.5, help="memory of a worker, with its model, GiB")
     ] = 8.0,
+    webhook_host: Annotated[
+        list[str] | None,
+        typer.Option(help="a host or address that news of ended jobs may be sent to; repeatable"),
+    ] = None,
+    webhook_secret: Annotated[
+        str,
+        typer.Option(
+            envvar="FAKESTORMER_WEBHOOK_SECRET",
+            help="signs the news; safer in the environment variable",
+        ),
+    ] = "",
     faces: Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
@@ -78,6 +89,7 @@ def serve(
         ) from error
     from fakestormer.detection.batch import DetectorSettings
     from fakestormer.server.limits import Limits
+    from fakestormer.server.webhooks import Webhooks
     from fakestormer.server.worker import WorkerSettings, judge_videos
 
     require_folder(store, "--store")
@@ -89,6 +101,10 @@ def serve(
         minutes=max_minutes,
         gigabytes=max_memory,
     )
+    try:
+        webhooks = Webhooks(hosts=frozenset(webhook_host or ()), secret=webhook_secret)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     detector = DetectorSettings(model=model_of(model), device=device, faces=backend_of(faces))
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", force=True
@@ -103,6 +119,7 @@ def serve(
         queue=queue,
         retain_hours=retain,
         limits=limits,
+        webhooks=webhooks,
     )
     # Several workers share the cores; for one alone torch chooses.
     threads = None if workers == 1 else max(1, (os.cpu_count() or 1) // workers)

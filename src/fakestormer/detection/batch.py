@@ -114,9 +114,10 @@ class DetectOne:
     Raises OutputError where an overlay cannot be written: the next one could not be either.
     """
 
-    def __init__(self, settings: DetectorSettings) -> None:
+    def __init__(self, settings: DetectorSettings, detector: Detector | None = None) -> None:
+        """detector: one that is open already, instead of that of the settings."""
         self.settings = settings
-        self._detector: Detector | None = None
+        self._detector = detector
 
     @property
     def detector(self) -> Detector:

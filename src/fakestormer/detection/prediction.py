@@ -84,6 +84,7 @@ def predict_clips(
     counted_cs = logits_cs if config.shot_score == "mean" else logits_cs[:, -1:]
     score = pool(counted_cs, config.pooling)
     calibration = config.calibration
+    distance_c = _joined([o.distance for o in outputs])
     prediction = Prediction(
         probability=score if calibration is None else calibration.probability(score),
         raw=None if calibration is None else score,
@@ -93,6 +94,7 @@ def predict_clips(
         derivative=_joined([o.derivative for o in outputs]),
         indices=torch.stack([clip.indices for clip in clips]),
         pts_seconds=torch.stack([clip.pts_seconds for clip in clips]),
+        distance=None if distance_c is None else float(distance_c.mean()),
     )
     return prediction, crops_cthw
 

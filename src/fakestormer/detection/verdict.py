@@ -138,16 +138,34 @@ def judge(prediction: Prediction, config: PredictionConfig, seen: Seen, clip: in
             "strong_compression",
             "The video is compressed so strongly that traces may have been wiped out.",
         )
-    far, step = far_apart(prediction)
-    if far > len(prediction.indices) / 2:
-        add(
-            "frames_far_apart",
-            f"Its frames are up to {step:.2g} s apart, and the method learnt change over "
-            "at most 0.08 s (12.5 frames per second).",
-        )
+    reasons += _unlike_training(prediction)
     return Judgement(
         verdict="inconclusive" if reasons else by_score, interval=between, reasons=tuple(reasons)
     )
+
+
+def _unlike_training(prediction: Prediction) -> list[Reason]:
+    """Frames further apart than training saw, and faces unlike those that it saw."""
+    reasons = []
+    far, step = far_apart(prediction)
+    if far > len(prediction.indices) / 2:
+        reasons.append(
+            Reason(
+                code="frames_far_apart",
+                text=f"Its frames are up to {step:.2g} s apart, and the method learnt change over "
+                "at most 0.08 s (12.5 frames per second).",
+            )
+        )
+    if prediction.distance is not None and prediction.distance > 1:
+        reasons.append(
+            Reason(
+                code="unlike_training",
+                text="The face looks unlike all that this model was trained on, so its score says "
+                f"little: its distance is {prediction.distance:.2f} times what 99 % of people left "
+                "out of training stay under.",
+            )
+        )
+    return reasons
 
 
 Standing = tuple[bool, bool, float]

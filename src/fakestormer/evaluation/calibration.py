@@ -106,6 +106,7 @@ def thresholds(
     labels: Numbers,
     probabilities: Numbers,
     groups: Sequence[str],
+    undecided: Sequence[bool],
     *,
     real_limit: float = REAL_LIMIT,
     fake_limit: float = FAKE_LIMIT,
@@ -114,8 +115,8 @@ def thresholds(
 
     fake_from is the lowest probability that at most `real_limit` of the real videos reach, half-way
     to the next one above. clear_below is the highest that at most `fake_limit` of the fakes stay
-    under, and never above fake_from. Every group counts as much, and its videos share that: twelve
-    videos of one person say little more than one.
+    under, and never above fake_from. Both limits hold twice: for videos, and for groups, each of
+    which counts as one (twelve videos of one person say little more than one).
 
     # real 0.1 0.2 0.3 0.6, fakes 0.4 0.7 0.8 0.9, each its own group, limits 0.25 and 0.25
     # -> 0.35, 0.55 cut to 0.35
@@ -124,21 +125,25 @@ def thresholds(
         labels: (N,), 1 = fake, 0 = real.
         probabilities: (N,), calibrated.
         groups: N names; videos of one person have the same.
+        undecided: N, videos that are inconclusive whatever their probability.
 
     Returns:
         fake_from, clear_below, and what they give on these videos.
     """
     labels_n, values_n = np.asarray(labels), np.asarray(probabilities, np.float64)
-    shares_n = _shares_of_groups(labels_n, groups)
-    real, fake = labels_n == 0, labels_n == 1
-    fake_from = 1 - _highest_under(1 - values_n, real, shares_n, real_limit)
-    clear_below = min(_highest_under(values_n, fake, shares_n, fake_limit), fake_from)
+    decided_n = ~np.asarray(undecided, bool)
+    real, fake = (decided_n & (labels_n == label) for label in (0, 1))
+    videos = [str(number) for number in range(len(labels_n))]
+    shares = [_shares_of_groups(labels_n, names) for names in (videos, groups)]
+    fake_from = 1 - min(_highest_under(1 - values_n, real, one, real_limit) for one in shares)
+    clear_below = min(_highest_under(values_n, fake, one, fake_limit) for one in shares)
+    clear_below = min(clear_below, fake_from)
     rates = ErrorRates(
-        real=int(real.sum()),
+        real=int((labels_n == 0).sum()),
         people=len({group for group, label in zip(groups, labels_n, strict=True) if label == 0}),
         real_called_fake=int((values_n[real] >= fake_from).sum()),
         real_cleared=int((values_n[real] <= clear_below).sum()),
-        fakes=int(fake.sum()),
+        fakes=int((labels_n == 1).sum()),
         fakes_called_fake=int((values_n[fake] >= fake_from).sum()),
         fakes_cleared=int((values_n[fake] <= clear_below).sum()),
     )
@@ -157,9 +162,9 @@ def _highest_under(
 ) -> float:
     """The highest value that at most `limit` of the chosen lie under, half-way to the one below."""
     order = np.argsort(values_n[chosen_n], kind="stable")
-    up_to = np.cumsum(shares_n[chosen_n][order])
     # Sums of shares are rounded; a limit that is met exactly is met.
-    first_above = values_n[chosen_n][order][min(int((up_to <= limit + 1e-9).sum()), len(order) - 1)]
+    within = int((np.cumsum(shares_n[chosen_n][order]) <= limit + 1e-9).sum())
+    first_above = values_n[chosen_n][order][min(within, len(order) - 1)]
     under = values_n[values_n < first_above]
     return float((first_above + (under.max() if len(under) else 0.0)) / 2)
 
@@ -192,13 +197,8 @@ def fit_evaluation(
             "shot_score": settings["shot_score"],
         }
     )
+    calibration = _with_thresholds(calibration, labels_n, scored)
     after_n = np.array([calibration.probability(score) for score in scores_n])
-    fake_from, clear_below, rates = thresholds(
-        labels_n, after_n, [score.group or score.video for score in scored]
-    )
-    calibration = calibration.model_copy(
-        update={"fake_from": fake_from, "clear_below": clear_below, "rates": rates}
-    )
     return Fitted(
         calibration=calibration,
         fitted_on={
@@ -221,6 +221,20 @@ def fit_evaluation(
         ),
         labels=labels_n,
         scores=scores_n,
+    )
+
+
+def _with_thresholds(
+    calibration: Calibration, labels_n: np.ndarray, scored: Sequence[VideoScore]
+) -> Calibration:
+    fake_from, clear_below, rates = thresholds(
+        labels_n,
+        [calibration.probability(score.ranked_by or 0.0) for score in scored],
+        [score.group or score.video for score in scored],
+        [score.distance is not None and score.distance > 1 for score in scored],
+    )
+    return calibration.model_copy(
+        update={"fake_from": fake_from, "clear_below": clear_below, "rates": rates}
     )
 
 

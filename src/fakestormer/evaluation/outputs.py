@@ -4,7 +4,7 @@ evaluation.json    everything that is needed to repeat the numbers, and the numb
 evaluation.md      the tables
 evaluation.html    the same for people: plots and the worst errors too; shows faces
 scores.csv         every score
-roc-*.png, distribution-*.png, robustness-*.png
+roc-*.png, distribution-*.png, robustness-*.png, abstention-*.png
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import cv2
 
 from fakestormer.data.manifest import read_manifest
 from fakestormer.data.store import read_clip
+from fakestormer.evaluation.abstention_plot import abstention_curve, abstention_plot
 from fakestormer.evaluation.document import evaluation_document
 from fakestormer.evaluation.journal import Scores
 from fakestormer.evaluation.page import WorstError, pick_worst, picture_name, write_page
@@ -57,6 +58,10 @@ def write_outputs(
         pictures[name] = distribution_plot(
             out / name, _groups(videos), threshold=threshold, title=title
         )
+        curve = abstention_curve(videos, plan.predictions[sampling])
+        if curve:
+            name = picture_name("abstention", data, sampling)
+            pictures[name] = abstention_plot(out / name, curve, title=title)
         robustness = document["data"][data].get("robustness")
         if robustness is not None:
             name = picture_name("robustness", data, sampling)

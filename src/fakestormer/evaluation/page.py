@@ -25,7 +25,7 @@ from fakestormer.files import write_atomically
 from fakestormer.report.page import DEFAULT_THRESHOLD
 from fakestormer.report.templates import template_environment
 
-PictureKind = Literal["roc", "distribution", "robustness"]
+PictureKind = Literal["roc", "distribution", "robustness", "abstention"]
 
 _MEDIA_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 

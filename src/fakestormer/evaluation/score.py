@@ -33,7 +33,8 @@ class VideoScore:
     raw: the same before calibration, None where nothing was calibrated. shots: the score by each
     shot alone. clips: probabilities of the clips of the face that counts, which is track number
     `track`; shots and clips are never calibrated. faces: tracks that were scored. group: of videos
-    that belong together, as those of one person; "" where it is not known.
+    that belong together, as those of one person; "" where it is not known. distance: of that face
+    from the training frames, None where the network does not measure it.
     """
 
     data: str
@@ -50,6 +51,7 @@ class VideoScore:
     reason: str = ""
     raw: float | None = None
     group: str = ""
+    distance: float | None = None
 
     @classmethod
     def missing(cls, data: str, about: Row, reason: str) -> VideoScore:
@@ -133,6 +135,7 @@ def score_video(
             faces=len(predictions),
             track=row.track,
             raw=best.raw,
+            distance=best.distance,
         )
     return scores
 

@@ -201,7 +201,10 @@ def scores_csv(scores: Scores) -> str:
     """Every score: data set, condition, sampling, video, and what it got."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = ("video", "sha256", "label", "method", "source", "score", "raw", "faces", "track")
+    names = (
+        "video", "sha256", "label", "method", "source", "group", "score", "raw", "distance",
+        "faces", "track",
+    )  # fmt: skip
     writer.writerow(("data", "condition", "sampling", *names, "reason", "shots", "clips"))
     for (data, condition, sampling), videos in scores.items():
         for score in videos:

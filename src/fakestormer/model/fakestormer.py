@@ -116,7 +116,7 @@ class FakeSTormer(VideoNetwork):
 
     def heads(self, features: Features) -> Outputs:
         """Eqs. 7, 10 and 12, on what `features` gave."""
-        derivative = frame_logits = boundary_logits = None
+        derivative = frame_logits = boundary_logits = distance = None
         if self.h is not None:
             derivative = self.h(patch_volume(features.patches, self.config.grid))
         if self.g is not None:
@@ -124,7 +124,10 @@ class FakeSTormer(VideoNetwork):
         if self.b is not None and self.training:
             boundary_logits = self.b(features.patches, self.config.grid)
         if isinstance(self.f, SurroundingsHead):
+            assert features.stem is not None, "the settings ask for an EfficientNet stem"
             logit = self.f(features.stem)
+            if not self.training:
+                distance = self.f.distance(features.stem)
         else:
             logit = self.f(features.temporal)
         return Outputs(
@@ -132,6 +135,7 @@ class FakeSTormer(VideoNetwork):
             derivative=derivative,
             frame_logits=frame_logits,
             boundary_logits=boundary_logits,
+            distance=distance,
         )
 
 

@@ -34,11 +34,15 @@ class SurroundingsHead(nn.Module):
     Few weights on features that nothing was trained for carried over to swaps of tools never seen
     better than whole networks trained on pseudo-fakes (docs/experiments.md, 2026-11-29).
 
-    mean, scale: (2 c,), standardise the means; fitted, not trained (`training.surroundings`).
+    All but the linear layer is fitted, not trained (`training.surroundings`): mean, scale: (2 c,),
+    standardise the means. centres: (2, 2 c), of real and pseudo-fake frames, and precision:
+    (2 c, 2 c), by which `distance` measures.
     """
 
     mean: Tensor
     scale: Tensor
+    centres: Tensor
+    precision: Tensor
     inside: Tensor
     around: Tensor
 
@@ -47,6 +51,8 @@ class SurroundingsHead(nn.Module):
         self.linear = nn.Linear(2 * channels, 1)
         self.register_buffer("mean", torch.zeros(2 * channels))
         self.register_buffer("scale", torch.ones(2 * channels))
+        self.register_buffer("centres", torch.zeros(2, 2 * channels))
+        self.register_buffer("precision", torch.zeros(2 * channels, 2 * channels))
         inside_yx, around_yx = face_regions(grid)
         self.register_buffer("inside", inside_yx, persistent=False)
         self.register_buffer("around", around_yx, persistent=False)
@@ -59,9 +65,21 @@ class SurroundingsHead(nn.Module):
 
     def forward(self, seen_btcyx: Tensor) -> Tensor:
         """(b, t, c, G, G) -> (b,), the mean over frames."""
-        standard_btk = (self.means(seen_btcyx) - self.mean) * self.scale
-        logit_bt1: Tensor = self.linear(standard_btk)
+        logit_bt1: Tensor = self.linear(self._standardised(seen_btcyx))
         return logit_bt1.mean(dim=(1, 2))
+
+    def distance(self, seen_btcyx: Tensor) -> Tensor:
+        """(b, t, c, G, G) -> (b,), how unlike the training frames a clip is, the mean over frames.
+
+        Squared Mahalanobis distance to the nearer class, in units of what 99 % of the people left
+        out of a fit stay under; 0 where nothing was fitted.
+        """
+        from_btrk = self._standardised(seen_btcyx)[:, :, None] - self.centres
+        squared_btr = torch.einsum("btrk, kl, btrl -> btr", from_btrk, self.precision, from_btrk)
+        return squared_btr.amin(dim=2).mean(dim=1)
+
+    def _standardised(self, seen_btcyx: Tensor) -> Tensor:
+        return (self.means(seen_btcyx) - self.mean) * self.scale
 
 
 #: Half axes (x, y) of the ellipse in which faces lie, as shares of half the crop, and the squared

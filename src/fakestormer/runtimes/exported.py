@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 RuntimeName = Literal["torch", "onnx", "openvino"]
 
 #: Raised when what lies in the cache has to be made anew though program and torch are the same.
-_FORMAT = 1
+_FORMAT = 2
 
 
 class ExportedNetwork(VideoNetwork):

@@ -27,7 +27,7 @@ from fakestormer.model.network import VideoNetwork
 #: What the input is called, and its axis of clips.
 INPUT, BATCH = "frames", "batch"
 #: The outputs that a network may have; b speaks in training only.
-OUTPUTS = ("logit", "derivative", "frame_logits")
+OUTPUTS = ("logit", "derivative", "frame_logits", "distance")
 #: The largest `relative_error` that is let through.
 TOLERANCE = 1e-4
 #: A protobuf file ends at 2 GiB; weights beyond this go to a file of their own.

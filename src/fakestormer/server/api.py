@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 from collections.abc import AsyncIterator
@@ -11,15 +12,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
+from fakestormer.detection.collected import table
+from fakestormer.server.description import RESULT
 from fakestormer.server.guard import REPORT_POLICY
-from fakestormer.server.jobs import Job, display_name, new_id, now
+from fakestormer.server.intake import MOST_AT_ONCE, form_schema, take
+from fakestormer.server.jobs import Job
 from fakestormer.server.limits import MIB, Limits
 from fakestormer.server.supervisor import QueueFullError, Supervisor
-from fakestormer.server.upload import FIELD, RefusedError, drain, receive
+from fakestormer.server.upload import RefusedError, drain
 from fakestormer.server.views import (
+    Deleted,
+    JobIds,
     JobList,
     JobView,
     Problem,
+    SentJobs,
     ServerView,
     job_view,
     limits_view,
@@ -33,8 +40,8 @@ _KEEP_ALIVE = 15.0
 _MEANING = {
     400: "The form is cut off or not as described",
     401: "The token is missing or wrong",
-    403: "Sent by a page of another site",
-    404: "No such job",
+    403: "Sent by a page of another site, or asks for news to a host that is not listed",
+    404: "No such job, or no such part of it",
     408: "The upload stalled",
     409: "The job is not in a state for that",
     413: "The file is too large",
@@ -45,6 +52,9 @@ _MEANING = {
     507: "The server's disk is full",
 }
 
+Search = Annotated[
+    str, Query(max_length=200, description="words of the name, of the verdict or of the state")
+]
 JobId = Annotated[str, Path(description="the `id` of a job", pattern="^[0-9a-f]{32}$")]
 
 
@@ -65,7 +75,7 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
             raise HTTPException(409, job.error or f"the job is {job.state}")
         return job
 
-    @router.get("/server", summary="What this server is and takes")
+    @router.get("/server", tags=["server"], summary="What this server is and takes")
     async def server() -> ServerView:
         return ServerView(
             version=version("fakestormer"),
@@ -77,24 +87,9 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
             retain_hours=supervisor.retain.total_seconds() / 3600,
         )
 
-    @router.post(
-        "/jobs",
-        status_code=201,
-        summary="Send a video",
-        description="The job waits in the queue. The file type is detected by decoding; the name "
-        "is ignored.",
-        responses=problems(400, 408, 413, 415, 429, 507),
-        openapi_extra=_FORM,
-    )
-    async def create(request: Request, response: Response) -> JobView:
-        job_id = new_id()
-        target = supervisor.store.upload(job_id)
+    async def taken(request: Request, most: int) -> list[JobView]:
         try:
-            with supervisor.room():
-                target.parent.mkdir(mode=0o700)
-                name, size = await receive(request, target, limit=max_bytes)
-                job = Job(id=job_id, name=display_name(name), size=size, created=now())
-                supervisor.submit(job)
+            return await take(request, supervisor, limit=max_bytes, most=most)
         except QueueFullError as error:
             await drain(request)
             raise HTTPException(
@@ -107,27 +102,84 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
             log.warning("an upload cannot be kept (%s)", error.strerror)
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise HTTPException(507 if full else 500, "the upload cannot be kept") from error
-        finally:
-            if job_id not in supervisor.jobs:
-                supervisor.store.remove(job_id)
-        response.headers["Location"] = f"/v1/jobs/{job_id}"
-        return job_view(supervisor, supervisor.jobs[job_id])
 
-    @router.get("/jobs", summary="Jobs, the newest first", responses=problems(422))
+    @router.post(
+        "/jobs",
+        tags=["jobs"],
+        status_code=201,
+        summary="Send a video",
+        description="The job waits in the queue. The file type is detected by decoding; the name "
+        "is ignored.",
+        responses=problems(400, 408, 413, 415, 422, 429, 507),
+        openapi_extra=form_schema(several=False),
+    )
+    async def create(request: Request, response: Response) -> JobView:
+        (job,) = await taken(request, 1)
+        response.headers["Location"] = job.links.job
+        return job
+
+    @router.post(
+        "/batches",
+        tags=["jobs"],
+        status_code=201,
+        summary="Send several videos",
+        description="All become jobs, or none. Options hold for the videos after them, up to the "
+        "next options.",
+        responses=problems(400, 408, 413, 415, 422, 429, 507),
+        openapi_extra=form_schema(several=True),
+    )
+    async def create_batch(request: Request) -> SentJobs:
+        return SentJobs(jobs=await taken(request, MOST_AT_ONCE))
+
+    def fitting(search: str) -> list[Job]:
+        words = search.casefold().split()
+        return [
+            job
+            for job in reversed(supervisor.jobs.values())
+            if all(word in f"{job.name} {job.verdict or job.state}".casefold() for word in words)
+        ]
+
+    @router.get("/jobs", tags=["jobs"], summary="Jobs, the newest first", responses=problems(422))
     async def index(
         limit: Annotated[int, Query(ge=1, le=1000, description="how many at most")] = 100,
         offset: Annotated[int, Query(ge=0, le=2**31, description="how many to leave out")] = 0,
+        search: Search = "",
     ) -> JobList:
-        newest = list(reversed(supervisor.jobs.values()))[offset : offset + limit]
-        views = [job_view(supervisor, job) for job in newest]
-        return JobList(jobs=views, total=len(supervisor.jobs))
+        jobs = fitting(search)
+        views = [job_view(supervisor, job) for job in jobs[offset : offset + limit]]
+        return JobList(jobs=views, total=len(jobs))
 
-    @router.get("/jobs/{job_id}", summary="One job", responses=problems(404, 422))
+    @router.get(
+        "/results.csv",
+        tags=["jobs"],
+        summary="Results as a table",
+        description="A line per job that is done or has failed, as `fakestormer detect --csv` "
+        "writes them, the newest first.",
+        response_class=Response,
+        responses=problems(422) | {200: {"content": {"text/csv": {}}}},
+    )
+    async def as_table(search: Search = "") -> Response:
+        text = table(await asyncio.to_thread(supervisor.store.entries, fitting(search)))
+        return Response(
+            text.encode(errors="backslashreplace"),
+            media_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": 'attachment; filename="fakestormer-results.csv"'},
+        )
+
+    @router.post("/jobs/delete", tags=["jobs"], summary="Delete jobs", responses=problems(422))
+    async def delete_all(asked: JobIds) -> Deleted:
+        there = [job_id for job_id in dict.fromkeys(asked.ids) if job_id in supervisor.jobs]
+        for job_id in there:
+            supervisor.delete(job_id)
+        return Deleted(deleted=len(there))
+
+    @router.get("/jobs/{job_id}", tags=["jobs"], summary="One job", responses=problems(404, 422))
     async def read(job_id: JobId) -> JobView:
         return job_view(supervisor, known(job_id))
 
     @router.delete(
         "/jobs/{job_id}",
+        tags=["jobs"],
         status_code=204,
         summary="Delete a job",
         description="With its video, result and report; one that runs is stopped first.",
@@ -137,7 +189,12 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
         known(job_id)
         supervisor.delete(job_id)
 
-    @router.post("/jobs/{job_id}/cancel", summary="Stop a job", responses=problems(404, 409, 422))
+    @router.post(
+        "/jobs/{job_id}/cancel",
+        tags=["jobs"],
+        summary="Stop a job",
+        responses=problems(404, 409, 422),
+    )
     async def cancel(job_id: JobId) -> JobView:
         job = known(job_id)
         if not supervisor.cancel(job_id):
@@ -146,6 +203,7 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
 
     @router.get(
         "/jobs/{job_id}/events",
+        tags=["jobs"],
         summary="What happens to a job",
         description="Server-sent events: `job` with the job as JSON, at once, with each change, "
         "and for the last time when it has ended; `deleted` with its id.",
@@ -158,6 +216,7 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
 
     @router.get(
         "/events",
+        tags=["server"],
         summary="What happens to all jobs",
         description="Server-sent events as for one job, without an end; only news.",
         response_class=StreamingResponse,
@@ -168,18 +227,34 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
 
     @router.get(
         "/jobs/{job_id}/result",
+        tags=["jobs"],
         summary="The result",
         description="One entry of the `results` that `fakestormer detect --json` writes.",
         response_class=FileResponse,
         responses=problems(404, 409, 422)
-        | {200: {"content": {"application/json": {"schema": {"type": "object"}}}}},
+        | {200: {"content": {"application/json": {"schema": {"$ref": RESULT}}}}},
     )
     async def result(job_id: JobId) -> FileResponse:
         job = finished(job_id)
         return FileResponse(supervisor.store.result(job.id), media_type="application/json")
 
     @router.get(
+        "/jobs/{job_id}/thumbnail",
+        tags=["jobs"],
+        summary="A small picture",
+        description="A frame of the face that the verdict rests on.",
+        response_class=FileResponse,
+        responses=problems(404, 409, 422) | {200: {"content": {"image/jpeg": {}}}},
+    )
+    async def thumbnail(job_id: JobId) -> FileResponse:
+        file = supervisor.store.thumbnail(finished(job_id).id)
+        if not file.is_file():
+            raise HTTPException(404, "this job has no picture")
+        return FileResponse(file, media_type="image/jpeg")
+
+    @router.get(
         "/jobs/{job_id}/report",
+        tags=["jobs"],
         summary="The report",
         description="One HTML page that needs nothing else.",
         response_class=FileResponse,
@@ -199,29 +274,6 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
         )
 
     return router
-
-
-_FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELD],
-                    "additionalProperties": False,
-                    "properties": {
-                        FIELD: {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "the video file",
-                        }
-                    },
-                }
-            }
-        },
-    }
-}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request, Response, Security
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPBearer
 
 from fakestormer.server.api import api_router
+from fakestormer.server.description import TAGS, describe
 from fakestormer.server.guard import Access, Guard
 from fakestormer.server.limits import Limits
 from fakestormer.server.pages import pages_router
@@ -18,7 +18,6 @@ from fakestormer.server.supervisor import Supervisor
 
 def build_app(supervisor: Supervisor, access: Access, limits: Limits) -> FastAPI:
     """An ASGI application; whoever runs it starts and stops the supervisor."""
-    bearer = HTTPBearer(auto_error=False, description="the token that the server was started with")
     app = FastAPI(
         title="FakeSTormer",
         version=version("fakestormer"),
@@ -26,9 +25,10 @@ def build_app(supervisor: Supervisor, access: Access, limits: Limits) -> FastAPI
         # FastAPI's own pages fetch their scripts from other hosts; ours is at /docs all the same.
         docs_url=None,
         redoc_url=None,
-        dependencies=[] if access.token is None else [Security(bearer)],
+        openapi_tags=TAGS,
     )
     app.include_router(api_router(supervisor, limits))
+    describe(app, token=access.token is not None)
     app.include_router(pages_router(supervisor, access, limits, app.openapi))
     app.add_exception_handler(RequestValidationError, _not_as_described)
     app.add_middleware(Guard, access=access)

@@ -122,7 +122,7 @@ class Guard:
 
         try:
             refusal = self._refusal(scope)
-            await (refusal or self.app)(scope, receive, sealed)
+            await (refusal or self.app)(_as_get(scope), receive, sealed)
         finally:
             # Without the query, which may hold private data.
             client = scope.get("client") or ("-",)
@@ -147,6 +147,16 @@ class Guard:
         refusal = _no(401, "this server asks for its token: Authorization: Bearer TOKEN")
         refusal.headers["WWW-Authenticate"] = "Bearer"
         return refusal
+
+
+def _as_get(scope: Scope) -> Scope:
+    """HEAD is answered as GET, and the server leaves the body out; a stream has no end to wait for.
+
+    Load balancers and `curl --head` ask so.
+    """
+    if scope["method"] != "HEAD" or scope["path"].endswith("/events"):
+        return scope
+    return {**scope, "method": "GET"}
 
 
 def _same_origin(headers: Headers, host: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fakestormer.detection.printable import shown
+from fakestormer.server.options import JobOptions
 from fakestormer.types import Verdict
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -23,7 +24,7 @@ class Job(BaseModel):
 
     name: the sender's name of the file, for display only. attempts: how often the job was started.
     error: why there is no verdict, in one sentence. upload_kept: whether the video is still on
-    disk. Times are in UTC.
+    disk. webhook: what became of the news, null where none were asked for. Times are in UTC.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,8 @@ class Job(BaseModel):
     warnings: tuple[str, ...] = ()
     error: str | None = None
     upload_kept: bool = True
+    options: JobOptions = JobOptions()
+    webhook: Literal["pending", "delivered", "failed"] | None = None
 
     @property
     def ended(self) -> bool:

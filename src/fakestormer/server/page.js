@@ -20,7 +20,10 @@ addEventListener("DOMContentLoaded", () => {
     return element;
   };
 
-  function seeWhetherEmpty() { one("#none").hidden = list.children.length > 0; }
+  function seeWhetherEmpty() {
+    one("#none").textContent = search.value.trim() ? "Nothing fits." : "None yet.";
+    one("#none").hidden = list.children.length > 0;
+  }
 
   function newCard(first) {
     const card = one("#job").content.firstElementChild.cloneNode(true);
@@ -87,6 +90,11 @@ addEventListener("DOMContentLoaded", () => {
     one(".cancel", card).setAttribute("aria-label", `Cancel ${name}`);
     one(".delete", card).hidden = !ended;
     one(".delete", card).setAttribute("aria-label", `Delete ${name}`);
+    const pick = one(".pick", card), thumbnail = one(".thumbnail", card);
+    pick.hidden = !ended;
+    pick.setAttribute("aria-label", `Select ${name}`);
+    if (job.links.thumbnail && !thumbnail.hasAttribute("src")) thumbnail.src = job.links.thumbnail;
+    thumbnail.hidden = !job.links.thumbnail;
     if (before && before !== job.state && ended)
       tell(`${name}: ${done ? headline[job.verdict] : job.error || "cancelled"}`);
   }
@@ -105,20 +113,68 @@ addEventListener("DOMContentLoaded", () => {
     draw(job, card);
   }
 
+  // Searching, selecting, deleting several.
+  const search = one("#search"), pickAll = one("#pick-all"), deletePicked = one("#delete-picked");
+  const picked = () => [...cards].filter(([, card]) => one(".pick", card).checked && !one(".pick", card).hidden);
+
+  function countPicked() {
+    const count = picked().length;
+    deletePicked.hidden = !count;
+    deletePicked.textContent = `Delete ${count} selected`;
+    if (!count) pickAll.checked = false;
+  }
+
+  function fits(job) {
+    const text = `${job.name} ${job.verdict || job.state}`.toLowerCase();
+    return search.value.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+  }
+
+  let typing = 0;
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => {
+      const searched = search.value.trim();
+      one("#csv").href = "/v1/results.csv" + (searched ? `?search=${encodeURIComponent(searched)}` : "");
+      load(0);
+    }, 200);
+  });
+  one("#find").addEventListener("submit", (event) => event.preventDefault());
+  pickAll.addEventListener("change", () => {
+    for (const card of cards.values()) one(".pick", card).checked = pickAll.checked;
+    countPicked();
+  });
+  list.addEventListener("change", countPicked);
+  deletePicked.addEventListener("click", async () => {
+    const ids = picked().map(([id]) => id);
+    if (!confirm(`Delete ${ids.length} ${ids.length === 1 ? "result" : "results"} with their videos and reports?`)) return;
+    if (!await ask("POST", "/v1/jobs/delete", { ids })) return;
+    for (const id of ids) forget(id);
+    tell(`${ids.length} deleted.`);
+    list.focus();
+    load(0);
+  });
+
+  function hide(id) {
+    const card = cards.get(id);
+    cards.delete(id);
+    card.remove();
+    countPicked();
+  }
+
   function forget(id) {
     const card = cards.get(id);
     if (!card) return;
     const held = card.contains(document.activeElement);
-    cards.delete(id);
-    card.remove();
+    hide(id);
     if (held) list.focus();
     tell("Deleted.");
     seeWhetherEmpty();
   }
 
-  async function ask(method, path) {
+  async function ask(method, path, content) {
     try {
-      const answer = await fetch(path, { method });
+      const body = content && JSON.stringify(content);
+      const answer = await fetch(path, { method, body, headers: body ? { "Content-Type": "application/json" } : {} });
       if (answer.status === 401) { location = "/login"; return null; }
       if (answer.status === 404 && method === "DELETE") return true;
       if (answer.status === 409) return true; // it ended in the meantime, and its card says so
@@ -138,7 +194,10 @@ addEventListener("DOMContentLoaded", () => {
   async function listen() {
     if (document.hidden || source) return;
     source = new EventSource("/v1/events");
-    source.addEventListener("job", (event) => show(JSON.parse(event.data), true));
+    source.addEventListener("job", (event) => {
+      const job = JSON.parse(event.data);
+      if (cards.has(job.id) || fits(job)) show(job, true);
+    });
     source.addEventListener("deleted", (event) => forget(JSON.parse(event.data).id));
     source.onopen = () => load(0);
     source.onerror = () => complain("The connection to the server is lost; trying again.");
@@ -148,11 +207,12 @@ addEventListener("DOMContentLoaded", () => {
   addEventListener("pagehide", pause);
 
   async function load(offset) {
-    const said = await ask("GET", `/v1/jobs?limit=${page}&offset=${offset}`);
-    if (!said) return;
+    const searched = search.value.trim();
+    const said = await ask("GET", `/v1/jobs?limit=${page}&offset=${offset}&search=${encodeURIComponent(searched)}`);
+    if (!said || searched !== search.value.trim()) return;
     if (!offset) { // what is gone, what is new; cards of uploads under way have no id
       const there = new Set(said.jobs.map((job) => job.id));
-      if (said.total <= page) for (const id of [...cards.keys()]) if (!there.has(id)) forget(id);
+      if (said.total <= page || searched) for (const id of [...cards.keys()]) if (!there.has(id)) hide(id);
       [...said.jobs].reverse().forEach((job) => show(job, true));
     } else said.jobs.forEach((job) => show(job, false));
     more.hidden = cards.size >= said.total;

@@ -19,13 +19,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fakestormer.report.templates import template_environment
 from fakestormer.server.guard import COOKIE, Access
 from fakestormer.server.limits import MIB, Limits
+from fakestormer.server.metrics import CONTENT_TYPE, metrics_text
 from fakestormer.server.supervisor import Supervisor
 
 #: Seconds that a wrong token costs.
 _SLOW_DOWN = 0.5
 _LONGEST_FORM = 4096
-#: What load balancers and `curl --head` ask with, beside browsers.
-READ = ["GET", "HEAD"]
 _TYPES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
@@ -35,7 +34,10 @@ def pages_router(
     limits: Limits,
     described: Callable[[], dict[str, Any]],
 ) -> APIRouter:
-    """/, /health, /login, /logout, /docs and /assets/*. described: the OpenAPI description."""
+    """/, /health, /metrics, /login, /logout, /docs and /assets/*.
+
+    described: the OpenAPI description.
+    """
     router = APIRouter(include_in_schema=False)
     templates = template_environment("server")
     here = files("fakestormer") / "server"
@@ -48,7 +50,7 @@ def pages_router(
         text = templates.get_template(name).render(common | values)
         return HTMLResponse(text, status_code=status)
 
-    @router.api_route("/", methods=READ)
+    @router.get("/")
     async def home() -> HTMLResponse:
         return page(
             "page.html.jinja",
@@ -60,12 +62,16 @@ def pages_router(
             },
         )
 
-    @router.api_route("/health", methods=READ)
+    @router.get("/health")
     async def health() -> Response:
         # The server answers once its model is loaded.
         return Response("ok\n", media_type="text/plain")
 
-    @router.api_route("/login", methods=READ)
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        return Response(metrics_text(supervisor), headers={"Content-Type": CONTENT_TYPE})
+
+    @router.get("/login")
     async def ask() -> Response:
         if access.token is None:
             return RedirectResponse("/", status_code=303)
@@ -94,11 +100,11 @@ def pages_router(
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return response
 
-    @router.api_route("/docs", methods=READ)
+    @router.get("/docs")
     async def docs() -> HTMLResponse:
         return page("docs.html.jinja", {"api": described()})
 
-    @router.api_route("/assets/{name}", methods=READ)
+    @router.get("/assets/{name}")
     async def asset(name: str) -> Response:
         if name not in assets:
             return Response(status_code=404)

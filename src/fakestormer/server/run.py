@@ -22,6 +22,7 @@ from fakestormer.server.limits import Limits
 from fakestormer.server.process import Entry
 from fakestormer.server.store import JobStore
 from fakestormer.server.supervisor import Supervisor
+from fakestormer.server.webhooks import Webhooks
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -34,7 +35,8 @@ class AddressError(ValueError):
 class ServerSettings:
     """How to serve. port: 0 takes a free one. names: host names of ours beside the address.
 
-    queue: jobs that may wait. retain_hours: how long uploads are kept after their job ended.
+    queue: jobs that may wait. webhooks: where news of ended jobs may be sent. retain_hours: how
+    long uploads are kept after their job ended.
     """
 
     store: Path
@@ -46,6 +48,7 @@ class ServerSettings:
     queue: int = 16
     retain_hours: float = 24.0
     limits: Limits = field(default_factory=Limits)
+    webhooks: Webhooks = field(default_factory=Webhooks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +123,7 @@ async def _serve(
         queue=settings.queue,
         seconds=settings.limits.minutes * 60,
         retain=timedelta(hours=settings.retain_hours),
+        webhooks=settings.webhooks,
     )
     config = uvicorn.Config(
         build_app(supervisor, access, settings.limits),

@@ -5,19 +5,23 @@ store/jobs/ID/job.json      written last when a job is made: a folder without it
 store/jobs/ID/upload        the video, under this name whatever its sender called it
 store/jobs/ID/result.json   of a finished job
 store/jobs/ID/report.html   of a finished job
+store/jobs/ID/thumbnail.jpg of a finished job
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from fakestormer.data.journal import hold
+from fakestormer.detection.results import failure_of
 from fakestormer.errors import InputError
 from fakestormer.files import PARTIAL, write_atomically
 from fakestormer.server.jobs import Job
@@ -57,6 +61,23 @@ class JobStore:
     def report(self, job_id: str) -> Path:
         """The HTML page of a finished job."""
         return self._jobs / job_id / "report.html"
+
+    def thumbnail(self, job_id: str) -> Path:
+        """The small picture of a finished job; jobs of older versions have none."""
+        return self._jobs / job_id / "thumbnail.jpg"
+
+    def entries(self, jobs: Iterable[Job]) -> list[dict[str, Any]]:
+        """The entries of "results" of the jobs that are done or have failed."""
+        entries = []
+        for job in jobs:
+            if job.state == "failed":
+                entries.append(failure_of(job.name, job.error or ""))
+            elif job.state == "done":
+                try:
+                    entries.append(json.loads(self.result(job.id).read_bytes()))
+                except (OSError, ValueError) as error:  # deleted meanwhile, or damaged
+                    log.warning("the result of job %s cannot be read: %s", job.id, error)
+        return entries
 
     def write(self, job: Job) -> None:
         """Raises OSError where it cannot be written; the older state then stays."""

@@ -8,13 +8,15 @@ All of this runs in the thread of the event loop, so nothing needs a lock.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -23,6 +25,7 @@ from fakestormer.server.jobs import Job, Progress, now
 from fakestormer.server.process import Entry, WorkerProcess
 from fakestormer.server.store import JobStore
 from fakestormer.server.watch import Watches
+from fakestormer.server.webhooks import WebhookError, Webhooks
 
 log = logging.getLogger("fakestormer.server")
 
@@ -37,6 +40,15 @@ _REMEMBERED = 20
 _RESULT = ("verdict", "probability", "interval", "reasons", "warnings")
 
 
+@dataclass(slots=True)
+class Tally:
+    """What happened since the server began. ended: jobs by verdict, or by state without one."""
+
+    ended: Counter[str] = field(default_factory=Counter)
+    webhooks: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
 class QueueFullError(Exception):
     """The queue has no room. seconds: when to try again."""
 
@@ -49,7 +61,7 @@ class Supervisor:
     """All jobs of a store, and the worker processes that do them.
 
     queue: how many jobs may wait, uploads under way included. seconds: how long a job may run.
-    retain: how long an upload is kept after its job ended.
+    retain: how long an upload is kept after its job ended. webhooks: where news may be sent.
     """
 
     def __init__(
@@ -61,7 +73,9 @@ class Supervisor:
         queue: int,
         seconds: float,
         retain: timedelta,
+        webhooks: Webhooks | None = None,
     ) -> None:
+        self.webhooks = webhooks or Webhooks()
         self.store = store
         self.queue = queue
         self.workers = workers
@@ -83,6 +97,8 @@ class Supervisor:
         self._unusable: InputError | SetupError | None = None
         self._first_ready: asyncio.Future[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
+        self._deliveries: set[asyncio.Future[None]] = set()
+        self.tally = Tally()
 
     async def start(self) -> None:
         """Take up the jobs of earlier runs and wait for the first worker to be ready.
@@ -100,6 +116,8 @@ class Supervisor:
             elif not job.ended:
                 self._change(job.id, {"state": "queued", "started": None})
                 self._waiting.append(job.id)
+            elif job.webhook == "pending":
+                self._begin_delivery(job.id)
         self._sweep()
         self._first_ready = asyncio.get_running_loop().create_future()
         for _ in range(self.workers):
@@ -111,6 +129,8 @@ class Supervisor:
         self._stopping = True
         for timer in self._timers:
             timer.cancel()
+        for delivery in self._deliveries:  # they begin again with the next start
+            delivery.cancel()
         for process in self._processes:
             process.kill()
             if process.job is not None:
@@ -120,6 +140,38 @@ class Supervisor:
                 )
         self._processes.clear()
         self.watches.close()
+
+    async def _deliver(self, job_id: str) -> None:
+        """Send the news of an ended job, some times; a job that was deleted has none."""
+        outcome: Literal["delivered", "failed"] = "failed"
+        for pause in self.webhooks.pauses:
+            await asyncio.sleep(pause)
+            job = self.jobs.get(job_id)
+            if job is None or job.options.webhook_url is None:
+                return
+            body = job.model_dump_json(exclude={"attempts", "options", "webhook"}).encode()
+            try:
+                status = await asyncio.to_thread(self.webhooks.send, job.options.webhook_url, body)
+            except WebhookError as error:
+                log.warning("webhook of job %s: %s", job_id, error)
+                break
+            except (OSError, http.client.HTTPException) as error:
+                log.warning("webhook of job %s: %s", job_id, error)
+                continue
+            if 200 <= status < 300:
+                outcome = "delivered"
+                break
+            log.warning("webhook of job %s: answered %d", job_id, status)
+            if status < 500 and status not in (408, 429):
+                break
+        if job_id in self.jobs:
+            self.tally.webhooks[outcome] += 1
+            self._change(job_id, {"webhook": outcome})
+
+    def _begin_delivery(self, job_id: str) -> None:
+        delivery = asyncio.ensure_future(self._deliver(job_id))
+        self._deliveries.add(delivery)
+        delivery.add_done_callback(self._deliveries.discard)
 
     # Requests.
 
@@ -161,6 +213,10 @@ class Supervisor:
         del self.jobs[job_id]
         self.store.remove(job_id)
         self._tell(job_id)
+
+    def ready(self) -> int:
+        """How many worker processes have a model."""
+        return sum(process.ready for process in self._processes)
 
     def waiting(self) -> int:
         """How many jobs wait for a worker."""
@@ -251,6 +307,7 @@ class Supervisor:
             job = self.jobs[self._waiting[0]]
             upload = self.store.upload(job.id)
             order = {"path": str(upload), "folder": str(upload.parent), "name": job.name}
+            order["options"] = job.options.model_dump_json()
             if not process.order(job.id, order):
                 continue
             self._waiting.popleft()
@@ -289,8 +346,13 @@ class Supervisor:
         job = self.jobs[job_id]
         if job.started is not None:
             self._took.append((now() - job.started).total_seconds())
+            self.tally.seconds += self._took[-1]
+        self.tally.ended[fields.get("verdict") or fields["state"]] += 1
         self.progress.pop(job_id, None)
-        self._change(job_id, {"finished": now()} | fields)
+        news = {} if job.options.webhook_url is None else {"webhook": "pending"}
+        self._change(job_id, {"finished": now()} | news | fields)
+        if news:
+            self._begin_delivery(job_id)
         self._expire(job_id, now())
 
     def _change(self, job_id: str, fields: dict[str, Any]) -> None:

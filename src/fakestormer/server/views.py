@@ -3,34 +3,71 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from fakestormer.server.jobs import Job, Progress, State
 from fakestormer.server.limits import Limits
+from fakestormer.server.options import JobOptions
 from fakestormer.server.supervisor import Supervisor
 from fakestormer.types import Verdict
+
+_ID = "3f1c9b2e7a5d4086b1e2c3d4f5a60718"
+_JOB: JsonDict = {
+    "id": _ID,
+    "name": "interview.mp4",
+    "size": 1843200,
+    "state": "done",
+    "place": None,
+    "progress": None,
+    "verdict": "likely fake",
+    "probability": 0.93,
+    "interval": [0.88, 0.97],
+    "reasons": [],
+    "warnings": [],
+    "error": None,
+    "created": "2026-11-29T12:00:00Z",
+    "started": "2026-11-29T12:00:01Z",
+    "finished": "2026-11-29T12:00:04Z",
+    "revision": 1764417604000,
+    "upload_kept": True,
+    "options": {"every_second": True, "threshold": 0.9},
+    "webhook": None,
+    "links": {
+        "job": f"/v1/jobs/{_ID}",
+        "events": f"/v1/jobs/{_ID}/events",
+        "result": f"/v1/jobs/{_ID}/result",
+        "report": f"/v1/jobs/{_ID}/report",
+        "thumbnail": f"/v1/jobs/{_ID}/thumbnail",
+    },
+}
 
 
 class Problem(BaseModel):
     """Why a request was refused."""
 
-    detail: str = Field(description="one sentence for people")
+    detail: str = Field(
+        description="one sentence for people",
+        examples=["the queue is full; try again later"],
+    )
 
 
 class Links(BaseModel):
-    """The addresses of a job; `result` and `report` exist once it is done."""
+    """The addresses of a job; `result`, `report` and `thumbnail` exist once it is done."""
 
     job: str
     events: str
     result: str | None
     report: str | None
+    thumbnail: str | None
 
 
 class JobView(BaseModel):
     """One video and its result."""
 
-    model_config = ConfigDict(title="Job")
+    model_config = ConfigDict(title="Job", json_schema_extra={"example": _JOB})
 
     id: str
     name: str = Field(description="the sender's name of the file, for display only")
@@ -55,6 +92,10 @@ class JobView(BaseModel):
     finished: datetime | None
     revision: int = Field(description="the newer of two views of a job has the larger number")
     upload_kept: bool = Field(description="whether the server still keeps the video")
+    options: JobOptions
+    webhook: Literal["pending", "delivered", "failed"] | None = Field(
+        description="the news of the job's end; null where none were asked for, or not yet"
+    )
     links: Links
 
 
@@ -62,7 +103,27 @@ class JobList(BaseModel):
     """The newest jobs first."""
 
     jobs: list[JobView]
-    total: int = Field(description="number of jobs, listed or not")
+    total: int = Field(description="number of jobs that fit, listed or not")
+
+
+class SentJobs(BaseModel):
+    """The jobs of a batch, in the order sent."""
+
+    jobs: list[JobView]
+
+
+class JobIds(BaseModel):
+    """Jobs to delete."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: list[Annotated[str, Field(pattern="^[0-9a-f]{32}$")]] = Field(max_length=1000)
+
+
+class Deleted(BaseModel):
+    """How many of the jobs there were, and are gone."""
+
+    deleted: int
 
 
 class LimitsView(BaseModel):
@@ -107,6 +168,7 @@ def job_view(supervisor: Supervisor, job: Job) -> JobView:
             events=f"{base}/events",
             result=f"{base}/result" if done else None,
             report=f"{base}/report" if done else None,
+            thumbnail=f"{base}/thumbnail" if supervisor.store.thumbnail(job.id).is_file() else None,
         ),
     )
 

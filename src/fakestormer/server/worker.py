@@ -1,7 +1,7 @@
 """The process that decodes and scores videos: one model, one video after another, within limits.
 
 Messages are JSON, never pickles: a video that takes over this process must not reach the server's
-process. The server sends {"path", "folder", "name"}, one at a time, and gets
+process. The server sends {"path", "folder", "name", "options"}, one at a time, and gets
 
     {"say": "ready", "model": {...}}              once, when the model is loaded
     {"say": "unusable", "setup": bool, "sentence": str}     instead, and the process ends
@@ -18,13 +18,14 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
+from torch import Tensor
 
 from fakestormer.detection.batch import DetectOne, DetectorSettings
 from fakestormer.errors import InputError, SetupError
@@ -32,11 +33,14 @@ from fakestormer.files import write_atomically
 from fakestormer.report.page import render_report
 from fakestormer.server.confine import bound_memory, end_with_parent
 from fakestormer.server.limits import Limits
+from fakestormer.server.options import JobOptions
 from fakestormer.types import Report
 from fakestormer.video.decode import probe
 
 #: Seconds between two messages about the same stage.
 _PAUSE = 0.1
+#: Pixels of the longer side of the picture in a list of jobs.
+_THUMBNAIL = 240
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,28 @@ def judge_videos(connection: Connection, settings: WorkerSettings) -> None:
         say(connection, answer)
 
 
+def _with_options(work: DetectOne, options: str) -> DetectOne:
+    """The same model, used as a job wants it. Raises InputError for what the model cannot do."""
+    chosen = JobOptions.model_validate_json(options)
+    settings = replace(work.settings, every_second=chosen.every_second)
+    detector = work.detector.predicting(
+        sampling=chosen.sampling, shots=chosen.shots, threshold=chosen.threshold
+    )
+    return DetectOne(settings, detector)
+
+
+def thumbnail(picture_chw: Tensor) -> bytes:
+    """A small JPEG of a frame, uint8 (3, H, W), RGB."""
+    height, width = picture_chw.shape[1:]
+    shrink = max(1.0, max(height, width) / _THUMBNAIL)
+    rgb = picture_chw.permute(1, 2, 0).contiguous().numpy()
+    size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+    small = cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
+    fine, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    assert fine, f"JPEG encoder refused a picture of {size}"
+    return bytes(jpeg)
+
+
 def say(connection: Connection, message: dict[str, Any]) -> None:
     """Send the server a message."""
     connection.send_bytes(json.dumps(message).encode())
@@ -103,7 +129,7 @@ def _judge(
     outcome: Report | InputError
     try:
         limits.check(probe(path))
-        outcome = work(path, name=name, progress=progress)
+        outcome = _with_options(work, order["options"])(path, name=name, progress=progress)
     except InputError as error:
         outcome = error
     if isinstance(outcome, InputError):
@@ -114,6 +140,8 @@ def _judge(
     progress("report", 0, None)
     page = render_report(outcome, date=datetime.date.today())
     try:
+        if outcome.scene is not None:
+            write_atomically(folder / "thumbnail.jpg", thumbnail(outcome.scene.picture))
         write_atomically(folder / "report.html", page.encode())
         write_atomically(folder / "result.json", outcome.to_json().encode())
     except OSError as error:

@@ -248,6 +248,7 @@ def synthesize(
     params: str | Path | None = None,
     recipe: Recipe | None = None,
     faces: BackendName = "auto",
+    compare: bool = False,
 ) -> SynthesisRecord:
     """Blend the largest face of a video with itself, as training does, and write it to look at.
 
@@ -259,6 +260,8 @@ def synthesize(
         params: a `params.json` to replay, to the same pixels.
         recipe: how faces are cropped and blended; None takes `load_recipe("small")`.
         faces: the face backend's name.
+        compare: also write `comparison.png`: figures 7 and 8 of the paper with this face, without
+            and with CSP, interpolated landmarks, shuffled frames.
 
     Returns:
         Everything that decides about the pixels, as in `params.json`.
@@ -283,4 +286,5 @@ def synthesize(
         size=recipe.model.image_size,
         patch_size=recipe.model.patch_size,
         backend=faces,
+        compare=compare,
     )

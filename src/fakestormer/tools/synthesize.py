@@ -39,6 +39,7 @@ from fakestormer.synthesis.pairs import pair_targets
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.synthesis.render import render
 from fakestormer.synthesis.targets import boundary, derivative
+from fakestormer.tools.compare_synthesis import comparison_sheet
 from fakestormer.types import Clip, FaceTrack, SelfBlended
 from fakestormer.video.decode import FrameReader, probe, stream_frames, stream_frames_at
 from fakestormer.video.encode import write_film
@@ -83,6 +84,7 @@ def synthesize(
     crop: CropConfig | None = None,
     tracking: TrackingConfig | None = None,
     backend: FaceBackend | BackendName = "auto",
+    compare: bool = False,
 ) -> SynthesisRecord:
     """Blend the largest face of `video` with itself; write pictures, films and `params.json`.
 
@@ -96,6 +98,8 @@ def synthesize(
     - `contact_sheet.png`: frames, mask, boundary, its change and the soft labels, both without and
       with cutout (which is always drawn here, whatever its probability in training)
     - `params.json`: a `SynthesisRecord`
+
+    compare: also `comparison.png`, figures 7 and 8 of the paper (`compare_synthesis`).
 
     params: a `params.json` to replay; then only `video`, `out` and `backend` count besides it.
     Raises InputError when the video cannot be used, NoFaceError when no face can be followed in
@@ -148,7 +152,9 @@ def synthesize(
     with FrameReader(video, turned=turned) as reader:
         clip = read_clips(video, track, positions, crop, reader=reader)[0]
     try:
-        films, sheet = _films(clip, record), _sheet(clip, record)
+        films, sheets = _films(clip, record), {"contact_sheet.png": _sheet(clip, record)}
+        if compare:
+            sheets["comparison.png"] = _comparison(clip, record)
     except ValueError as error:
         if params is None:
             raise InputError(f"{video}: cannot be blended ({error}); try another seed") from error
@@ -156,7 +162,7 @@ def synthesize(
             f"{params}: its parameters cannot be rendered ({error}); give a params.json that "
             "synthesize wrote, unchanged"
         ) from error
-    _write_all(films, sheet, record, out, rate=_rate(video))
+    _write_all(films, sheets, record, out, rate=_rate(video))
     return record
 
 
@@ -239,7 +245,7 @@ def _films(clip: Clip, record: SynthesisRecord) -> dict[str, Tensor]:
 
 def _write_all(
     films: dict[str, Tensor],
-    sheet: np.ndarray,
+    sheets: dict[str, np.ndarray],
     record: SynthesisRecord,
     out: Path,
     *,
@@ -255,13 +261,19 @@ def _write_all(
         folder = Path(partial)
         for name, pictures_tchw in films.items():
             write_film(folder / name, pictures_tchw, rate)
-        written = cv2.imwrite(
-            str(folder / "contact_sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
-        )
-        assert written, "the folder was just made"
+        for name, sheet in sheets.items():
+            written = cv2.imwrite(str(folder / name), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+            assert written, "the folder was just made"
         (folder / "params.json").write_text(record.model_dump_json(indent=2) + "\n")
         for path in folder.iterdir():
             path.replace(out / path.name)
+
+
+def _comparison(clip: Clip, record: SynthesisRecord) -> np.ndarray:
+    if len(clip) < 2:
+        raise InputError(f"{record.video}: a single frame has nothing to compare; leave --compare")
+    title = f"{record.video}, face {record.track}: {record.params.frames[0].hull} hull"
+    return comparison_sheet(clip, record.params, record.synthesis, size=record.size, title=title)
 
 
 def _sheet(clip: Clip, record: SynthesisRecord) -> np.ndarray:

@@ -36,8 +36,12 @@ from fakestormer.model.heads import SurroundingsHead
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.recipe import Recipe
 
-#: Every so manieth group of tracks is left out, to say how well the fit separates.
+Array = NDArray[np.float64]
+
+#: Parts of the groups of tracks; each is judged by a fit to the others.
 _FOLDS = 6
+#: The share of groups left out whose distance from the training frames counts as usual.
+_FAMILIAR = 0.99
 _BATCH = 32
 #: Of each track before any is drawn again, with other blending.
 _FRAMES = 16
@@ -45,7 +49,7 @@ _FRAMES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FittedSurroundings:
-    """What was fitted: pairs and tracks used, and the AUC on pairs of tracks left out of a fit."""
+    """Pairs and tracks used, and the AUC on all pairs, each by a fit without its group."""
 
     pairs: int
     tracks: int
@@ -102,35 +106,52 @@ def fit_surroundings(
         if progress is not None:
             progress(start + len(part))
     real_nk, fake_nk = np.concatenate(real), np.concatenate(fake)
-    left_out_auc = _left_out(real_nk, fake_nk, groups, ridge)
+    left_out_auc, limit = _left_out(real_nk, fake_nk, groups, ridge)
     fitted = discriminant(real_nk, fake_nk, ridge)
-    with torch.no_grad():
-        head.mean.copy_(torch.from_numpy(fitted.mean))
-        head.scale.copy_(torch.from_numpy(fitted.scale))
-        head.linear.weight.copy_(torch.from_numpy(fitted.weights)[None])
-        head.linear.bias.fill_(fitted.bias)
+    _set(head, fitted, limit)
     tracks = len({track for track, _ in chosen})
     return FittedSurroundings(pairs=len(chosen), tracks=tracks, left_out_auc=left_out_auc)
 
 
+@torch.no_grad()
+def _set(head: SurroundingsHead, fitted: Discriminant, limit: float) -> None:
+    """limit: of distances, which the head gives in units of it."""
+    head.mean.copy_(torch.from_numpy(fitted.mean))
+    head.scale.copy_(torch.from_numpy(fitted.scale))
+    head.centres.copy_(torch.from_numpy(fitted.centres))
+    head.precision.copy_(torch.from_numpy(fitted.precision / limit))
+    head.linear.weight.copy_(torch.from_numpy(fitted.weights)[None])
+    head.linear.bias.fill_(fitted.bias)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Discriminant:
-    """logit = weights ((x - mean) * scale) + bias; arrays (K,), float64."""
+    """logit = weights ((x - mean) * scale) + bias; float64.
 
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    mean, scale, weights: (K,). centres: (2, K), m0 and m1. precision: (K, K), (S + ridge I)^-1.
+    """
+
+    mean: Array
+    scale: Array
+    centres: Array
+    precision: Array
+    weights: Array
     bias: float
 
-    def logits(self, x_nk: NDArray[np.float64]) -> NDArray[np.float64]:
+    def logits(self, x_nk: Array) -> Array:
         """(N, K) -> (N,)."""
-        logits_n: NDArray[np.float64] = (x_nk - self.mean) * self.scale @ self.weights + self.bias
+        logits_n: Array = (x_nk - self.mean) * self.scale @ self.weights + self.bias
         return logits_n
 
+    def distances(self, x_nk: Array) -> Array:
+        """(N, K) -> (N,), squared Mahalanobis distance to the nearer class."""
+        from_n2k = ((x_nk - self.mean) * self.scale)[:, None] - self.centres
+        squared_n2: Array = np.sum(from_n2k @ self.precision * from_n2k, axis=2)
+        nearest_n: Array = squared_n2.min(axis=1)
+        return nearest_n
 
-def discriminant(
-    real_nk: NDArray[np.float64], fake_nk: NDArray[np.float64], ridge: float
-) -> Discriminant:
+
+def discriminant(real_nk: Array, fake_nk: Array, ridge: float) -> Discriminant:
     """Fisher's linear discriminant of two classes of the same size, with a ridge.
 
     Args:
@@ -144,9 +165,16 @@ def discriminant(
     m0, m1 = real.mean(axis=0), fake.mean(axis=0)
     within = np.concatenate([real - m0, fake - m1])
     covariance = within.T @ within / len(within)
-    weights = np.linalg.solve(covariance + ridge * np.eye(len(mean)), m1 - m0)
-    bias = -float(weights @ (m0 + m1)) / 2
-    return Discriminant(mean=mean, scale=scale, weights=weights, bias=bias)
+    precision = np.linalg.inv(covariance + ridge * np.eye(len(mean)))
+    weights = precision @ (m1 - m0)
+    return Discriminant(
+        mean=mean,
+        scale=scale,
+        centres=np.stack([m0, m1]),
+        precision=precision,
+        weights=weights,
+        bias=-float(weights @ (m0 + m1)) / 2,
+    )
 
 
 class _Means:
@@ -159,7 +187,7 @@ class _Means:
         self.network, self.stem, self.head = network.eval(), network.backbone.stem, network.f
 
     @torch.inference_mode()
-    def __call__(self, frames_n1chw: Tensor) -> NDArray[np.float64]:
+    def __call__(self, frames_n1chw: Tensor) -> Array:
         frames = frames_n1chw[:, 0].to(next(self.network.parameters()).device)
         _, seen_ncyx = self.stem.both(self.network.normalised(frames))
         means_n1k = self.head.means(rearrange(seen_ncyx, "n c y x -> n 1 c y x"))
@@ -193,12 +221,23 @@ def _chosen(
 
 
 def _left_out(
-    real_nk: NDArray[np.float64], fake_nk: NDArray[np.float64], groups: Sequence[str], ridge: float
-) -> float:
-    """AUC on the pairs of every sixth group, fitted to the others."""
-    names = sorted(set(groups))
-    held = set(names[::_FOLDS])
-    held_n = np.array([group in held for group in groups])
-    fitted = discriminant(real_nk[~held_n], fake_nk[~held_n], ridge)
-    scores = np.concatenate([fitted.logits(real_nk[held_n]), fitted.logits(fake_nk[held_n])])
-    return auc(np.repeat([0, 1], int(held_n.sum())), scores)
+    real_nk: Array, fake_nk: Array, groups: Sequence[str], ridge: float
+) -> tuple[float, float]:
+    """Each group by a fit to the groups of other folds: (AUC of the pairs, limit of distances).
+
+    The limit is what the mean distances of 99 % of the groups stay under, real or pseudo-fake.
+    """
+    names, number_n = np.unique(groups, return_inverse=True)
+    logits_2n, distances = np.empty((2, len(real_nk))), []
+    for fold in range(_FOLDS):
+        held_n = number_n % _FOLDS == fold
+        fitted = discriminant(real_nk[~held_n], fake_nk[~held_n], ridge)
+        for kind, x_nk in enumerate((real_nk, fake_nk)):
+            logits_2n[kind, held_n] = fitted.logits(x_nk[held_n])
+            distance_n = fitted.distances(x_nk[held_n])
+            distances += [
+                distance_n[number_n[held_n] == number].mean()
+                for number in range(fold, len(names), _FOLDS)
+            ]
+    labels = np.repeat([0, 1], len(real_nk))
+    return auc(labels, logits_2n.ravel()), float(np.quantile(distances, _FAMILIAR))

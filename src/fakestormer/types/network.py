@@ -51,13 +51,15 @@ class Outputs:
     logit: (B,), f, positive = fake. derivative: (B, T, G, G), h, the regressed D~ (not squashed);
     None for a network without h. frame_logits: (B, T), g, one logit per frame; None without g.
     boundary_logits: (B, T, G, G), b, one logit per patch of the boundary itself; None without b.
-    Any floating dtype, all the same.
+    distance: (B,), how unlike the training frames the clip is, above 1 for what 99 % of them stay
+    under; None where f does not measure it. Any floating dtype, all the same.
     """
 
     logit: Tensor
     derivative: Tensor | None
     frame_logits: Tensor | None
     boundary_logits: Tensor | None = None
+    distance: Tensor | None = None
 
     __repr__ = described
 
@@ -69,6 +71,7 @@ class Outputs:
             frame_logits=("?B T", dtype),
             derivative=("?B T G G", dtype),
             boundary_logits=("?B T G G", dtype),
+            distance=("?B", dtype),
         )
 
 

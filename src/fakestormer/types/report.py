@@ -24,7 +24,9 @@ class Prediction:
     rule; never calibrated.
     frame_scores: float32 (C, T), sigmoid of g, None for a network without g. derivative: float32
     (C, T, G, G), D~, None without h.
-    indices: int64 (C, T) and pts_seconds: float64 (C, T), of every frame used.
+    indices: int64 (C, T) and pts_seconds: float64 (C, T), of every frame used. distance: how unlike
+    the training frames its clips are, their mean, above 1 for what 99 % of those stay under; None
+    where the network does not measure it.
     """
 
     probability: float
@@ -35,6 +37,7 @@ class Prediction:
     indices: Tensor
     pts_seconds: Tensor
     raw: float | None = None
+    distance: float | None = None
 
     __repr__ = described
 
@@ -68,6 +71,7 @@ ReasonCode = Literal[
     "too_few_frames",
     "strong_compression",
     "frames_far_apart",
+    "unlike_training",
 ]
 
 
@@ -176,6 +180,7 @@ class FaceReport:
             "number": self.number,
             "probability": round(prediction.probability, 6),
             **_raw(self),
+            **({} if prediction.distance is None else {"distance": round(prediction.distance, 6)}),
             "interval": _rounded(self.interval),
             "verdict": self.verdict,
             "reasons": _reasons(self.reasons),
