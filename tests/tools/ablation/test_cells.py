@@ -77,6 +77,18 @@ def test_averages_stand_over_the_same_columns_on_both_lines() -> None:
         assert paper_average(table, columns, cells, row.paper) == paper
 
 
+def test_a_detector_that_lacks_a_column_has_no_average() -> None:
+    table = TABLES["table1"]
+    columns = columns_of(table, table.columns)
+    ours = row_cells(table, columns, [_by_set(table.rows[0], CDF2=0.9, DFDC=0.7)])
+    averages = {
+        name: paper_average(table, columns, ours, row) for name, row in table.others.items()
+    }
+    assert averages["Xception"] == "72.3"  # (73.7 + 70.9) / 2
+    assert averages["STIL"] == "-"
+    assert paper_average(table, columns, ours, table.rows[0].paper) == "83.5"
+
+
 def test_the_interval_of_several_seeds_is_students() -> None:
     cell = over_seeds([Cell(auc=0.70), Cell(auc=0.80), Cell(auc=0.90)])
     assert cell.auc == pytest.approx(0.80)

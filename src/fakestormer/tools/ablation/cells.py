@@ -81,15 +81,20 @@ def over_seeds(cells: Sequence[Cell]) -> Cell:
 
 
 def paper_average(table: Table, columns: Sequence[str], cells: Sequence[Cell], row: Numbers) -> str:
-    """The paper's average over the columns that ours is over, "-" where it prints none of them."""
+    """The paper's average over the columns that ours is over; "-" where it lacks one of them.
+
+    Over all columns it is the number that the paper prints, which is all that Table 4 has.
+    """
     numbers = dict(zip(table.columns, row, strict=False))
+    printed = numbers.get("Avg")
+    every = [column for column in table.columns if column != "Avg"]
     ours = [c for c, cell in zip(columns, cells, strict=False) if cell.auc is not None]
-    shared = [number for c in ours if (number := numbers.get(c)) is not None]
-    every = [number for c in table.columns if c != "Avg" and (number := numbers.get(c)) is not None]
-    if numbers.get("Avg") is not None and len(shared) in (0, len(every)):
-        return f"{numbers['Avg']:g}"
-    chosen = shared or every
-    return f"{statistics.fmean(chosen):.1f}" if chosen else "-"
+    shared = [column for column in ours if column in every] or every
+    values = [numbers.get(column) for column in shared]
+    known = [value for value in values if value is not None]
+    if printed is not None and (shared == every or not known):
+        return f"{printed:g}"
+    return f"{statistics.fmean(known):.1f}" if known and len(known) == len(values) else "-"
 
 
 def _average(table: Table, columns: Sequence[str], cells: Sequence[Cell]) -> float | None:
