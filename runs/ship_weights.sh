@@ -18,7 +18,7 @@ DATA=${1:?usage: runs/ship_weights.sh DATA OUT [SEED]}
 OUT=${2:?usage: runs/ship_weights.sh DATA OUT [SEED]}
 SEED=${3:-0}
 WORKERS=${WORKERS:-1}
-PAIRS=${PAIRS:-4800}
+PAIRS=${PAIRS:-14400}
 PYTHON=${PYTHON:-python}
 HERE=$(dirname "$0")
 

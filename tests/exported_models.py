@@ -35,8 +35,12 @@ CASES: dict[str, dict[str, object]] = {
     "resnet3d": {"architecture": "resnet3d", "branches": [], "width": 96},
 }
 MORE: dict[str, dict[str, object]] = {
-    "h alone": {"tokens": "averaged", "stem": "residual", "branches": ["h"]},
-}
+    # And all that published image towers need.
+    "h alone": {
+        "tokens": "averaged", "branches": ["h"], "stem": "patch", "registers": 2, "pre_norm": True,
+        "activation": "quick_gelu", "rotary": "frame",
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

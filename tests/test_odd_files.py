@@ -11,7 +11,7 @@ import pytest
 
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.quality import TOO_FEW_BITS
-from fakestormer.errors import InputError
+from fakestormer.errors import InputError, NoFaceError
 from fakestormer.types import Report
 from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import probe
@@ -197,6 +197,10 @@ def test_another_stream_is_judged_where_it_is_named(
     assert probe(film).frame_count == 70
     with pytest.raises(InputError, match=r"two\.mkv: stream 2 is no video stream"):
         sceptic.detect(path, stream=2)
+    black = make_video([np.zeros((360, 480, 3), np.uint8)] * 8, tmp_path / "black.mp4")
+    lead = several(tmp_path / "lead.ts", black, crushed)
+    with pytest.raises(NoFaceError, match=r"another of its video streams than 0 with --stream"):
+        sceptic.detect(lead)
 
 
 @pytest.mark.parametrize("degrees", [90, 180])

@@ -6,7 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -129,9 +132,48 @@ def test_addresses_are_not_fetched_and_that_is_said(
     assert code == ExitCode.ALL_FAILED
     (sentence,) = err.splitlines()
     assert sentence == (
-        f"{url}: is an address, and nothing is fetched from the network; download the video, and "
-        "give the file"
+        f"{url}: is an address, and nothing is fetched unless you ask for it: `fakestormer detect "
+        "ADDRESS --fetch FOLDER`; or download the video, and give the file"
     )
+
+
+@pytest.mark.parametrize("command", ["saliency", "synthesize"])
+def test_no_command_takes_an_address_for_a_file(
+    command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run([command, "https://example.org/a.mp4", "--out", "x"], monkeypatch, capfd)
+    assert code == ExitCode.ALL_FAILED
+    assert err.startswith("https://example.org/a.mp4: is an address")
+
+
+@pytest.fixture
+def site(tmp_path: Path, crowd: Path) -> Iterator[str]:
+    """A server on this machine with one video; gives its address."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "clip.mp4").write_bytes(crowd.read_bytes())
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_addresses_are_fetched_where_that_is_asked_for(
+    site: str, untrained_model: Path, crowd: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("yt_dlp", reason="the extra `fetch` is not installed")
+    results, kept = tmp_path / "results.json", tmp_path / "kept 100%"
+    arguments = ["--fetch", kept, "--model", untrained_model, "--json", results]
+    done = detect(f"{site}/clip.mp4", f"{site}/absent.mp4", *arguments, no_proxy="127.0.0.1")
+    assert done.returncode == ExitCode.SOME_FAILED, done.stderr.decode()
+    judged, failed = json.loads(results.read_text(encoding="utf-8"))["results"]
+    (file,) = kept.iterdir()
+    assert file.read_bytes() == crowd.read_bytes()
+    assert judged["path"] == str(file)
+    assert failed["path"] == f"{site}/absent.mp4"
+    assert failed["error"].startswith(f"{site}/absent.mp4: cannot be fetched (")
+    assert failed["error"] in done.stderr.decode()
 
 
 @pytest.mark.parametrize("device", ["meta", "nonsense", "cuda:99"])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from fakestormer.cli import ExitCode, main
 from fakestormer.model.build import build
 from fakestormer.model.model_file import save_model
 from fakestormer.recipe.recipe import Recipe
+from odd_files import several
 
 MakeVideo = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
@@ -95,3 +97,22 @@ def test_without_the_library_it_says_what_to_install(
     code, _, err = run("a.mp4", "--model", untrained_model, "--out", tmp_path)
     assert code == ExitCode.SETUP_NEEDED
     assert "pip install 'fakestormer[saliency]'" in err
+
+
+def test_another_stream_is_drawn_where_it_is_named(
+    run: Run,
+    untrained_model: Path,
+    astronaut_video: MakeVideo,
+    make_video: MakeVideo,
+    tmp_path: Path,
+) -> None:
+    black = make_video([np.zeros((360, 480, 3), np.uint8)] * 8, tmp_path / "black.mp4")
+    face = astronaut_video(tmp_path / "face.mp4", count=8)
+    both = several(tmp_path / "two.mkv", black, face, default=(0,))
+    arguments = [both, "--model", untrained_model, "--out", tmp_path / "sheets"]
+    code, _, err = run(*arguments)
+    assert code == ExitCode.ALL_FAILED
+    assert "name another of its video streams than 0 with --stream" in err
+    code, out, _ = run(*arguments, "--stream", 1)
+    assert code == ExitCode.DONE
+    assert f"{both}: Face 1, clip 1" in out

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fakestormer.detection.batch import DetectOne, DetectorSettings
@@ -19,6 +20,7 @@ from fakestormer.errors import InputError
 from fakestormer.server import worker
 from fakestormer.server.limits import Limits
 from fakestormer.server.worker import WorkerSettings, judge_videos
+from odd_files import several
 
 pytestmark = pytest.mark.usefixtures("face_backend_ready")
 
@@ -97,6 +99,17 @@ def test_a_process_says_what_the_detector_says(
     page = (tmp_path / "report.html").read_text()
     assert "holiday.mp4" in page
     assert str(film.parent) not in page
+
+
+def test_a_job_may_name_the_stream_to_judge(
+    process: Connection, film: Path, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    black = make_video([np.zeros((360, 480, 3), np.uint8)] * 8, tmp_path / "black.mp4")
+    both = several(tmp_path / "two.mkv", black, film, default=(0,))
+    assert judge(process, both, tmp_path, "two.mkv")[-1]["say"] == "failed"
+    done = judge(process, both, tmp_path, "two.mkv", options='{"stream": 1}')[-1]
+    assert done["say"] == "done"
+    assert json.loads((tmp_path / "result.json").read_text())["video"]["stream"] == 1
 
 
 @pytest.mark.parametrize(

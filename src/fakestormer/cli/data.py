@@ -204,7 +204,7 @@ def _recipe_for(name: str | None, model: Path | None, assignments: list[str]) ->
 
 @app.command()
 def synthesize(
-    video: Annotated[Path, typer.Argument(help="a video of a real face")],
+    video: Annotated[str, typer.Argument(help="a video of a real face")],
     folder: Annotated[Path, typer.Option("--out", help="where the pictures and videos go")],
     seed: Annotated[int, typer.Option(min=0, help="draws the parameters")] = 0,
     params: Annotated[
@@ -224,13 +224,15 @@ def synthesize(
 ) -> None:
     """Blend a face with itself and show it: real, pseudo-fake, mask, boundary, soft labels."""
     from fakestormer.cli.console.bars import working
+    from fakestormer.cli.inputs import named_file
     from fakestormer.tools.commands import synthesize as run
 
     recipe = recipe_of(recipe_name, set_ or [])
     backend = backend_of(faces)
+    path = named_file(video)
     with working("blending"):
         record = run(
-            video, folder, seed=seed, params=params, recipe=recipe, faces=backend, compare=compare
+            path, folder, seed=seed, params=params, recipe=recipe, faces=backend, compare=compare
         )
     print(f"{record.frame_count} frames of {video} from frame {record.first_index} on:")
     written = ("contact_sheet.png", "side_by_side.mp4", "real.mp4", "fake.mp4", "params.json")

@@ -20,6 +20,7 @@ from fakestormer.cli.options import (
     SamplingName,
     Shots,
     ShotScore,
+    Stream,
     app,
     backend_of,
     exit_by,
@@ -46,6 +47,10 @@ def detect(
         list[str], typer.Argument(help="video files, folders, patterns; - reads a list")
     ],
     model: Model = None,
+    fetch_into: Annotated[
+        Path | None,
+        typer.Option("--fetch", help="fetch addresses with yt-dlp into this folder, and keep them"),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write all results here; - is standard output")
     ] = None,
@@ -67,10 +72,7 @@ def detect(
     every_second: Annotated[
         bool, typer.Option("--every-second", help="score each second, for the time line")
     ] = False,
-    stream: Annotated[
-        int | None,
-        typer.Option(min=0, help="judge this video stream; else the one that players show"),
-    ] = None,
+    stream: Stream = None,
     threshold: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="likely fake from this probability on; else the model's"),
@@ -99,6 +101,7 @@ def detect(
         print_summary,
         with_bar,
     )
+    from fakestormer.cli.fetching import Fetching
     from fakestormer.cli.inputs import named_paths
     from fakestormer.detection.batch import DetectorSettings, ResultFiles, detect_many
     from fakestormer.detection.film import film_name
@@ -126,7 +129,8 @@ def detect(
     )
     kept = None if json_file == STDOUT else json_file
     files = ResultFiles(json_file=kept, csv_file=csv_file, resume=resume, reports=report)
-    paths = named_paths(videos)
+    fetching = None if fetch_into is None else Fetching(fetch_into)
+    paths = named_paths(videos, fetching)
     print_log_of("fakestormer.detection.batch")
     print_log_of("fakestormer.runtimes.exported")
     results: dict[int, dict[str, Any]] = {}
@@ -139,6 +143,7 @@ def detect(
                 workers=workers,
                 cluster=ray,
                 progress=progress,
+                unusable=None if fetching is None else fetching.failures,
             )
         ):
             results[detection.place] = detection.result
@@ -193,9 +198,10 @@ def _check_places(
 
 @app.command("saliency")
 def draw_saliency(
-    videos: Annotated[list[Path], typer.Argument(help="video files")],
+    videos: Annotated[list[str], typer.Argument(help="video files")],
     out: Annotated[Path, typer.Option(help="write the sheets into this folder")],
     model: Model = None,
+    stream: Stream = None,
     clips: Annotated[int, typer.Option(min=1, help="sheets per video: its highest clips")] = 1,
     faces: Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
@@ -203,6 +209,7 @@ def draw_saliency(
     """Draw what the branches h and g drew on: a sheet for each of a video's highest clips."""
     require("saliency", "captum")
     from fakestormer.cli.console.detecting import with_bar
+    from fakestormer.cli.inputs import named_file
     from fakestormer.detection.detector import Detector
     from fakestormer.detection.printable import face_name, shown
     from fakestormer.errors import InputError
@@ -216,10 +223,11 @@ def draw_saliency(
     explainable(detector.network, str(chosen))
 
     def reports(path: Path, progress: BatchProgress) -> Iterator[Report]:
-        yield detector.detect(path, progress=partial(progress, str(path)), scene=False)
+        bar = partial(progress, str(path))
+        yield detector.detect(path, progress=bar, scene=False, stream=stream)
 
     failed = 0
-    for path in videos:
+    for path in map(named_file, videos):
         try:
             (report,) = with_bar(partial(reports, path))
             for face, clip, sheet in write_saliency_sheets(

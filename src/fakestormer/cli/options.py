@@ -175,6 +175,10 @@ Faces = Annotated[str, typer.Option(help="face backend: auto, blazeface or dlib"
 SamplingName = Annotated[
     str | None, typer.Option(help="windows, consecutive or spread; default: the model's")
 ]
+Stream = Annotated[
+    int | None,
+    typer.Option(min=0, help="judge this video stream; else the one that players show"),
+]
 Shots = Annotated[
     int | None,
     typer.Option(min=1, max=20, help="scores of each clip, hiding what h points at"),

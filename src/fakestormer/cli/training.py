@@ -150,7 +150,7 @@ def fit(
     model: Annotated[Path, typer.Argument(help="a model with model.classifier=surroundings")],
     output: Annotated[Path, typer.Option("--output", "-o", help="the folder of the fitted model")],
     data: Annotated[Path, typer.Option(help="a prepared store of real videos to fit to")],
-    pairs: Annotated[int, typer.Option(min=100, help="real frames and their pseudo-fakes")] = 4800,
+    pairs: Annotated[int, typer.Option(min=100, help="real frames and their pseudo-fakes")] = 14400,
     ridge: Annotated[float, typer.Option(min=0, help="the larger, the simpler the fit")] = 0.1,
     seed: Annotated[int, typer.Option(min=0, help="draws frames and blending")] = 0,
 ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -158,6 +158,7 @@ def detect_many(
     workers: int = 0,
     cluster: str | None = None,
     progress: BatchProgress | None = None,
+    unusable: Mapping[str, InputError] | None = None,
 ) -> Iterator[Detection]:
     """Detect in many files, one after another or in parallel.
 
@@ -172,10 +173,11 @@ def detect_many(
         cluster: the address of a Ray cluster that does the work instead ("auto", "host:port",
             "local"); its nodes read the model and the files under the same paths.
         progress: called with (path, stage, done, total).
+        unusable: names without a file, such as addresses, and why: each a Detection with an error.
 
     Returns:
         An iterator of detections, in order of completion: first those that an earlier run
-        finished, then folders that cannot be used, then the others.
+        finished, then names and folders that cannot be used, then the others.
 
     Raises:
         InputError: the model cannot be loaded, the cluster cannot be reached, or a results file
@@ -184,12 +186,10 @@ def detect_many(
         SetupError: the model, the face models, the runtime or Ray is not installed.
     """
     settings, files = settings or DetectorSettings(), files or ResultFiles()
-    failures: dict[str, InputError] = {}
-
-    def unusable(folder: Path, error: InputError) -> None:
-        failures.setdefault(str(folder), error)
-
-    videos = files_of(map(Path, paths), unusable=unusable)
+    failures = dict(unusable or {})
+    videos = files_of(
+        map(Path, paths), unusable=lambda folder, error: failures.setdefault(str(folder), error)
+    )
     names = list(dict.fromkeys([*map(str, videos), *failures]))
     place = {name: number for number, name in enumerate(names)}
     with Collected(names, json_file=files.json_file, csv_file=files.csv_file) as collected:

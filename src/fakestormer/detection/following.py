@@ -62,7 +62,7 @@ def follow(
     degrees, tracks = find_upright_tracks(frames, frames_at, backend, tracking)
     log, watched = passes[degrees]
     if not tracks:
-        raise NoFaceError(warnings.no_face(source.name, len(watched.times)))
+        raise NoFaceError(warnings.no_face(source.name, len(watched.times), info))
     return FollowedVideo(
         source=source.turned_clockwise(degrees),
         info=info.turned_clockwise(degrees),

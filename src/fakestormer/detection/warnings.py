@@ -81,16 +81,19 @@ def unjudged_warnings(decisive: FaceReport, faces: Sequence[FaceReport]) -> list
     return [f"The verdict does not cover every face: inconclusive remained {names}."]
 
 
-def no_face(file: str, frames: int) -> str:
+def no_face(file: str, frames: int, info: VideoInfo) -> str:
     """Why a video with so many frames has no verdict, and what to give instead."""
     if frames == 1:
         return (
             f"{file}: has a single frame, and this method judges change over time; "
             "give it a video of at least two frames."
         )
+    another = ""
+    if info.other_streams:
+        another = f", or name another of its video streams than {info.stream} with --stream"
     return (
         f"{file}: no face could be followed in its {frames} frames; "
-        "give it a video in which a face is seen from the front for a while."
+        f"give it a video in which a face is seen from the front for a while{another}."
     )
 
 

@@ -8,7 +8,7 @@ from fakestormer.recipe.prediction import Sampling
 
 
 class JobOptions(BaseModel):
-    """The options of one job; `fakestormer detect --help` explains the first four."""
+    """The options of one job; `fakestormer detect --help` explains all but the last."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -21,6 +21,9 @@ class JobOptions(BaseModel):
     shots: int | None = Field(default=None, ge=1, le=20, description="scores of each clip")
     threshold: float | None = Field(
         default=None, ge=0, le=1, description="likely fake from this probability on"
+    )
+    stream: int | None = Field(
+        default=None, ge=0, description="judge this video stream; null: the one that players show"
     )
     webhook_url: str | None = Field(
         default=None,

@@ -88,7 +88,7 @@ def judge_videos(connection: Connection, settings: WorkerSettings) -> None:
 def _with_options(work: DetectOne, options: str) -> DetectOne:
     """The same model, used as a job wants it. Raises InputError for what the model cannot do."""
     chosen = JobOptions.model_validate_json(options)
-    settings = replace(work.settings, every_second=chosen.every_second)
+    settings = replace(work.settings, every_second=chosen.every_second, stream=chosen.stream)
     detector = work.detector.predicting(
         sampling=chosen.sampling, shots=chosen.shots, threshold=chosen.threshold
     )
@@ -128,8 +128,9 @@ def _judge(
 
     outcome: Report | InputError
     try:
-        limits.check(probe(path))
-        outcome = _with_options(work, order["options"])(path, name=name, progress=progress)
+        as_wanted = _with_options(work, order["options"])
+        limits.check(probe(path, as_wanted.settings.stream))
+        outcome = as_wanted(path, name=name, progress=progress)
     except InputError as error:
         outcome = error
     if isinstance(outcome, InputError):

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from fakestormer.errors import InputError
 
 #: Told of a folder that cannot be used, and why.
-Unusable = Callable[[Path, InputError], None]
+Unusable = Callable[[Path, InputError], object]
 VIDEO = frozenset(
     {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
 )
