@@ -96,7 +96,7 @@ fi
 step "measuring"
 some_may_fail fakestormer evaluate --model "$MODEL" --data "unseen=$OUT/test" \
     --out "$OUT/evaluation" --workers "$WORKERS"
-fakestormer shortcuts --model "$MODEL" --data "$OUT/store" --split validation \
+fakestormer shortcuts --model "$MODEL" --data "$OUT/store" --split validation --at-most 24 \
     --out "$OUT/shortcuts" --workers "$WORKERS"
 
 step "done"

@@ -16,6 +16,7 @@ from fakestormer.types import Outputs
 _COLUMNS, _TILE = 8, 112
 
 
+@torch.inference_mode()
 def example_sheets(
     network: VideoNetwork,
     validation: ValidationSet,

@@ -195,16 +195,16 @@ def _rng(seed: int, row: Row) -> np.random.Generator:
 
 @contextmanager
 def judging(network: VideoNetwork) -> Iterator[None]:
-    """Within: evaluation mode, without gradients. After: the mode that it was in."""
+    """Within: evaluation mode. After: the mode that it was in."""
     was_training = network.training
     network.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         network.train(was_training)
 
 
+@torch.inference_mode()
 def validate(
     network: VideoNetwork,
     validation: ValidationSet,
