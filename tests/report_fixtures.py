@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from drawn_faces import template
+from fakestormer.detection.moment import moment_of
 from fakestormer.types import FaceReport, Prediction, Report, Verdict
 
 SHA256 = "3f5a" * 16
@@ -45,7 +47,7 @@ def drawn_face(rng: np.random.Generator, *, size: int, shift: float) -> Tensor:
 @pytest.fixture(scope="session")
 def fake_face() -> FakeFace:
     def build(
-        number: int = 0,
+        place: int = 0,
         *,
         scores: Sequence[float] = (0.12, 0.93, 0.41),
         verdict: Verdict = "likely fake",
@@ -58,8 +60,10 @@ def fake_face() -> FakeFace:
         warnings: tuple[str, ...] = (),
         branches: tuple[str, ...] = ("h", "g"),
         shots: Sequence[float] | None = None,
+        explained: bool = False,
     ) -> FaceReport:
-        rng = np.random.default_rng(number)
+        """place: from 0, where it stands; as Face 1, 2, ... explained: with evidence, a moment."""
+        rng = np.random.default_rng(place)
         clips = len(scores)
         starts = first_second + seconds_apart * np.arange(clips)
         seconds = torch.from_numpy(starts[:, None] + np.arange(frames) / 25.0)
@@ -94,17 +98,19 @@ def fake_face() -> FakeFace:
             shot_probabilities=probabilities.mean(0, keepdim=True)
             if shots is None
             else torch.tensor(shots, dtype=torch.float32),
-            frame_scores=(probabilities[:, None] + wobble).clamp(0.0, 1.0)
+            frame_probabilities=(probabilities[:, None] + wobble).clamp(0.0, 1.0)
             if "g" in branches
             else None,
             derivative=torch.from_numpy(change) if "h" in branches else None,
+            evidence=torch.from_numpy(change) if explained else None,
             indices=(seconds * 25).round().long(),
             pts_seconds=seconds,
         )
-        left = 200.0 + 400.0 * number
+        landmarks = torch.from_numpy(0.2 + 0.6 * template()).expand(clips, frames, -1, -1)
+        left = 200.0 + 400.0 * place
         box = torch.tensor([left, 120.0, left + 260.0, 380.0])
         return FaceReport(
-            number=number,
+            number=place + 1,
             verdict=verdict,
             prediction=prediction,
             crops=crops,
@@ -112,6 +118,8 @@ def fake_face() -> FakeFace:
                 box + 6.0 * torch.linspace(-1, 1, clips)[:, None, None].expand(clips, frames, 1)
             ).float(),
             warnings=warnings,
+            landmarks=landmarks if explained else None,
+            moment=moment_of(prediction, landmarks) if explained else None,
         )
 
     return build
@@ -125,7 +133,7 @@ def fake_report(fake_face: FakeFace) -> FakeReport:
         path: str = "/home/somebody/private/interview.mp4",
         verdict: Verdict = "likely fake",
         probability: float | None = 0.871,
-        face_number: int | None = 0,
+        face_number: int | None = 1,
         warnings: tuple[str, ...] = (),
         video: dict[str, Any] | None = None,
         model: dict[str, Any] | None = None,

@@ -28,13 +28,13 @@ _SCORES: dict[str, Any] = {
     "probability": 0.9, "interval": [0.8, 1.0], "verdict": "likely fake", "reasons": [],
     "warnings": ["Only a stub."],
 }  # fmt: skip
-_CLIP = {"probability": 0.9, "frames": [0], "seconds": [0.0], "frame_scores": [0.9],
+_CLIP = {"probability": 0.9, "frames": [0], "seconds": [0.0], "frame_probabilities": [0.9],
          "boxes": [[0, 0, 9, 9]]}  # fmt: skip
 #: A result as `results.schema.json` has it.
 RESULT: dict[str, Any] = _SCORES | {
-    "path": "a.mp4", "sha256": "0" * 64, "face": 0, "video": {}, "settings": {},
+    "path": "a.mp4", "sha256": "0" * 64, "face": 1, "video": {}, "settings": {},
     "model": {"name": "stub", "weights_sha256": "0" * 64},
-    "faces": [_SCORES | {"number": 0, "clips": [_CLIP],
+    "faces": [_SCORES | {"number": 1, "clips": [_CLIP],
                          "shots": {"last": 0.9, "mean": 0.9, "each": [0.9]}}],
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ import fakestormer
 from fakestormer import (
     Detector,
     DetectorSettings,
+    FaceReport,
     InputError,
     NoFaceError,
     Report,
@@ -29,7 +30,8 @@ from video_fixtures import astronaut_frames, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
 FUNCTIONS = (
-    "detect_many", "evaluate", "load_recipe", "prepare", "synthesize", "train", "write_report",
+    "detect_many", "evaluate", "load_recipe", "prepare", "synthesize", "train", "write_index",
+    "write_pdf", "write_report", "write_thumbnail",
 )  # fmt: skip
 
 
@@ -171,7 +173,7 @@ def test_reports_are_readable(fake_report: Callable[..., Report]) -> None:
     assert len(html) < 100_000
     assert html.count("<circle") == 3
     assert html.count("data:image/webp;base64,") == 1
-    for word in ("likely fake", "probability 0.871", "interview.mp4", "Face 1"):
+    for word in ("likely fake", "probability 0.87", "interview.mp4", "Face 1"):
         assert word in html
     assert "/home" not in html
     unscored = fake_report(faces=(), probability=None, face_number=None, verdict="inconclusive")
@@ -179,3 +181,19 @@ def test_reports_are_readable(fake_report: Callable[..., Report]) -> None:
     strange = fake_report(path='x"><script>.mp4')._repr_html_()
     assert strange is not None
     assert "<script>" not in strange
+
+
+def test_a_report_is_plotted(
+    fake_face: Callable[..., FaceReport], fake_report: Callable[..., Report], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    _ = fakestormer.Report  # connects reports and their drawings
+    figure = fake_report((fake_face(explained=True),)).plot()
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["Face 1", "left jaw line, 1.6 to 1.7 s", ""], "plain, with the map, over time"
+    (points,) = figure.axes[-1].collections
+    assert [y for _, y in points.get_offsets().tolist()] == pytest.approx([0.12, 0.93, 0.41])
+    figure.savefig(tmp_path / "report.png")
+    assert len(fake_report((fake_face(),)).plot().axes) == 2
+    unscored = fake_report(faces=(), probability=None, face_number=None, verdict="inconclusive")
+    assert unscored.plot().axes == []

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from fakestormer.evaluation.evaluate import evaluate as evaluate
     from fakestormer.recipe.named import load_recipe as load_recipe
     from fakestormer.recipe.recipe import Recipe as Recipe
+    from fakestormer.report.index import write_index as write_index
+    from fakestormer.report.index import write_thumbnail as write_thumbnail
     from fakestormer.report.page import write_report as write_report
+    from fakestormer.report.pdf import write_pdf as write_pdf
     from fakestormer.tools.commands import PrepareSettings as PrepareSettings
     from fakestormer.tools.commands import prepare as prepare
     from fakestormer.tools.commands import synthesize as synthesize
@@ -56,7 +59,9 @@ _HOME = {
     "evaluation.evaluate": ("EvaluationSettings", "evaluate"),
     "recipe.named": ("load_recipe",),
     "recipe.recipe": ("Recipe",),
+    "report.index": ("write_index", "write_thumbnail"),
     "report.page": ("write_report",),
+    "report.pdf": ("write_pdf",),
     "tools.commands": ("PrepareSettings", "prepare", "synthesize", "train"),
     "tools.synthesize": ("SynthesisRecord",),
     "training.loop": ("TrainingResult",),

@@ -308,7 +308,7 @@ def test_results_stand_in_the_order_given_and_failures_have_no_numbers(tmp_path:
         collected.add("a", failure_of("a", "a: no"))
         collected.add("b", failure_of("b", "b: no"))
     assert [r["path"] for r in json.loads(target.read_text())["results"]] == ["b", "a"]
-    assert json.loads(target.read_text())["schema"] == "fakestormer/detect/1"
+    assert json.loads(target.read_text())["schema"] == "fakestormer/detect/2"
     assert [path.name for path in target.parent.iterdir()] == ["r.json"]
 
 

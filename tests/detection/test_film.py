@@ -13,10 +13,10 @@ import torch
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.every_second import second_clips
 from fakestormer.detection.film import film_name
+from fakestormer.detection.moment import smoothed
 from fakestormer.detection.printable import report_name
-from fakestormer.drawing.drawing import drawn_scene
 from fakestormer.errors import OutputError
-from fakestormer.types import FaceReport, FaceTrack, Report
+from fakestormer.types import FaceTrack, Report
 from fakestormer.video.decode import stream_frames
 
 MakeVideo = Callable[..., Path]
@@ -57,30 +57,32 @@ def test_the_film_shows_every_frame_and_draws_into_it(
             side = slice(max(x0, 0) + 90, min(x1, 480) - 5)
             before, after = (f[index][2][y0, side].astype(float) for f in (plain, drawn))
             assert np.abs(after - before).mean() > 25
-        # Change is drawn over the face; between the boxes and the captions nothing is.
+    # The bar lies below the picture, and covers nothing of it.
+    assert drawn[0][2].shape == (360 + 52, 480, 3)
+    assert drawn[0][2][364:].mean() < 60, "dark, with few letters"
     row = np.abs(drawn[30][2][:30].astype(float) - plain[30][2][:30]).mean()
     assert row < 4
 
 
-def test_heat_is_that_of_the_sampled_clips(
+def test_the_map_is_that_of_the_sampled_clips(
     detector: Detector, two: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first clip of the film is the first that was sampled: the same D~ must be drawn."""
-    seen: list[tuple[int, torch.Tensor | None]] = []
+    """The first clip of the film is the first that was sampled: the same map must be drawn."""
+    seen: list[tuple[str, torch.Tensor]] = []
     monkeypatch.setattr(
         "fakestormer.detection.film.draw_face",
-        lambda picture, face, name, box, **how: seen.append((face.number, how["change_gg"])),
+        lambda picture, look, box, **how: seen.append((look.name, how["evidence_gg"])),
     )
     detector.write_overlay(two, tmp_path)
-    for face in two.faces:
-        changes = [change for number, change in seen if number == face.number]
-        assert changes[0] is None  # no frame before it
-        assert all(change is not None for change in changes[1:])
-        assert face.prediction.derivative is not None
-        for t in (1, 2, 3):
-            torch.testing.assert_close(
-                changes[t], face.prediction.derivative[0, t], atol=1e-4, rtol=1e-4
-            )
+    face = two.decisive
+    assert face is not None
+    assert face.prediction.evidence is not None
+    maps = [evidence for name, evidence in seen if name == f"Face {face.number}"]
+    expected = smoothed(face.prediction.evidence[0])
+    for t in range(4):
+        torch.testing.assert_close(maps[t], expected[t], atol=1e-4, rtol=1e-4)
+    assert torch.equal(maps[4], maps[3]), "every second clip is scored, and stands for the next"
+    assert not torch.equal(maps[8], maps[7])
 
 
 def test_the_same_film_twice(detector: Detector, two: Report, tmp_path: Path) -> None:
@@ -95,20 +97,24 @@ def test_where_a_film_cannot_go(detector: Detector, two: Report, tmp_path: Path)
         detector.write_overlay(two, blocked / "below")
 
 
-def test_the_scene_is_the_strongest_frame_of_the_highest_clip(two: Report) -> None:
+def test_the_scene_is_the_moment_at_full_resolution_and_a_loop(two: Report, tmp_path: Path) -> None:
     scene, face = two.scene, two.decisive
     assert scene is not None
     assert face is not None
+    assert face.moment is not None
+    assert (scene.clip, scene.frame) == (face.moment.clip, face.moment.frame)
     assert scene.clip == int(face.prediction.clip_probabilities.argmax())
-    assert scene.frame > 0
-    assert scene.picture.shape == (3, 360, 480)
-    index = int(face.prediction.indices[scene.clip, scene.frame])
+    assert scene.scale == 1.0
+    index = face.moment.index
+    assert index == int(face.prediction.indices[scene.clip, scene.frame])
     (frame,) = (f for f in stream_frames(two.path) if f[0] == index)
     assert np.array_equal(scene.picture.permute(1, 2, 0).numpy(), frame[2])
-    drawn = drawn_scene(two, "Face 1")
-    assert drawn is not None
-    assert drawn.shape == (360, 480, 3)
-    assert not np.array_equal(drawn, frame[2])
+    assert scene.loop is not None
+    (loop := tmp_path / "loop.mp4").write_bytes(scene.loop)
+    shown = list(stream_frames(loop))
+    first, last = max(0, index - 25), min(59, index + 25)
+    assert len(shown) == last - first + 1, "a second before and after"
+    assert shown[0][2].shape[0] == shown[0][2].shape[1]
 
 
 def track_of(seconds: list[float]) -> FaceTrack:
@@ -148,10 +154,9 @@ def test_every_second_is_scored_as_the_clips_are(two: Report, detector: Detector
 def test_the_scene_is_only_for_the_page(detector: Detector, two: Report) -> None:
     plain = detector.detect(two.path, every_second=True, scene=False)
     assert plain.scene is None
-    assert plain.to_dict() == two.to_dict()
-
-
-def test_without_a_scene_nothing_is_drawn(
-    fake_face: Callable[..., FaceReport], fake_report: Callable[..., Report]
-) -> None:
-    assert drawn_scene(fake_report((fake_face(branches=()),)), "Face 1") is None
+    assert plain.decisive is not None
+    assert plain.decisive.moment is None
+    page = two.to_dict()
+    strongest = [face.pop("strongest") for face in page["faces"] if "strongest" in face]
+    assert strongest[0]["region"]
+    assert plain.to_dict() == page

@@ -22,7 +22,7 @@ def test_missing_heads_are_null(
     (face,) = result["faces"]
     assert [clip["probability"] for clip in face["clips"]] == [0.12, 0.93, 0.41]
     for clip in face["clips"]:
-        assert (clip["frame_scores"] is not None) == ("g" in branches)
+        assert (clip["frame_probabilities"] is not None) == ("g" in branches)
 
 
 def test_shots_in_the_results(fake_face: FakeFace, fake_report: FakeReport) -> None:

@@ -104,9 +104,9 @@ def test_the_page_says_where_no_pictures_were_kept(
     assert "12 faces of them are listed here only" in page
     assert "no pictures of the other 12" in page
     for face in report.faces:
-        assert f"Face {face.number + 1}" in page
-        assert (f'id="face-{face.number + 1}"' in page) == (face.crops is not None)
-        assert (f'href="#face-{face.number + 1}"' in page) == (face.crops is not None)
+        assert f"Face {face.number}" in page
+        assert (f'id="face-{face.number}"' in page) == (face.crops is not None)
+        assert (f'href="#face-{face.number}"' in page) == (face.crops is not None)
     plain = write_report(whole, tmp_path, date=DATE).read_text()
     assert "none kept" not in plain
     assert "listed here only" not in plain
@@ -135,15 +135,15 @@ def test_what_counts_by_hand(fake_face: FakeFace) -> None:
     size = size_of(likely[0])
     for order in ((likely, calm, flits, higher, equal), (higher, equal, flits, calm, likely)):
         for kept, numbers in enumerate(
-            (set(), {3}, {3, 4}, {3, 4, 0}, {3, 4, 0, 1}, {3, 4, 0, 1, 2})
+            (set(), {4}, {4, 5}, {4, 5, 1}, {4, 5, 1, 2}, {4, 5, 1, 2, 3})
         ):
             scored = ScoredFaces(kept * size)
             for face, lasting in order:
                 scored.add(face, standing(face, lasting=lasting))
-            assert scored.decisive.number == 3
+            assert scored.decisive.number == 4
             assert scored.decisive.crops is not None
             pictured = {face.number for face in scored.faces if face.crops is not None}
-            assert pictured == (numbers or {3})
+            assert pictured == (numbers or {4})
             assert [face.number for face in scored.faces] == [face.number for face, _ in order]
             assert bool(kept_warnings(scored.faces)) == (kept < len(order))
 
@@ -153,8 +153,8 @@ def test_a_page_of_thousands_of_faces_stays_small(
 ) -> None:
     base = fake_face(scores=(0.2,), size=32, branches=())
     low = replace(base, crops=None, verdict="no manipulation found")
-    faces = [replace(low if n % 300 else base, number=n) for n in range(6000)]
-    path = write_report(fake_report(tuple(faces), face_number=300), tmp_path, date=DATE)
+    faces = [replace(low if n % 300 else base, number=n + 1) for n in range(6000)]
+    path = write_report(fake_report(tuple(faces), face_number=301), tmp_path, date=DATE)
     page = path.read_text()
     assert path.stat().st_size < 5_000_000
     assert page.count('<tr><td><span class="small soft">none kept</span>') == 5980
@@ -167,9 +167,9 @@ def test_faces_that_a_page_has_room_for(fake_face: FakeFace) -> None:
     """28 frames take 25,200 characters; half a page less 150 rows has 2,320,000: 92 faces."""
     base = fake_face(scores=(0.2,) * 7)
     calm = replace(base, verdict="no manipulation found")
-    faces = [replace(calm if n < 100 else base, number=n) for n in range(150)]
+    faces = [replace(calm if n < 100 else base, number=n + 1) for n in range(150)]
     assert pictures.shown_in_detail(faces[:40], None) == list(range(40))
-    shown = pictures.shown_in_detail(faces, 99)
+    shown = pictures.shown_in_detail(faces, 100)
     assert shown[-51:] == list(range(99, 150)), "the face that decides, and the likely fake ones"
     assert shown[:-51] == list(range(41)), "as many of the others as there is room for"
-    assert pictures.shown_in_detail([replace(face, crops=None) for face in faces], 7) == []
+    assert pictures.shown_in_detail([replace(face, crops=None) for face in faces], 8) == []

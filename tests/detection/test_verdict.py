@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from fakestormer.detection.prediction import calibrated as calibrated_by
 from fakestormer.detection.prediction import pool, verdict
 from fakestormer.detection.verdict import Seen, far_apart, interval, judge
 from fakestormer.recipe.prediction import Calibration, PredictionConfig
@@ -25,12 +26,15 @@ def prediction(
     score = pool(torch.logit(clips.double()), config.pooling)
     calibration = config.calibration
     times = torch.arange(len(scores) * 4).reshape(-1, 4)
+    of_shots = torch.tensor(shots or (score,), dtype=torch.float32)
     return Prediction(
-        probability=score if calibration is None else calibration.probability(score),
+        probability=config.probability(score),
         raw=None if calibration is None else score,
-        clip_probabilities=clips,
-        shot_probabilities=torch.tensor(shots or (score,), dtype=torch.float32),
-        frame_scores=None,
+        clip_probabilities=calibrated_by(clips, config),
+        clip_raw=None if calibration is None else clips,
+        shot_probabilities=calibrated_by(of_shots, config),
+        shot_raw=None if calibration is None else of_shots,
+        frame_probabilities=None,
         derivative=None,
         indices=times,
         pts_seconds=times.double() / 25,

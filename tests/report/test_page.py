@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from fakestormer.detection.film import film_name
 from fakestormer.detection.printable import report_name
 from fakestormer.drawing import overlays
 from fakestormer.errors import InputError
@@ -102,7 +103,7 @@ def test_asks_nobody_for_anything(two_faces: Report) -> None:
             value = attributes[name] or ""
             assert value.startswith(("#", "data:")), f"<{tag} {name}={value[:40]!r}>"
     policy = next(m["content"] for m in Page(html).all("meta") if "http-equiv" in m) or ""
-    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert policy.startswith("default-src 'none'; img-src data:; media-src data:;")
 
 
 def test_policy_allows_its_own_script_only(two_faces: Report) -> None:
@@ -131,12 +132,12 @@ def test_shows_the_numbers_of_the_report(two_faces: Report) -> None:
     assert "0.871" in page.text
     assert "0.871000" in page.text
     for face in two_faces.faces:
-        assert f"Face {face.number + 1}" in page.text
+        assert f"Face {face.number}" in page.text
         assert f"{face.prediction.probability:.2f}" in page.text
         for probability in face.prediction.clip_probabilities.tolist():
             assert f"{probability:.3f}" in page.text
-        for score in face.prediction.frame_scores.flatten().tolist():
-            assert f"Frame score {score:.3f}" in page.text
+        for score in face.prediction.frame_probabilities.flatten().tolist():
+            assert f"Frame alone {score:.3f}" in page.text
         for index in face.prediction.indices.flatten().tolist():
             assert f"frame {index}" in page.text
     assert "The file ends early." in page.text
@@ -167,9 +168,9 @@ def test_time_line_points_lead_to_their_clips(two_faces: Report) -> None:
     assert {(a["href"] or "")[1:] for a in links} <= set(ids)
     points = [a for a in links if "aria-label" in a]
     assert len(points) == sum(len(f.prediction.clip_probabilities) for f in two_faces.faces)
-    above = [a["aria-label"] or "" for a in points if a["class"] == "above"]
+    above = [a["aria-label"] or "" for a in points if a["class"] == "alarm"]
     assert len(above) == 1
-    assert "score 0.930" in above[0]
+    assert "probability 0.930" in above[0]
     assert above[0].startswith("Clip 2, 0:01.60 to 0:01.72")
     described = [
         a[k] for _, a in page.tags for k in ("aria-labelledby", "aria-describedby") if k in a
@@ -188,10 +189,9 @@ def test_pictures_are_inlined_and_described(two_faces: Report) -> None:
     page = page_of(two_faces)
     images = page.all("img")
     frames = sum(f.crops.shape[0] * f.crops.shape[1] for f in two_faces.faces)
-    clips = sum(f.crops.shape[0] for f in two_faces.faces)
     faces = len(two_faces.faces)
-    # each frame, a heat map but for a clip's first, a picture of each face in overview and heading
-    assert len(images) == frames + (frames - clips) + 2 * faces
+    # each frame, and a picture of each face in overview and heading
+    assert len(images) == frames + 2 * faces
     assert all((image.get("alt") or "").strip() for image in images)
     shown = decode(next(i for i in images if i["alt"] == "Face 1 at 0:00.00, frame 0")["src"])
     original = two_faces.faces[0].crops[0, 0].permute(1, 2, 0).numpy()
@@ -208,7 +208,7 @@ def decode(url: str | None) -> np.ndarray:
 
 def test_heat_maps_are_see_through() -> None:
     rgba = overlays.colour_table()[None].repeat(256, axis=0)
-    back = decode(pictures._url(rgba, quality=80))
+    back = decode(pictures.picture_url_of(rgba, quality=80))
     assert back.shape == (256, 256, 4)
     assert np.abs(back[..., 3].astype(int) - rgba[..., 3]).mean() < 2
 
@@ -287,7 +287,7 @@ def test_without_any_facts(fake_report: FakeReport) -> None:
     report = fake_report(video={}, model={}, settings={})
     page = page_of(report)
     assert page.open == []
-    assert "threshold 0.50" in page.text
+    assert "likely fake from 0.50" in page.text
 
 
 def test_face_without_clips_and_no_score(fake_face: FakeFace, fake_report: FakeReport) -> None:
@@ -297,18 +297,92 @@ def test_face_without_clips_and_no_score(fake_face: FakeFace, fake_report: FakeR
     assert "No clip of this face was scored." in page.text
 
 
-PLAIN = "This model is a plain classifier: it gives a score without explanation"
+PLAIN = "This model is a plain classifier: it was not taught where or what to look for."
 
 
-def test_network_without_h_shows_no_heat_map(fake_face: FakeFace, fake_report: FakeReport) -> None:
-    page = page_of(fake_report((fake_face(branches=("g",)),)))
-    assert page.open == []
-    assert not any(image.get("class") == "layer" for image in page.all("img"))
-    assert "view" not in {i.get("name") for i in page.all("input")}
-    assert not re.search("heat map|standard deviation", page.text, flags=re.IGNORECASE)
-    assert "Frame score 0." in page.text
-    assert "This model does not say where in a frame the trace lies." in page.text
-    assert PLAIN not in page.text
+def layers(page: Page) -> list[dict[str, str | None]]:
+    return [image for image in page.all("img") if image.get("class") == "layer"]
+
+
+def test_maps_cover_the_face_alone_on_one_scale(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    face = fake_face(explained=True)
+    maps = layers(page_of(fake_report((face,))))
+    assert len(maps) == 3 * 4, "the first frame of a clip has a map, too"
+    assert layers(page_of(fake_report())) == [], "and nothing is drawn that was not explained"
+    alpha = np.stack([decode(image["src"])[..., 3] for image in maps]).astype(float)
+    rows, columns = np.nonzero(alpha.max(axis=0) > 20)
+    # The drawn landmarks fill 0.2 to 0.8 of the crop; the border reaches 12 % beyond.
+    assert 0.15 < rows.min() / 112 < rows.max() / 112 < 0.86
+    assert 0.15 < columns.min() / 112 < columns.max() / 112 < 0.86
+    # Clip 1 has 0.12 of the evidence that clip 2 has 0.93 of.
+    assert alpha[4:8].max() > 180
+    assert alpha[0:4].max() < 0.5 * alpha[4:8].max()
+
+
+def test_the_moment_is_named_and_outlined(fake_face: FakeFace, fake_report: FakeReport) -> None:
+    face = fake_face(explained=True)
+    picture = torch.full((3, 720, 1280), 90, dtype=torch.uint8)
+    scene = Scene(picture=picture, scale=1.0, clip=1, frame=2, loop=b"a film")
+    page = page_of(replace(fake_report((face,)), scene=scene))
+    assert face.moment is not None
+    assert face.moment.region == "left jaw line", "the fixture's evidence peaks at (0.25, 0.7)"
+    assert "Strongest: left jaw line, 1.6 to 1.7 s" in page.text
+    (polygon,) = page.all("polygon")
+    points = np.array([point.split(",") for point in (polygon["points"] or "").split()], float)
+    assert points[:, 0].min() < 0.25 < points[:, 0].max()
+    assert points[:, 1].min() < 0.7 < points[:, 1].max()
+    (still,) = (i for i in page.all("img") if "as it is in the video" in str(i["alt"]))
+    assert (still["width"], still["height"]) == ("1280", "720"), "the video's own resolution"
+    assert decode(still["src"]).shape == (720, 1280, 3)
+    (box,) = (d for d in page.all("div") if d.get("class") == "face-box")
+    assert box["style"] == "left:15.62%;top:16.67%;width:20.31%;height:36.11%"
+    (film,) = page.all("video")
+    assert base64.b64decode(str(film["src"]).partition(",")[2]) == b"a film"
+    assert not page_of(fake_report()).all("video")
+
+
+def test_a_green_verdict_beside_a_high_clip_is_explained(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    face = fake_face(scores=(0.1, 0.95, 0.2), verdict="no manipulation found")
+    settings = {"fake_from": 0.8, "clear_below": 0.45}
+    calm = fake_report(
+        (face,), verdict="no manipulation found", probability=0.42, settings=settings
+    )
+    assert (
+        "found none above its threshold. One of its 3 clips alone reaches that threshold, with up "
+        "to 0.95 at 0:01.60; the verdict rests on all clips together, and they come to 0.42."
+    ) in page_of(calm).text
+    low = fake_face(scores=(0.1, 0.5, 0.2), verdict="no manipulation found")
+    assert "alone reaches" not in page_of(replace(calm, faces=(low,))).text
+
+
+def test_colours_go_by_the_thresholds_of_the_verdicts(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    face = fake_face(scores=(0.99, 0.57, 0.2))
+    page = page_of(fake_report((face,), settings={"fake_from": 0.83, "clear_below": 0.35}))
+    points = [a for a in page.all("a") if "Clip" in str(a.get("aria-label"))]
+    assert [a["class"] for a in points] == ["alarm", "unsure", "calm"]
+    assert "Flagged, from 0.83 on: 0.0 to 0.1 s." in page.text
+
+
+def test_the_film_is_linked_where_it_lies_beside_the_page(
+    fake_report: FakeReport, tmp_path: Path
+) -> None:
+    report = replace(
+        fake_report(),
+        scene=Scene(picture=torch.zeros((3, 8, 8), dtype=torch.uint8), scale=1.0, clip=0, frame=0),
+    )
+    name = film_name(report.path, report.sha256)
+    assert name not in write_report(report, tmp_path, date=DATE).read_text()
+    (tmp_path / name).write_bytes(b"")
+    links = [
+        a["href"] for a in Page(write_report(report, tmp_path, date=DATE).read_text()).all("a")
+    ]
+    assert name in links
 
 
 def test_network_without_g_shows_no_frame_scores(
@@ -319,7 +393,6 @@ def test_network_without_g_shows_no_frame_scores(
     assert not re.search("frame scores?\\b", page.text, flags=re.IGNORECASE)
     assert not any("frame score" in (f.get("data-caption") or "") for f in page.all("figure"))
     assert not any(e.get("class") == "bar" for e in page.all("span"))
-    assert sum(image.get("class") == "layer" for image in page.all("img")) == 3 * 3
     assert "This model gives no scores of single frames." in page.text
     assert PLAIN not in page.text
 
@@ -328,9 +401,7 @@ def test_plain_classifier_is_called_so(fake_face: FakeFace, fake_report: FakeRep
     page = page_of(fake_report((fake_face(branches=()),)))
     assert page.open == []
     assert PLAIN in page.text
-    assert not re.search(
-        "heat map|standard deviation|frame scores?\\b|border|None", page.text, flags=re.IGNORECASE
-    )
+    assert not re.search(r"frame alone|trembles|None", page.text, flags=re.IGNORECASE)
     assert len([i for i in page.all("img") if "at 0:" in (i["alt"] or "")]) == 3 * 4, "frames stay"
     assert "0.930" in page.text
 
@@ -340,7 +411,7 @@ def test_several_shots_show_the_last_and_the_mean(
 ) -> None:
     text = page_of(fake_report((fake_face(shots=(0.9, 0.75, 0.6)),))).text
     assert "Face 1, shots 3: last 0.600000, mean 0.750000 (each: 0.900, 0.750, 0.600)" in text
-    assert "Frame scores and heat map are those of the first of 3 shots" in text
+    assert "Frames are shown and scored as the first of 3 shots saw them" in text
     assert "shots" not in page_of(fake_report()).text
 
 
@@ -348,9 +419,8 @@ def test_several_shots_show_the_last_and_the_mean(
 def test_other_clip_lengths_and_grids(
     fake_face: FakeFace, fake_report: FakeReport, frames: int
 ) -> None:
-    face = fake_face(scores=(0.3, 0.6), frames=frames, grid=4, size=32)
-    page = page_of(fake_report((face,)))
-    assert len([i for i in page.all("img") if i.get("class") == "layer"]) == 2 * (frames - 1)
+    face = fake_face(scores=(0.3, 0.6), frames=frames, grid=4, size=32, explained=True)
+    assert len(layers(page_of(fake_report((face,))))) == 2 * frames
 
 
 def test_never_says_real_or_authentic_as_a_verdict(
@@ -365,7 +435,11 @@ def test_never_says_real_or_authentic_as_a_verdict(
 
 def test_limits_are_stated(two_faces: Report) -> None:
     text = page_of(two_faces).text
-    for words in ("generated as a whole", "Sound", "A low score is not proof of authenticity"):
+    for words in (
+        "generated as a whole",
+        "Sound",
+        "A low probability is not proof of authenticity",
+    ):
         assert words in text
 
 
@@ -382,7 +456,7 @@ def test_threshold_and_band_come_from_the_settings(
     assert "likely fake from 0.93" in page.text
     assert "lies between the two thresholds" in page.text
     assert "Of 7 real videos none." in page.text
-    above = [a for a in page.all("a") if a.get("class") == "above"]
+    above = [a for a in page.all("a") if a.get("class") == "alarm"]
     assert len(above) == 1, "0.93 reaches 0.93, 0.41 and 0.12 do not"
 
 
@@ -423,7 +497,7 @@ def test_says_when_pictures_are_left_out(
     monkeypatch.setattr(pictures, "room_for_pictures", lambda _faces: 0)
     page = page_of(fake_report())
     assert "3 clips, to keep this page small; their numbers are complete." in page.text
-    assert "Frame score" in page.text
+    assert "Frame alone" in page.text
     assert all(image["alt"] != "" for image in page.all("img"))
 
 
@@ -445,32 +519,11 @@ def test_reasons_and_interval_are_shown(fake_report: FakeReport) -> None:
     changes = {"verdict": "inconclusive", "reasons": (reason,), "interval": (0.123, 0.934)}
     page = page_of(judged(plain, **changes))
     assert "Why inconclusive Its clips disagree <b>much</b>." in page.text
-    assert "goes from 0.123 to 0.934" in page.text
+    assert "(0.12 to 0.93 over its clips)" in page.text
     assert not page.all("b") or "much" not in [attributes.get("b") for attributes in page.all("b")]
     assert "0.123000 to 0.934000 (percentile bootstrap" in page.text
     assert "Why inconclusive" not in page_of(plain).text
-    assert "goes from" not in page_of(plain).text
-
-
-def test_original_and_overlay_stand_side_by_side(fake_report: FakeReport) -> None:
-    plain = fake_report()
-    picture = torch.full((3, 360, 640), 90, dtype=torch.uint8)
-    page = page_of(replace(plain, scene=Scene(picture=picture, scale=0.5, clip=1, frame=2)))
-    images = {i["alt"]: i for i in page.all("img") if "picture" in str(i["alt"])}
-    original, drawn = images.values()
-    decoded = []
-    for image in (original, drawn):
-        assert (image["width"], image["height"]) == ("640", "360")
-        content = base64.b64decode(str(image["src"]).partition(",")[2])
-        decoded.append(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))
-    assert np.abs(decoded[0].astype(int) - 90).max() < 4
-    # The face's square, (200..460, 120..380), halved: its lines and its heat map lie there.
-    changed = np.abs(decoded[1].astype(int) - 90).max(axis=-1) > 40
-    rows, columns = np.nonzero(changed)
-    assert columns.min() == pytest.approx(100, abs=5)
-    assert rows.max() == pytest.approx(190, abs=30)  # with the scores written below
-    assert "Original and overlay" in page.text
-    assert "Original and overlay" not in page_of(plain).text
+    assert "over its clips)" not in page_of(plain).text
 
 
 def test_every_second_is_a_line_and_a_table(fake_report: FakeReport) -> None:
@@ -482,7 +535,8 @@ def test_every_second_is_a_line_and_a_table(fake_report: FakeReport) -> None:
     (polyline,) = page.all("polyline")
     assert polyline["points"] == "0.0,100.0 8.06,25.0 100.0,0.0"
     assert (
-        "Every second of Face 1 From Score 0:00.00 0.000 0:01.00 0.750 0:12.40 1.000" in page.text
+        "Every second of Face 1 From Probability 0:00.00 0.000 0:01.00 0.750 0:12.40 1.000"
+        in page.text
     )
     assert not page_of(fake_report()).all("polyline")
 

@@ -202,9 +202,9 @@ def test_sheets_are_written_for_the_highest_clips(
         fake_face(0, size=64, grid=4),
         fake_face(1, scores=(0.2, 0.9, 0.4), size=64, grid=4),
     )
-    report = fake_report(faces, face_number=1)
+    report = fake_report(faces, face_number=2)
     written = list(write_saliency_sheets(report, network_of(), tmp_path / "new", clips=2))
-    assert [(face.number, clip) for face, clip, _ in written] == [(1, 1), (1, 2)]
+    assert [(face.number, clip) for face, clip, _ in written] == [(2, 1), (2, 2)]
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [
         "interview-3f5a3f5a3f5a-face-2-clip-2.png",
         "interview-3f5a3f5a3f5a-face-2-clip-3.png",

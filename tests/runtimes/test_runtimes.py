@@ -21,6 +21,7 @@ from fakestormer.detection.prediction import judge_in_shots
 from fakestormer.errors import InputError, SetupError
 from fakestormer.files import sha256_of
 from fakestormer.model.build import build
+from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.runtimes import exported
@@ -87,7 +88,7 @@ def test_a_video_gets_the_scores_that_torch_gives(
     wanted, found = (report.faces[0].prediction for report in reports)
     assert len(wanted.clip_probabilities) > 8, "one batch proves little"
     close = {"atol": 1e-4, "rtol": 0}
-    for part in ("clip_probabilities", "shot_probabilities", "frame_scores"):
+    for part in ("clip_probabilities", "shot_probabilities", "frame_probabilities"):
         torch.testing.assert_close(getattr(found, part), getattr(wanted, part), **close)
     assert found.probability == pytest.approx(wanted.probability, abs=1e-4)
     if wanted.derivative is None:
@@ -116,7 +117,7 @@ def test_frames_that_no_network_takes(name: RuntimeName, drawn_model: Path) -> N
 
 def test_several_shots_need_h(tmp_path: Path) -> None:
     network = ExportedNetwork(
-        ModelConfig(image_size=16, patch_size=8, frames=2, branches=[]),
+        VideoNetwork(ModelConfig(image_size=16, patch_size=8, frames=2, branches=[])),
         lambda frames: {"logit": torch.zeros(len(frames))},
         runtime="a test",
     )

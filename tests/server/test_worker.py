@@ -94,7 +94,9 @@ def test_a_process_says_what_the_detector_says(
             face["shots"] = [round(score, 4) for score in face["shots"]["each"]]
             for clip in face["clips"]:
                 clip["probability"] = round(clip["probability"], 4)
-                clip["frame_scores"] = [round(score, 4) for score in clip["frame_scores"] or []]
+                clip["frame_probabilities"] = [
+                    round(score, 4) for score in clip["frame_probabilities"] or []
+                ]
     assert found == json.loads(json.dumps(own))
     page = (tmp_path / "report.html").read_text()
     assert "holiday.mp4" in page

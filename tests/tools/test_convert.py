@@ -86,7 +86,9 @@ def test_converting_gives_a_model_that_scores_as_released(
     logits = torch.cat([each["out_cls"][0] for each in said])
     assert prediction.probability == pytest.approx(float(logits.mean().sigmoid()), abs=1e-5)
     frame_scores = torch.cat([each["out_temp_loc"] for each in said]).sigmoid()
-    torch.testing.assert_close(prediction.frame_scores.double(), frame_scores, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        prediction.frame_probabilities.double(), frame_scores, atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_state_dict"])

@@ -230,9 +230,10 @@ def test_a_calibrated_model_says_the_same_in_detection_and_evaluation(
     assert face.prediction.raw == face.prediction.score == raw.probability
     assert raw.faces[0].prediction.raw is None
     assert raw.faces[0].prediction.score == raw.probability
-    assert torch.equal(
-        face.prediction.clip_probabilities, raw.faces[0].prediction.clip_probabilities
-    )
+    of_clips, network_said = face.prediction, raw.faces[0].prediction
+    assert torch.equal(of_clips.clip_scores, network_said.clip_probabilities)
+    calibrated = [Calibration.model_validate(PLATT).probability(s) for s in of_clips.clip_scores]
+    assert of_clips.clip_probabilities.tolist() == pytest.approx(calibrated)
     if not report.reasons:
         assert report.verdict == verdict(expected, PredictionConfig())
 
@@ -249,17 +250,17 @@ def test_a_calibrated_model_says_the_same_in_detection_and_evaluation(
     assert result["raw"] == result["faces"][0]["raw"] == round(raw.probability, 6)
     assert "raw" not in raw.to_dict()
     assert "raw" not in raw.to_dict()["faces"][0]
-    # A clip is compared with the score that becomes 0.55: sigmoid((logit(0.55) + 1) / 0.5).
     assert report.settings["fake_from"] == pytest.approx(0.55)
-    assert report.settings["raw_threshold"] == pytest.approx(0.916930)
+    (clip, *_) = result["faces"][0]["clips"]
+    assert clip["raw"] == round(float(of_clips.clip_scores[0]), 6)
+    assert clip["probability"] == round(float(of_clips.clip_probabilities[0]), 6)
     print_report(report)
     print_report(raw)
     out = capsys.readouterr().out
     assert out.count(f"before calibration {raw.probability:.3f}") == 1
     page = write_report(report, tmp_path).read_text()
-    assert f"is calibrated; before that it was {raw.probability:.3f}" in page
-    assert "threshold 0.92" in page
-    assert "not calibrated" in page
+    assert f"is called raw: Face 1 {raw.probability:.3f}" in page
+    assert page.count("likely fake from 0.55") == 1, "one line for all probabilities"
     assert "calibrat" not in write_report(raw, tmp_path / "raw").read_text()
     assert not any("calibrated" in warning for warning in report.warnings)
     warning = after.predicting(sampling="spread").detect(video).warnings[0]
@@ -298,7 +299,7 @@ def test_calibrated_shots_and_clips_stay_raw(drawn_model: Path, recipe: Recipe) 
     raw, _ = predict_track(network, 8, lambda _: clips, config)
     found, _ = predict_track(network, 8, lambda _: clips, calibrated)
     assert found.raw == raw.probability != found.probability
-    for name in ("clip_probabilities", "shot_probabilities", "frame_scores"):
+    for name in ("clip_probabilities", "shot_probabilities", "frame_probabilities"):
         assert torch.equal(getattr(found, name), getattr(raw, name))
 
 

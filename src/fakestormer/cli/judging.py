@@ -65,6 +65,9 @@ def detect(
     report: Annotated[
         Path | None, typer.Option(help="write one HTML report per video into this folder")
     ] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="with --report: also each as PDF, by a browser")
+    ] = False,
     overlay: Annotated[
         bool,
         typer.Option("--overlay", help="with --report: also the video with faces drawn in"),
@@ -103,11 +106,11 @@ def detect(
     )
     from fakestormer.cli.fetching import Fetching
     from fakestormer.cli.inputs import named_paths
+    from fakestormer.cli.reports import ReportFolder
     from fakestormer.detection.batch import DetectorSettings, ResultFiles, detect_many
-    from fakestormer.detection.film import film_name
 
     bad_verdicts = {one_of(word, *VERDICTS).replace("-", " ") for word in fail_on or ()}
-    _check_places(json_file, lines_file, csv_file, report, resume=resume, overlay=overlay)
+    _check_places(json_file, lines_file, csv_file, report, resume=resume, overlay=overlay, pdf=pdf)
     if runtime != "torch" and device != "cpu":
         raise typer.BadParameter(f"--runtime {runtime}: works on the CPU; leave out --device")
     if ray is not None:
@@ -131,6 +134,7 @@ def detect(
     files = ResultFiles(json_file=kept, csv_file=csv_file, resume=resume, reports=report)
     fetching = None if fetch_into is None else Fetching(fetch_into)
     paths = named_paths(videos, fetching)
+    reports = ReportFolder(report, inputs=paths, pdf=pdf, overlay=overlay)
     print_log_of("fakestormer.detection.batch")
     print_log_of("fakestormer.runtimes.exported")
     results: dict[int, dict[str, Any]] = {}
@@ -152,18 +156,12 @@ def detect(
                 say(str(detection.error))
             if (done := detection.report) is None:
                 continue
-            page = None
-            if report is not None:
-                from fakestormer.report.page import write_report  # only here: templates cost time
-
-                page = write_report(done, report)
+            lines = reports.add(done)
             print_report(done)
-            if page is not None:
-                print(f"  report: {page}")
-                if overlay:
-                    print(f"  overlay: {page.parent / film_name(done.path, done.sha256)}")
+            print("".join(f"{line}\n" for line in lines), end="")
         if len(results) > 1:
             print_summary([results[place] for place in sorted(results)])
+        reports.finish([results[place] for place in sorted(results)])
     judged = {result["verdict"] for result in results.values() if "error" not in result}
     if judged & bad_verdicts:
         raise typer.Exit(ExitCode.VERDICT)
@@ -178,6 +176,7 @@ def _check_places(
     *,
     resume: bool,
     overlay: bool,
+    pdf: bool,
 ) -> None:
     """Wrong usage where the outputs of `detect` cannot be what or where the options say."""
     named = {"--json": json_file, "--jsonl": lines_file, "--csv": csv_file}
@@ -194,6 +193,8 @@ def _check_places(
         require_folder(report, "--report")
     elif overlay:
         raise typer.BadParameter("--overlay needs --report: the folder of the drawn videos")
+    elif pdf:
+        raise typer.BadParameter("--pdf needs --report: the folder of the printed pages")
 
 
 @app.command("saliency")

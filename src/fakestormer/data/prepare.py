@@ -196,7 +196,7 @@ def prepare_folder(
 ) -> Summary:
     """`prepare_listing` of every video below a folder, labelled by folders and a CSV.
 
-    validation_*, seed, split, table: see `Labelling` and `read_table`. Raises InputError as
+    validation_*, seed, split, table: see `Labelling` and `match_table`. Raises InputError as
     `prepare_listing` does, and where there are no videos.
     """
     origin = Origin(layout="folder", root=videos, options=Options(store=store))
@@ -210,7 +210,7 @@ def prepare_folder(
         split=split,
         table={} if matched is None else matched.said,
     )
-    return prepare_listing(
+    summary = prepare_listing(
         listing,
         store,
         backend=backend,
@@ -223,6 +223,7 @@ def prepare_folder(
         origin=origin,
         progress=progress,
     )
+    return replace(summary, unmatched=0 if matched is None else len(matched.unmatched))
 
 
 def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:

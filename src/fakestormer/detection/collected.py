@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fakestormer.detection.results import write_results
+from fakestormer.detection.results import SCHEMA, write_results
 from fakestormer.errors import InputError
 from fakestormer.files import held, sha256_of, write_atomically
 
@@ -136,7 +136,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
         writer.writerow(
             [
                 _plain(result["path"], "./"),
-                result["verdict"],
+                result["verdict"] or "",
                 "" if probability is None else probability,
                 low,
                 high,
@@ -164,11 +164,12 @@ def finished_before(
 
     A result holds where path, model (weights, recipe, face backend, versions) and settings are the
     same, and the file has the same size and time, or the same size and SHA-256. A missing results
-    file gives none. Raises InputError where `json_file` is no results file.
+    file gives none, as does one of an older version, whose numbers mean something else. Raises
+    InputError where `json_file` is no results file.
     """
     try:
         content = json.loads(json_file.read_text(encoding="utf-8"))
-        results = content["results"]
+        results = content["results"] if content["schema"] == SCHEMA else ()
         by_path = {entry["path"]: entry for entry in results if "error" not in entry}
     except FileNotFoundError:
         return {}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import platform
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +16,7 @@ from fakestormer.detection import quality, warnings
 from fakestormer.detection.every_second import score_every_second
 from fakestormer.detection.film import scene_of, write_overlay
 from fakestormer.detection.following import follow
+from fakestormer.detection.moment import input_landmarks, with_moments
 from fakestormer.detection.prediction import input_boxes, predict_track
 from fakestormer.detection.scored_faces import PICTURE_BYTES, ScoredFaces, kept_warnings
 from fakestormer.detection.source import Source, Video, opened
@@ -205,7 +204,8 @@ class Detector:
                 verdict and the probability stay those of the sampled clips.
             picture_bytes: the most that the crops of all faces take together. Beyond it the faces
                 that count least have no crops; their numbers stay the same.
-            scene: also decode the whole frame that the HTML report shows.
+            scene: also find the most suspicious moment of the face that decides, what f goes by
+                there, and the frame and the two seconds that the HTML report shows.
             stream: the video stream, by its number among all streams of the file, from 0; None
                 takes the one that players show.
 
@@ -221,14 +221,19 @@ class Detector:
             source, info, log = followed.source, followed.info, followed.log
             watched, tracks = followed.watched, followed.tracks
             bits = {
-                track.number: quality.bits_of_face(track, log, watched.activity, info)
+                track.face_number: quality.bits_of_face(track, log, watched.activity, info)
                 for track in tracks
             }
             scored = self._score_all(source, tracks, picture_bytes, bits, progress)
             faces, decisive = scored.faces, scored.decisive
             if every_second:
-                faces = self._with_time_lines(source, tracks, faces, progress)
-                decisive = next(face for face in faces if face.number == decisive.number)
+                way, crop = self.prediction, self.recipe.crop
+                faces = score_every_second(
+                    source.reader(), tracks, faces, self.network, way, crop, progress=progress
+                )
+            if scene:
+                faces = with_moments(faces, decisive.number, self.network)
+            decisive = next(face for face in faces if face.number == decisive.number)
             tags = source.tags()
             return Report(
                 path=source.name,
@@ -273,7 +278,7 @@ class Detector:
         # each face would otherwise be sought anew.
         with source.reader() as reader:
             for done, track in enumerate(tracks, start=1):
-                face_bits = bits[track.number]
+                face_bits = bits[track.face_number]
                 compressed = face_bits is not None and face_bits < quality.TOO_FEW_BITS
                 face = self._score(source.name, track, reader, compressed=compressed)
                 scored.add(face, standing(face, lasting=len(track) >= enough))
@@ -281,35 +286,19 @@ class Detector:
                     progress("scores", done, len(tracks))
         return scored
 
-    def _with_time_lines(
-        self,
-        source: Source,
-        tracks: list[FaceTrack],
-        faces: tuple[FaceReport, ...],
-        progress: Progress | None,
-    ) -> tuple[FaceReport, ...]:
-        way, crop = self.prediction, self.recipe.crop
-        seconds = None if progress is None else partial(progress, "seconds")
-        with source.reader() as reader:
-            lines = score_every_second(reader, tracks, self.network, way, crop, progress=seconds)
-        return tuple(replace(face, every_second=lines[face.number]) for face in faces)
-
     def settings(self, *, every_second: bool = False, stream: int | None = None) -> dict[str, Any]:
         """How clips are sampled and pooled, as reports have it.
 
-        fake_from, clear_below: the thresholds of the verdicts. With a calibration also the score
-        that `fake_from` is, raw_threshold: single clips are not calibrated and can be compared with
-        that alone; and where error rates were measured, the sentence that says them.
+        fake_from, clear_below: the thresholds of the verdicts, for all probabilities. Where error
+        rates were measured, the sentence that says them.
         """
         settings = self.prediction.model_dump(mode="json")
         settings["fake_from"] = self.prediction.fake_from
         settings["clear_below"] = self.prediction.clear_below
         settings["clip_length"] = self.network.config.frames
         calibration = self.prediction.calibration
-        if calibration is not None:
-            settings["raw_threshold"] = calibration.score_at(self.prediction.fake_from)
-            if calibration.rates is not None:
-                settings["error_rates"] = calibration.rates.sentence()
+        if calibration is not None and calibration.rates is not None:
+            settings["error_rates"] = calibration.rates.sentence()
         if every_second:
             settings["every_second"] = True
         if stream is not None:
@@ -321,10 +310,13 @@ class Detector:
     ) -> FaceReport:
         squares_t3 = crop_squares(track, self.recipe.crop)
 
+        clips: list[Clip] = []
+
         def read(positions_ct: np.ndarray) -> list[Clip]:
-            return read_clips(
+            clips[:] = read_clips(
                 name, track, positions_ct, self.recipe.crop, squares=squares_t3, reader=reader
             )
+            return clips
 
         prediction, crops = predict_track(self.network, len(track), read, self.prediction)
         boxes = input_boxes(squares_t3[prediction.indices - track.indices[0]], self.prediction)
@@ -333,7 +325,7 @@ class Detector:
         clip = self.network.config.frames
         judged = judge(prediction, self.prediction, seen, clip)
         return FaceReport(
-            number=track.number,
+            number=track.face_number,
             verdict=judged.verdict,
             prediction=prediction,
             crops=crops,
@@ -346,6 +338,7 @@ class Detector:
             reasons=judged.reasons,
             first_frame=int(track.indices[0]),
             squares=squares_t3,
+            landmarks=input_landmarks(clips, self.prediction),
         )
 
     def write_overlay(self, report: Report, folder: str | Path) -> Path:

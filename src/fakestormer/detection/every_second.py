@@ -6,17 +6,19 @@ Crops are dropped as soon as their clip is scored, so that an hour takes what a 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from fakestormer.detection.prediction import predict_clips
+from fakestormer.detection.prediction import calibrated, predict_clips
 from fakestormer.faces.crop import assemble_clip, crop, crop_squares
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import PredictionConfig
-from fakestormer.types import Clip, EverySecond, FaceTrack
+from fakestormer.types import Clip, EverySecond, FaceReport, FaceTrack
 from fakestormer.video.decode import FrameReader
 
 _BATCH = 8
@@ -40,13 +42,14 @@ def second_clips(track: FaceTrack, clip_length: int) -> NDArray[np.int64]:
 def score_every_second(
     reader: FrameReader,
     tracks: Sequence[FaceTrack],
+    faces: Sequence[FaceReport],
     network: VideoNetwork,
     prediction: PredictionConfig,
     config: CropConfig,
     *,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[int, EverySecond]:
-    """The time line of each track, by its number. progress: (clips scored, clips in all).
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[FaceReport, ...]:
+    """The faces of the tracks with their time lines. progress: ("seconds", clips scored, in all).
 
     Raises InputError when the video ends before a frame of a track.
     """
@@ -68,31 +71,40 @@ def score_every_second(
     def score() -> None:
         nonlocal done
         prediction_m, _ = predict_clips(network, [clip for *_, clip in waiting], prediction)
-        for (k, row, _), value in zip(waiting, prediction_m.clip_probabilities, strict=True):
+        for (k, row, _), value in zip(waiting, prediction_m.clip_scores, strict=True):
             scores[k][row] = value
         done += len(waiting)
         waiting.clear()
         if progress is not None:
-            progress(done, total)
+            progress("seconds", done, total)
 
-    for index, _, rgb_hwc in reader.at(uses):
-        for k, row, position in uses[index]:
-            crops = open_clips.setdefault((k, row), {})
-            crops[position] = crop(rgb_hwc, squares[k][position], config.stored_size)
-            positions = clips[k][row].tolist()
-            if position == positions[-1]:
-                source = f"#{tracks[k].number}@{index}"
-                clip = assemble_clip(
-                    open_clips.pop((k, row)), tracks[k], positions, squares[k], config, source
-                )
-                waiting.append((k, row, clip))
-        if len(waiting) >= _BATCH:
-            score()
+    with reader:
+        for index, _, rgb_hwc in reader.at(uses):
+            for k, row, position in uses[index]:
+                crops = open_clips.setdefault((k, row), {})
+                crops[position] = crop(rgb_hwc, squares[k][position], config.stored_size)
+                positions = clips[k][row].tolist()
+                if position == positions[-1]:
+                    source = f"#{tracks[k].number}@{index}"
+                    clip = assemble_clip(
+                        open_clips.pop((k, row)), tracks[k], positions, squares[k], config, source
+                    )
+                    waiting.append((k, row, clip))
+            if len(waiting) >= _BATCH:
+                score()
     if waiting:
         score()
-    return {
-        track.number: EverySecond(
-            seconds=track.pts_seconds[torch.from_numpy(clips[k][:, 0])], probabilities=scores[k]
-        )
-        for k, track in enumerate(tracks)
-    }
+    return tuple(
+        replace(face, every_second=_line(track, clips[k][:, 0], scores[k], prediction))
+        for k, (face, track) in enumerate(zip(faces, tracks, strict=True))
+    )
+
+
+def _line(
+    track: FaceTrack, starts_m: NDArray[np.int64], scores_m: Tensor, prediction: PredictionConfig
+) -> EverySecond:
+    return EverySecond(
+        seconds=track.pts_seconds[torch.from_numpy(starts_m)],
+        probabilities=calibrated(scores_m, prediction),
+        raw=None if prediction.calibration is None else scores_m,
+    )

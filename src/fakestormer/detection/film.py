@@ -1,15 +1,17 @@
-"""The video of a report with everything drawn into it: boxes, numbers, scores, the heat map of h.
+"""What a report shows of its video: the still and the loop of a moment, and the whole as a film.
 
-Detection scores a few clips of a video; a film wants every frame. So each face is scored once more,
-in clips that overlap by one frame, because a clip's first frame has no change to show. Of a frame
-only what is drawn is kept, a few at a time. The film has no sound.
+The film has boxes, names and the map of f's evidence drawn in, and the numbers in a bar below the
+picture, where they cover nothing. Detection scores a few clips of a video; a film wants every
+frame. So each face is scored once more, in every second clip: each frame is decoded once, and of a
+frame only what is drawn is kept, a few at a time. The film has no sound.
 """
 
 from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +20,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from fakestormer.detection.prediction import network_input
+from fakestormer.detection.moment import MAP_SIDE, face_mask, smoothed
+from fakestormer.detection.prediction import calibrated, network_input
 from fakestormer.detection.printable import face_name, page_name
-from fakestormer.drawing.drawing import RGB, draw_face, heat_scale, made_smaller, write_text
+from fakestormer.drawing.drawing import COLOURS, RGB, FaceLook, draw_face, made_smaller, with_bar
+from fakestormer.drawing.overlays import evidence_scale
 from fakestormer.drawing.timeline import time_code
 from fakestormer.errors import OutputError
 from fakestormer.faces.crop import crop
@@ -33,20 +37,25 @@ from fakestormer.video.decode import Frame, FrameReader, stream_frames
 from fakestormer.video.encode import write_frames
 
 _LONGEST_SIDE = 1280
-_SCENE_SIDE = 640
+#: Of the still: larger videos are made smaller.
+_SCENE_SIDE = 3840
+#: Of the loop: pixels, seconds around the moment on either side, frames per second at most.
+_LOOP_SIDE, _LOOP_REACH, _LOOP_RATE = 400, 1.0, 26.0
+#: x264's preset: a quarter of the time of "medium", and no difference that a viewer would see.
+_PRESET = "veryfast"
 _CRF = 20
-_CLIPS_AT_ONCE = 8
+_LOOP_CRF = 26
+_CLIPS_AT_ONCE = 4
 
 
 @dataclass(slots=True)
 class _Seen:
-    """A face in one frame: its square, its crop, and the network's scores once they are known."""
+    """A face in one frame: its square, its crop, and what is drawn once it is known."""
 
     square: tuple[float, float, float]
     crop: RGB
-    score: float | None = None
-    frame_score: float | None = None
-    change_gg: torch.Tensor | None = None
+    probability: float | None = None
+    evidence_gg: Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -64,21 +73,52 @@ def film_name(path: str, sha256: str) -> str:
 
 
 def scene_of(reader: FrameReader, face: FaceReport) -> Scene:
-    """The frame in which the face's highest-scoring clip changes most; its first where none does.
+    """The frame of the face's moment, and the two seconds around it.
 
-    Raises InputError when the video ends before it.
+    Without a moment, the first frame of its highest-scoring clip. Raises InputError when the video
+    ends before it.
     """
-    prediction = face.prediction
-    c = int(prediction.clip_probabilities.argmax())
-    t = 0
-    if prediction.derivative is not None and prediction.derivative.shape[1] > 1:
-        t = 1 + int(torch.nan_to_num(prediction.derivative[c, 1:]).amax(dim=(1, 2)).argmax())
-    index = int(prediction.indices[c, t])
+    c, t = int(face.prediction.clip_probabilities.argmax()), 0
+    if face.moment is not None:
+        c, t = face.moment.clip, face.moment.frame
+    index = int(face.prediction.indices[c, t])
+    assert face.squares is not None, "a detected face has them"
+    first, last = face.first_frame, face.first_frame + len(face.squares) - 1
+    reach = round(_LOOP_REACH / max(_step(face), 1e-3))
+    near = range(max(first, index - reach), min(last, index + reach) + 1)
+    skip = max(1, round(1 / (_LOOP_RATE * max(_step(face), 1e-3))))
+    side = min(_LOOP_SIDE, max(64, round(float(face.squares[index - first, 2]))))
+    picture: RGB | None = None
+    frames: list[Frame] = []
     with reader:
-        ((_, _, rgb_hwc),) = reader.at([index])
-    small, scale = made_smaller(rgb_hwc, _SCENE_SIDE)
-    picture = rearrange(torch.from_numpy(small), "h w c -> c h w").contiguous()
-    return Scene(picture=picture, scale=scale, clip=c, frame=t)
+        for at, seconds, rgb_hwc in reader.at({*near[::skip], index}):
+            if at in near[::skip]:
+                frames.append((at, seconds, crop(rgb_hwc, face.squares[at - first], side)))
+            if at == index:
+                picture = rgb_hwc
+    assert picture is not None, "it was asked for"
+    small, scale = made_smaller(picture, _SCENE_SIDE)
+    return Scene(
+        picture=rearrange(torch.from_numpy(small), "h w c -> c h w").contiguous(),
+        scale=scale,
+        clip=c,
+        frame=t,
+        loop=_encoded(frames) if len(frames) > 1 else None,
+    )
+
+
+def _step(face: FaceReport) -> float:
+    """Seconds from a frame to the next, the median within clips; 0.04 where a clip has one."""
+    seconds, frames = face.prediction.pts_seconds.diff(dim=1), face.prediction.indices.diff(dim=1)
+    steps = seconds[frames > 0] / frames[frames > 0]
+    return float(steps.median()) if steps.numel() else 0.04
+
+
+def _encoded(frames: Sequence[Frame]) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="fakestormer-") as folder:
+        path = Path(folder) / "loop.mp4"
+        write_frames(path, frames, crf=_LOOP_CRF, preset=_PRESET)
+        return path.read_bytes()
 
 
 def write_overlay(
@@ -99,7 +139,7 @@ def write_overlay(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            write_frames(partial, drawn, crf=_CRF)
+            write_frames(partial, drawn, crf=_CRF, preset=_PRESET)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
@@ -115,32 +155,41 @@ def _drawn(
     report: Report, network: VideoNetwork, prediction: PredictionConfig, config: CropConfig
 ) -> Iterator[Frame]:
     margin = 1 - 2 * prediction.margin / REFERENCE_SIDE
-    heat_scales = [heat_scale(face) for face in report.faces]
-    length = network.config.frames
+    looks = [_look(face, report) for face in report.faces]
     frames = _kept_frames(report, config)
-    last: list[_Kept] = []  # of the group before, for the change of this one's first frame
-    while kept := list(itertools.islice(frames, _CLIPS_AT_ONCE * max(1, length - 1))):
+    while kept := list(itertools.islice(frames, _CLIPS_AT_ONCE * 2 * network.config.frames)):
         for place in sorted({place for one in kept for place in one.faces}):
-            for run in _runs(last + kept, place):
+            for run in _runs(kept, place):
                 _score(run, network, prediction)
         for one in kept:
             index, seconds, picture = one.frame
+            numbers = []
             for place, seen in sorted(one.faces.items()):
                 cx, cy, side = (value * one.scale for value in seen.square)
                 half = side / 2 * margin
-                draw_face(
-                    picture,
-                    report.faces[place],
-                    face_name(report.faces[place].number),
-                    [cx - half, cy - half, cx + half, cy + half],
-                    score=seen.score,
-                    frame_score=seen.frame_score,
-                    change_gg=seen.change_gg,
-                    heat_scale=heat_scales[place],
-                )
-            _caption(picture, report, seconds)
-            yield index, seconds, picture
-        last = kept[-1:]
+                box = [cx - half, cy - half, cx + half, cy + half]
+                draw_face(picture, looks[place], box, evidence_gg=seen.evidence_gg)
+                numbers.append(f"{looks[place].name} {seen.probability:.2f}")
+            yield index, seconds, with_bar(picture, _caption(report, seconds), numbers)
+
+
+def _look(face: FaceReport, report: Report) -> FaceLook:
+    """How a face is drawn in every frame: all faces by the scale of the one that decides."""
+    of = report.decisive or face
+    evidence = (
+        face.prediction.evidence if of.prediction.evidence is None else of.prediction.evidence
+    )
+    mask_ss = torch.ones((MAP_SIDE, MAP_SIDE), dtype=torch.bool)
+    if face.landmarks is not None:
+        mask_ss = face_mask(face.landmarks.mean(dim=(0, 1)), MAP_SIDE)
+    return FaceLook(
+        name=face_name(face.number),
+        colour=COLOURS[face.verdict],
+        scale=1.0
+        if evidence is None
+        else evidence_scale(torch.stack([smoothed(maps_tgg) for maps_tgg in evidence])),
+        mask_ss=mask_ss,
+    )
 
 
 def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
@@ -182,33 +231,27 @@ def _runs(frames: list[_Kept], place: int) -> list[list[_Seen]]:
 
 @torch.inference_mode()
 def _score(run: list[_Seen], network: VideoNetwork, prediction: PredictionConfig) -> None:
-    """Write into each face the scores of a clip that ends with it or continues after it.
+    """Write into each face the probability of its clip, and the evidence in its frame.
 
-    Clips overlap by a frame; the last begins earlier, or repeats the last frame of a short run.
+    Every second clip is scored, and its last frame stands for the next one too: maps and numbers
+    change as fast as an eye follows, for half of the time. A run that is too short for a clip
+    repeats its last frame.
     """
     length = network.config.frames
-    starts = list(range(0, max(1, len(run) - length + 1), max(1, length - 1)))
-    if starts[-1] + length < len(run):
-        starts.append(len(run) - length)
+    starts = range(0, len(run), 2 * length)
     places = [[min(s + t, len(run) - 1) for t in range(length)] for s in starts]
     crops = np.stack([np.stack([run[k].crop for k in row]) for row in places])
     stored = rearrange(torch.from_numpy(crops), "b t h w c -> b t c h w")
-    device = next(network.parameters()).device
     seen = network_input(stored, margin=prediction.margin, size=network.config.image_size)
-    outputs = network(seen.to(device))
-    scores = outputs.logit.float().sigmoid().cpu().tolist()
-    for row, places_t in enumerate(places):
-        for t, k in enumerate(places_t):
-            if run[k].change_gg is not None or (t and places_t[t - 1] == k):
-                continue
-            run[k].score = scores[row]
-            if outputs.frame_logits is not None:
-                run[k].frame_score = float(outputs.frame_logits[row, t].float().sigmoid())
-            if outputs.derivative is not None and t:
-                run[k].change_gg = outputs.derivative[row, t].float().cpu()
+    outputs, evidence_btgg = network.explain(seen.to(network.pixel_scale.device))
+    probabilities = calibrated(outputs.logit.float().sigmoid().cpu(), prediction).tolist()
+    maps_btgg = [smoothed(maps_tgg.float().cpu()) for maps_tgg in evidence_btgg]
+    for k, face in enumerate(run):
+        row, t = divmod(k, 2 * length)
+        face.probability = probabilities[row]
+        face.evidence_gg = maps_btgg[row][min(t, length - 1)]
 
 
-def _caption(picture: RGB, report: Report, seconds: float) -> None:
+def _caption(report: Report, seconds: float) -> str:
     score = "" if report.probability is None else f" {report.probability:.2f}"
-    text = f"{time_code(seconds)}   video: {report.verdict}{score}"
-    write_text(picture, text, 0, picture.shape[0], (235, 238, 240), -1)
+    return f"{time_code(seconds)}   video: {report.verdict}{score}"

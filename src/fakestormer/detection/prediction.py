@@ -1,7 +1,7 @@
 """From stored clips to a track's score: the one path that evaluation and detection use.
 
 clips (u8[T,3,S,S] each) -> test margin cut -> network -> clip probabilities -> track score
-    -> calibration, where the model has one -> track probability
+    -> calibration, where the model has one -> probabilities of track, clips, shots and frames
 
 Several shots (paper 6.6): after each shot the patches where h sees much more change than usual are
 hidden in all frames, on top of those hidden before, and the clip is judged again.
@@ -37,6 +37,11 @@ def pool(logits: Tensor, pooling: Literal["probability", "logit"]) -> float:
     return float(pooled)
 
 
+def calibrated(scores: Tensor, config: PredictionConfig) -> Tensor:
+    """The probabilities of scores of any shape; the scores where nothing is calibrated."""
+    return torch.tensor([config.probability(s) for s in scores.flatten().tolist()]).view_as(scores)
+
+
 def verdict(probability: float, config: PredictionConfig) -> Verdict:
     """The words for a probability; between the two thresholds nothing is claimed.
 
@@ -55,11 +60,12 @@ def predict_clips(
     """Score the clips of one track.
 
     Returns the Prediction and the crops exactly as the network saw them first, uint8 (C, T, 3, H,
-    W). Frame scores and D~ are those of the first shot, which sees the whole face. The track's
-    probability is calibrated where `config` has a calibration; those of clips and shots are not,
-    because it was fitted on tracks. The network is put into evaluation mode; the result does not
-    depend on `batch_size` beyond rounding. Raises ValueError without clips, or when a clip's length
-    is not the network's T; InputError when several shots are asked of a network without h.
+    W). Frame scores and D~ are those of the first shot, which sees the whole face. Where `config`
+    has a calibration, all probabilities are calibrated by it, so that one threshold holds for all.
+    It was fitted on tracks: of a single clip or frame a number says less. The network is put into
+    evaluation mode; the result does not depend on `batch_size` beyond rounding. Raises ValueError
+    without clips, or when a clip's length is not the network's T; InputError when several shots are
+    asked of a network without h.
     """
     if not clips:
         raise ValueError("predict_clips: no clips; a track needs at least one")
@@ -83,14 +89,20 @@ def predict_clips(
     outputs = [first for _, first in batches]
     counted_cs = logits_cs if config.shot_score == "mean" else logits_cs[:, -1:]
     score = pool(counted_cs, config.pooling)
-    calibration = config.calibration
+    of_clips = torch.tensor([pool(shots, config.pooling) for shots in counted_cs])
+    of_shots = torch.tensor([pool(clips, config.pooling) for clips in logits_cs.T])
+    of_frames = _joined([o.frame_logits for o in outputs], torch.sigmoid)
+    is_calibrated = config.calibration is not None
     distance_c = _joined([o.distance for o in outputs])
     prediction = Prediction(
-        probability=score if calibration is None else calibration.probability(score),
-        raw=None if calibration is None else score,
-        clip_probabilities=torch.tensor([pool(shots, config.pooling) for shots in counted_cs]),
-        shot_probabilities=torch.tensor([pool(clips, config.pooling) for clips in logits_cs.T]),
-        frame_scores=_joined([o.frame_logits for o in outputs], torch.sigmoid),
+        probability=config.probability(score),
+        raw=score if is_calibrated else None,
+        clip_probabilities=calibrated(of_clips, config),
+        clip_raw=of_clips if is_calibrated else None,
+        shot_probabilities=calibrated(of_shots, config),
+        shot_raw=of_shots if is_calibrated else None,
+        frame_probabilities=None if of_frames is None else calibrated(of_frames, config),
+        frame_raw=of_frames if is_calibrated else None,
         derivative=_joined([o.derivative for o in outputs]),
         indices=torch.stack([clip.indices for clip in clips]),
         pts_seconds=torch.stack([clip.pts_seconds for clip in clips]),

@@ -17,8 +17,8 @@ JOINERS = "\u200c\u200d"
 
 
 def face_name(number: int) -> str:
-    """The name of track `number` in reports and messages, which count from 1."""
-    return f"Face {number + 1}"
+    """The name of a face in reports and messages; numbers count from 1."""
+    return f"Face {number}"
 
 
 def report_name(report: Report) -> str:
@@ -75,6 +75,13 @@ def rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
         elif isinstance(value, list | tuple) and not value:
             yield name, "none"
         elif isinstance(value, list | tuple):
-            yield name, shown(json.dumps(value, ensure_ascii=False, default=str))
+            yield name, shown(json.dumps(_rounded(value), ensure_ascii=False, default=str))
         else:
-            yield name, shown(value)
+            yield name, shown(_rounded(value))
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to four digits, also within lists: people read them."""
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return float(f"{value:.4g}") if isinstance(value, float) and math.isfinite(value) else value

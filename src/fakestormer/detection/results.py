@@ -1,6 +1,6 @@
 """The JSON that `detect --json` writes, as `results.schema.json` describes it:
 
-{"schema": "fakestormer/detect/1", "results": [{"path", "probability", "verdict", ...}]}
+{"schema": "fakestormer/detect/2", "results": [{"path", "probability", "verdict", ...}]}
 
 An entry of "results" is `Report.to_dict()`, or `failure_of` a video that could not be scored.
 """
@@ -16,7 +16,8 @@ from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
 
 #: What the JSON says it is; the number rises when something is taken out or changes its meaning.
-SCHEMA = "fakestormer/detect/1"
+#: Version 1 counted faces from 0, and its probabilities of clips and shots were not calibrated.
+SCHEMA = "fakestormer/detect/2"
 
 
 def failure_of(path: str, sentence: str) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def failure_of(path: str, sentence: str) -> dict[str, Any]:
     return {
         "path": path,
         "probability": None,
-        "verdict": "inconclusive",
+        "verdict": None,
         "face": None,
         "faces": [],
         "error": sentence,

@@ -58,7 +58,7 @@ def interval(prediction: Prediction, config: PredictionConfig) -> tuple[float, f
     clips agree, not how often the model is right, and with few clips it is too narrow. None with
     fewer than two clips.
     """
-    scores_c = prediction.clip_probabilities.double().numpy()
+    scores_c = prediction.clip_scores.double().numpy()
     count = len(scores_c)
     if count < 2:
         return None
@@ -69,9 +69,8 @@ def interval(prediction: Prediction, config: PredictionConfig) -> tuple[float, f
     else:
         means = scores_c[draws].mean(1)
     low, high = np.quantile(means, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]).tolist()
-    if config.calibration is not None:  # rising, so that quantiles stay quantiles
-        low, high = config.calibration.probability(low), config.calibration.probability(high)
-    return low, high
+    # Calibration rises, so that quantiles stay quantiles.
+    return config.probability(low), config.probability(high)
 
 
 def far_apart(prediction: Prediction) -> tuple[int, float]:
@@ -114,12 +113,10 @@ def judge(prediction: Prediction, config: PredictionConfig, seen: Seen, clip: in
             f"{between[1]:.2f}.",
         )
     shots = prediction.shot_probabilities
-    if config.calibration is not None:
-        clear, fake = config.calibration.score_at(clear), config.calibration.score_at(fake)
     if len(shots) > 1 and float(shots.min()) <= clear and float(shots.max()) >= fake:
         add(
             "shots_disagree",
-            f"Its shots disagree: they score from {float(shots.min()):.2f} to "
+            f"Its shots disagree: in them the probability goes from {float(shots.min()):.2f} to "
             f"{float(shots.max()):.2f}.",
         )
     if seen.width < SMALL_FACE_PX:

@@ -1,104 +1,102 @@
-"""Drawing faces into whole frames: box, number, scores, and the heat map of h over the face."""
+"""Drawing faces into whole frames: box, name, the map of f's evidence; numbers in a bar below."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
-import torch
-from einops import rearrange
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fakestormer.drawing import overlays
-from fakestormer.types import FaceReport, Report, Verdict
+from fakestormer.types import Verdict
 
 RGB = NDArray[np.uint8]
 
 Ink = tuple[int, int, int]
 
-_COLOURS: dict[Verdict, Ink] = {
+#: Of boxes and names over pictures, by verdict.
+COLOURS: dict[Verdict, Ink] = {
     "likely fake": (255, 120, 84),
     "no manipulation found": (120, 190, 255),
     "inconclusive": (240, 200, 90),
 }
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_DARK = (16, 18, 20)
+_DARK, _LIGHT = (16, 18, 20), (235, 238, 240)
+_LINE = 26
 
 
-def drawn_scene(report: Report, name: str) -> RGB | None:
-    """The report's scene with its face drawn into it, called `name`; None without either."""
-    scene, face = report.scene, report.decisive
-    if scene is None or face is None:
-        return None
-    picture = rearrange(scene.picture, "c h w -> h w c").contiguous().numpy().copy()
-    prediction = face.prediction
-    change_gg, frame_score = None, None
-    if prediction.derivative is not None and scene.frame:
-        change_gg = prediction.derivative[scene.clip, scene.frame]
-    if prediction.frame_scores is not None:
-        frame_score = float(prediction.frame_scores[scene.clip, scene.frame])
-    draw_face(
-        picture,
-        face,
-        name,
-        (face.boxes[scene.clip, scene.frame] * scene.scale).tolist(),
-        score=float(prediction.clip_probabilities[scene.clip]),
-        frame_score=frame_score,
-        change_gg=change_gg,
-        heat_scale=heat_scale(face),
-    )
-    return picture
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FaceLook:
+    """What is drawn of a face in every frame: name, colour; the map's scale, and its mask, bool
+    (S, S), the face within the box."""
 
-
-def heat_scale(face: FaceReport) -> float:
-    change_ctgg = face.prediction.derivative
-    return overlays.SCALE_FLOOR if change_ctgg is None else overlays.display_scale(change_ctgg)
+    name: str
+    colour: Ink
+    scale: float
+    mask_ss: Tensor
 
 
 def draw_face(
-    picture: RGB,
-    face: FaceReport,
-    name: str,
-    box: list[float],
-    *,
-    score: float | None,
-    frame_score: float | None,
-    change_gg: torch.Tensor | None,
-    heat_scale: float,
+    picture: RGB, look: FaceLook, box: Sequence[float], *, evidence_gg: Tensor | None
 ) -> None:
-    """Draw one face into a picture, in place."""
+    """Draw one face into a picture, in place. box: x0, y0, x1, y1 of what the network saw."""
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = (round(value) for value in box)
-    if change_gg is not None and x1 - x0 > 1:
-        side = x1 - x0
-        still = torch.zeros_like(change_gg)
-        layer = overlays.heat_layer(torch.stack([still, change_gg]), scale=heat_scale, size=side)[1]
-        left, top = max(0, x0), max(0, y0)
-        right, bottom = min(width, x0 + side), min(height, y0 + side)
-        if left < right and top < bottom:
-            seen = layer[top - y0 : bottom - y0, left - x0 : right - x0].astype(np.float32)
-            alpha = seen[..., 3:] / 255.0
-            under = picture[top:bottom, left:right]
-            under[:] = np.rint((1 - alpha) * under + alpha * seen[..., :3]).astype(np.uint8)
-    colour = _COLOURS[face.verdict]
+    side = x1 - x0
+    left, top = max(0, x0), max(0, y0)
+    right, bottom = min(width, x0 + side), min(height, y0 + side)
+    if evidence_gg is not None and side > 1 and left < right and top < bottom:
+        small = overlays.evidence_layer(evidence_gg[None], look.mask_ss[None], scale=look.scale)[0]
+        layer = cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
+        under = picture[top:bottom, left:right]
+        seen = layer[top - y0 : bottom - y0, left - x0 : right - x0]
+        under[:] = laid_over(under, np.asarray(seen, np.uint8))
     thick = max(1, round(max(height, width) / 500))
     cv2.rectangle(picture, (x0, y0), (x1, y1), _DARK, thick + 2, cv2.LINE_AA)
-    cv2.rectangle(picture, (x0, y0), (x1, y1), colour, thick, cv2.LINE_AA)
-    write_text(picture, f"{name}: {face.prediction.probability:.2f}", x0, y0, colour, -1)
-    now = "" if score is None else f"clip {score:.2f}"
-    if frame_score is not None:
-        now += f"  frame {frame_score:.2f}"
-    if now:
-        write_text(picture, now, x0, y1, colour, 1)
+    cv2.rectangle(picture, (x0, y0), (x1, y1), look.colour, thick, cv2.LINE_AA)
+    _write_beside(picture, look.name, (x0, y0, x1, y1), look.colour)
 
 
-def write_text(picture: RGB, text: str, x: int, y: int, ink: Ink, side: int) -> None:
-    """On a dark ground, above (-1) or below (1) the line y, moved to where it can be read."""
+def laid_over(picture: RGB, layer: RGB) -> RGB:
+    """A picture with a layer, RGBA, over it; the layer is stretched to it."""
+    height, width = picture.shape[:2]
+    seen = cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    alpha = seen[..., 3:] * np.float32(1 / 255)
+    return np.asarray(picture + alpha * (seen[..., :3] - picture) + 0.5, np.uint8)
+
+
+def with_bar(picture: RGB, caption: str, numbers: Sequence[str]) -> RGB:
+    """The picture with a bar below it: the caption, and the numbers as far as there is room."""
+    width = picture.shape[1]
+    size = max(0.4, min(0.55, width / 1000))
+    lines, line = [], caption
+    for text in numbers:
+        longer = f"{line}   {text}"
+        if cv2.getTextSize(longer, _FONT, size, 1)[0][0] <= width - 12:
+            line = longer
+            continue
+        lines.append(line)
+        line = text
+    lines.append(line)
+    # All frames of a film have one size: two lines, whatever there is to say.
+    bar = np.full((2 * _LINE, width, 3), _DARK, np.uint8)
+    for number, text in enumerate(lines[:2]):
+        at = (6, number * _LINE + 18)
+        cv2.putText(bar, text, at, _FONT, size, _LIGHT, 1, cv2.LINE_AA)
+    return np.concatenate([picture, bar])
+
+
+def _write_beside(picture: RGB, text: str, box: tuple[int, int, int, int], ink: Ink) -> None:
+    """On a dark ground above the box, or below it, or in its corner, where there is room."""
+    x0, y0, _, y1 = box
     size = max(0.4, max(picture.shape[:2]) / 1600)
     (width, height), base = cv2.getTextSize(text, _FONT, size, 1)
     tall = height + base + 4
-    top = y - tall if side < 0 else y
-    top = min(max(top, 0), max(0, picture.shape[0] - tall))
-    left = min(max(x, 0), max(0, picture.shape[1] - width - 8))
+    top = y0 - tall if y0 >= tall else y1 if y1 + tall <= picture.shape[0] else max(0, y0)
+    left = min(max(x0, 0), max(0, picture.shape[1] - width - 8))
     cv2.rectangle(picture, (left, top), (left + width + 8, top + tall), _DARK, -1)
     at = (left + 4, top + height + 2)
     cv2.putText(picture, text, at, _FONT, size, ink, 1, cv2.LINE_AA)

@@ -1,4 +1,9 @@
-"""Heat maps of h over the frames: where the network sees change between frames.
+"""Heat maps over the frames: what f goes by, and where h sees change between frames.
+
+The evidence of f (`VideoNetwork.explain`) is in units of its logit: above 0 it speaks for a fake,
+and only that is drawn, within the face and its border. `evidence_scale` gives the one scale of a
+face: as bright as the strongest patch, for or against, so that a face that hardly anything speaks
+against and much speaks for is bright, and the face of a calm video stays faint.
 
 h regresses D^, the *standardised* change of the patch vulnerability over time (eqs. 5, 12): 0 is
 the average change of a blended clip, 1 is one standard deviation above it, and "no change" lies
@@ -29,6 +34,9 @@ SCALE_PERCENTILE = 99.9
 SCALE_FLOOR = 1.0
 """Smallest scale, in standard deviations: the noise of a calm clip stays faint."""
 
+EVIDENCE_PERCENTILE = 99.5
+"""Of the size of f's evidence over all patches of a face, whatever its sign."""
+
 STRONGEST_OPACITY = 0.8
 """The frame stays visible even under the strongest change."""
 
@@ -44,6 +52,22 @@ def display_scale(derivative_ctgg: Tensor) -> float:
     if not changes.size:
         return SCALE_FLOOR
     return max(SCALE_FLOOR, float(np.percentile(changes, SCALE_PERCENTILE)))
+
+
+def evidence_scale(evidence_ctgg: Tensor) -> float:
+    """The evidence drawn brightest, one for all clips (C, T, G, G) of a face; above 0."""
+    sizes = evidence_ctgg.abs().flatten().double().numpy()
+    return max(1e-6, float(np.percentile(sizes, EVIDENCE_PERCENTILE))) if sizes.size else 1.0
+
+
+def evidence_layer(evidence_tgg: Tensor, masks_tss: Tensor, *, scale: float) -> Pixels:
+    """The map alone, RGBA uint8 (T, S, S, 4), to be laid over the frames; clear outside the face.
+
+    masks_tss: bool, the face and its border (`detection.moment.face_mask`).
+    """
+    layer = _coloured(evidence_tgg, scale=scale, size=masks_tss.shape[-1])
+    layer[~masks_tss.numpy()] = 0
+    return layer
 
 
 def colour_table() -> Pixels:
@@ -110,14 +134,3 @@ def _laid_over(layer_thwc: Pixels, frames_t3hw: Tensor) -> Tensor:
     alpha = layer_t4hw[:, 3:] / 255.0
     blended = (1.0 - alpha) * frames_t3hw.detach().cpu().float() + alpha * layer_t4hw[:, :3]
     return blended.round().to(torch.uint8)
-
-
-def strongest_place(change_gg: Tensor) -> str:
-    """Where in the picture the largest value lies, in words: "upper left", "centre", ..."""
-    side = change_gg.shape[-1]
-    row, column = divmod(int(change_gg.detach().reshape(-1).argmax()), side)
-    vertical = ("upper", "middle", "lower")[3 * row // side]
-    horizontal = ("left", "centre", "right")[3 * column // side]
-    if vertical == "middle":
-        return horizontal
-    return f"{vertical} {horizontal}"

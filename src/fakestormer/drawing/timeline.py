@@ -97,6 +97,13 @@ def time_code(seconds: float) -> str:
     return f"{sign}{hours}:{minutes:02d}:{rest}" if hours else f"{sign}{minutes}:{rest}"
 
 
+def span(first: float, last: float) -> str:
+    """As people say it: 4.21, 5.02 -> "4.2 to 5.0 s"; from a minute on "1:04.20 to 1:05.00"."""
+    if last < 60.0:
+        return f"{first:.1f} to {last:.1f} s"
+    return f"{time_code(first)} to {time_code(last)}"
+
+
 def _round_step(least: float) -> float:
     """The smallest of 1, 2, 5 times a power of ten (1, 2, 5 s) that is not below `least`.
 

@@ -46,7 +46,7 @@ def write_outputs(
         plan, scores, model=model, clip_length=clip_length, learned_from=learned_from
     )
     sampling = next(iter(plan.predictions))
-    threshold = plan.predictions[sampling].threshold
+    config = plan.predictions[sampling]
     pictures = {}
     worst: list[WorstError] = []
     for data in plan.stores:
@@ -56,9 +56,13 @@ def write_outputs(
         pictures[name] = roc_plot(out / name, _curves(videos), title=title)
         name = picture_name("distribution", data, sampling)
         pictures[name] = distribution_plot(
-            out / name, _groups(videos), threshold=threshold, title=title
+            out / name,
+            _groups(videos),
+            clear_below=config.clear_below,
+            fake_from=config.fake_from,
+            title=title,
         )
-        curve = abstention_curve(videos, plan.predictions[sampling])
+        curve = abstention_curve(videos, config)
         if curve:
             name = picture_name("abstention", data, sampling)
             pictures[name] = abstention_plot(out / name, curve, title=title)
@@ -74,7 +78,7 @@ def write_outputs(
             )
         worst += [
             _worst_error(plan.stores[data], score)
-            for score in pick_worst(videos, threshold=threshold)
+            for score in pick_worst(videos, threshold=config.fake_from)
         ]
     write_atomically(out / "scores.csv", scores_csv(scores).encode())
     write_atomically(out / "evaluation.md", markdown(document).encode())

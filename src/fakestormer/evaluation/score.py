@@ -130,8 +130,8 @@ def score_video(
         scores[sampling] = replace(
             VideoScore.missing(data, rows[0], ""),
             score=best.probability,
-            shots=tuple(best.shot_probabilities.tolist()),
-            clips=tuple(best.clip_probabilities.tolist()),
+            shots=tuple(best.shot_scores.tolist()),
+            clips=tuple(best.clip_scores.tolist()),
             faces=len(predictions),
             track=row.track,
             raw=best.raw,

@@ -74,6 +74,10 @@ class PlainTimeSformer(VideoNetwork):
         self.backbone = backbone
         self.f = f
 
+    @property
+    def places(self) -> nn.Module:
+        return self.backbone.stem
+
     def judge(self, frames_btchw: Tensor) -> Outputs:
         z_c_b1d = self.backbone(frames_btchw)
         return Outputs(logit=self.f(z_c_b1d), derivative=None, frame_logits=None)
@@ -200,6 +204,12 @@ class ResNet3D(VideoNetwork):
     def __init__(self, config: ModelConfig, resnet: nn.Module) -> None:
         super().__init__(config)
         self.resnet = resnet
+
+    @property
+    def places(self) -> nn.Module:
+        layer = self.resnet.layer3
+        assert isinstance(layer, nn.Module)
+        return layer
 
     def judge(self, frames_btchw: Tensor) -> Outputs:
         logit_b1: Tensor = self.resnet(rearrange(frames_btchw, "b t c h w -> b c t h w"))

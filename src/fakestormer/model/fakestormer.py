@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock, DividedLayers
 from fakestormer.model.backbone import Backbone, Features, PatchStem, TokenEmbedding, stem_of
-from fakestormer.model.efficientnet import seen_channels
+from fakestormer.model.efficientnet import EfficientNetStem, seen_channels
 from fakestormer.model.heads import (
     BoundaryHead,
     ClassificationHead,
@@ -104,6 +104,19 @@ class FakeSTormer(VideoNetwork):
 
     def judge(self, frames_btchw: Tensor) -> Outputs:
         return self.heads(self.backbone(frames_btchw))
+
+    @property
+    def places(self) -> nn.Module:
+        stem = self.backbone.stem
+        assert isinstance(stem, nn.Module)
+        return stem.proj if isinstance(stem, EfficientNetStem) else stem
+
+    def explain(self, frames_btchw: Tensor) -> tuple[Outputs, Tensor]:
+        if not isinstance(self.f, SurroundingsHead):
+            return super().explain(frames_btchw)
+        features = self.features(frames_btchw)
+        assert features.stem is not None, "f of the surroundings has an EfficientNet stem"
+        return self.heads(features), self.f.evidence(features.stem).detach()
 
     def features(self, frames_btchw: Tensor, *, with_attention: bool = False) -> Features:
         """Eq. 4, before the heads; `with_attention` adds the spatial tokens' last attention.

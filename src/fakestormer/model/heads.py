@@ -68,6 +68,22 @@ class SurroundingsHead(nn.Module):
         logit_bt1: Tensor = self.linear(self._standardised(seen_btcyx))
         return logit_bt1.mean(dim=(1, 2))
 
+    def evidence(self, seen_btcyx: Tensor) -> Tensor:
+        """What each patch adds to its frame's logit, (b, t, G, G): exact, because f is linear.
+
+        Measured from the means that f was fitted around. Summed over patches and averaged over
+        frames it is the logit less the bias.
+        """
+        mean_rc, scale_rc, weight_rc = (
+            rearrange(k, "(r c) -> r c", r=2)
+            for k in (self.mean, self.scale, self.linear.weight.squeeze(0))
+        )
+        slope_rc = weight_rc * scale_rc
+        parts_btryx = torch.einsum("btcyx, rc -> btryx", seen_btcyx, slope_rc)
+        parts_btryx = parts_btryx - (slope_rc * mean_rc).sum(dim=1)[:, None, None]
+        regions_ryx = torch.stack([self.inside, self.around])
+        return (parts_btryx * regions_ryx).sum(dim=2)
+
     def distance(self, seen_btcyx: Tensor) -> Tensor:
         """(b, t, c, G, G) -> (b,), how unlike the training frames a clip is, the mean over frames.
 

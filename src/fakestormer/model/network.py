@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.types import Outputs
+from fakestormer.types.tensors import changed
 
 #: Of pixels from 0 to 1, by colour: what frames are normalised with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -45,6 +48,43 @@ class VideoNetwork(nn.Module):
         Raises ValueError when T, H, W or the dtype are not what the network was built for.
         """
         return self.judge(self.normalise(frames_btchw))
+
+    def explain(self, frames_btchw: Tensor) -> tuple[Outputs, Tensor]:
+        """Clips -> f, h, g, and what each patch adds to f's logit: float32 (b, T, G, G).
+
+        Gradient times deviation: d logit / d x (x - x'), summed over channels, times T. x is what
+        the layer `places` gives for each place, x' its mean over the clip: what every place would
+        be if nothing stood out. A network whose f is linear overrides this with its exact parts.
+        Above 0 speaks for a fake. Works within `torch.inference_mode`, too.
+        """
+        kept: list[Tensor] = []
+
+        def keep(_: nn.Module, __: object, given: Tensor) -> Tensor:
+            kept.append(given.detach().requires_grad_())
+            return kept[0]
+
+        with torch.inference_mode(False), torch.enable_grad():
+            hook = self.places.register_forward_hook(keep)
+            try:
+                outputs = self(frames_btchw.clone())
+            finally:
+                hook.remove()
+            (gradient,) = torch.autograd.grad(outputs.logit.sum(), kept)
+        b, t, grid = len(frames_btchw), self.config.frames, self.config.grid
+        x, gradient = (
+            rearrange(y, "(b t) d y x -> b d t y x", b=b) if y.ndim == 4 else y
+            for y in (kept[0].detach(), gradient)
+        )
+        parts = ((x - x.mean(dim=(2, 3, 4), keepdim=True)) * gradient).sum(dim=1, keepdim=True)
+        evidence_b1tyx = F.interpolate(parts.float(), (t, grid, grid), mode="trilinear")
+        # As many parts as there were places, in their place.
+        share = parts[0].numel() / evidence_b1tyx[0].numel()
+        return changed(outputs, Tensor.detach), t * share * evidence_b1tyx[:, 0]
+
+    @property
+    def places(self) -> nn.Module:
+        """The layer that gives f a vector for each place: (b t) d y x, or b d t y x."""
+        raise AssertionError(f"{type(self).__name__} cannot be explained")
 
     def judge(self, frames_btchw: Tensor) -> Outputs:
         """What the heads say about normalised frames (b, T, 3, H, W)."""

@@ -75,6 +75,12 @@ class ReleaseNetwork(VideoNetwork):
         )
         self.keypoint_head = ReleaseHeads(config)
 
+    @property
+    def places(self) -> nn.Module:
+        patches = self.backbone.patch_embed
+        assert isinstance(patches, nn.Module)
+        return patches
+
     def judge(self, frames_btchw: Tensor) -> Outputs:
         scores = self.scores(frames_btchw)
         return Outputs(

@@ -56,7 +56,8 @@ class Calibration(BaseModel):
 
     "temperature" and "platt" give sigmoid(slope * logit(score) + offset) and keep every ranking;
     "isotonic" joins its knots (score, probability) by straight lines and can make scores equal.
-    Fitted on tracks' scores (`evaluation.calibration`), so it says nothing about single clips.
+    Fitted on tracks' scores (`evaluation.calibration`). Those of single clips and frames go through
+    it too, to be on the same scale; how often they are right was not measured.
     sampling, shots, shot_score: how those scores were made. fake_from, clear_below: probabilities
     from which "likely fake" is said and below which "no manipulation found" is; None leaves them to
     `PredictionConfig`. rates: what was measured at them.
@@ -173,6 +174,10 @@ class PredictionConfig(BaseModel):
         """The probability below which "no manipulation found" is said; above it, nothing is."""
         chosen = None if self.calibration is None else self.calibration.clear_below
         return self.threshold - self.inconclusive if chosen is None else chosen
+
+    def probability(self, score: float) -> float:
+        """The calibrated probability of a score, which is the score where nothing is calibrated."""
+        return score if self.calibration is None else self.calibration.probability(score)
 
     def with_threshold(self, fake_from: float) -> PredictionConfig:
         """The same, but "likely fake" is said from `fake_from` on.

@@ -12,6 +12,7 @@ import datetime
 import hashlib
 from pathlib import Path, PurePath
 
+from fakestormer.detection.film import film_name
 from fakestormer.detection.printable import number, picture_size, report_name, rows, shown
 from fakestormer.detection.provenance import credentials_sentence
 from fakestormer.drawing import overlays, timeline
@@ -19,14 +20,14 @@ from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
 from fakestormer.report import pictures
 from fakestormer.report.templates import template_environment
-from fakestormer.report.views import face_view, listed_view, scene_view
+from fakestormer.report.views import face_view, listed_view, peak_of, scene_view
 from fakestormer.types import Report
 
 DEFAULT_THRESHOLD = 0.5
 PAGE_PER_SECOND = 120
 """Characters that the page says about a second of the full time line."""
 
-_NOT_LISTED = {"path", "content_credentials"}
+_NOT_LISTED = {"path", "content_credentials", "error_rates"}
 
 
 def decision_threshold(report: Report) -> float:
@@ -39,15 +40,6 @@ def decision_threshold(report: Report) -> float:
         if stated is not None and 0.0 <= stated <= 1.0:
             return stated
     return DEFAULT_THRESHOLD
-
-
-def clip_threshold(report: Report) -> float:
-    """The threshold for single clips: of a calibrated model the score that is given the threshold.
-
-    `settings["raw_threshold"]` where it is a number within [0, 1], else `decision_threshold`.
-    """
-    stated = number(report.settings, "raw_threshold")
-    return decision_threshold(report) if stated is None or not 0.0 <= stated <= 1.0 else stated
 
 
 def clear_threshold(report: Report) -> float:
@@ -63,6 +55,8 @@ def clear_threshold(report: Report) -> float:
 def write_report(report: Report, folder: str | Path, *, date: datetime.date | None = None) -> Path:
     """Write a report as one HTML file that needs no other file and no network.
 
+    It links to the film of `Detector.write_overlay` where that lies in the same folder.
+
     Args:
         report: what `Detector.detect` gave.
         folder: where the file goes; made if absent. Two videos never share a file name, and a
@@ -75,8 +69,13 @@ def write_report(report: Report, folder: str | Path, *, date: datetime.date | No
     Raises:
         InputError: the folder cannot be made or written to.
     """
-    page = render_report(report, date=date or datetime.date.today())
     target = Path(folder) / report_name(report)
+    film = film_name(report.path, report.sha256)
+    page = render_report(
+        report,
+        date=date or datetime.date.today(),
+        film=film if (target.parent / film).is_file() else None,
+    )
     try:
         write_atomically(target, page.encode("utf-8"))
     except OSError as error:
@@ -87,10 +86,9 @@ def write_report(report: Report, folder: str | Path, *, date: datetime.date | No
     return target
 
 
-def render_report(report: Report, *, date: datetime.date) -> str:
-    """The page as text."""
-    threshold = decision_threshold(report)
-    of_clips = clip_threshold(report)
+def render_report(report: Report, *, date: datetime.date, film: str | None = None) -> str:
+    """The page as text. film: the address of the video with the map drawn in, if there is one."""
+    threshold, clear = decision_threshold(report), clear_threshold(report)
     duration = number(report.video, "duration_seconds")
     spans = [
         (float(row[0]), float(row[-1]))
@@ -108,7 +106,7 @@ def render_report(report: Report, *, date: datetime.date) -> str:
     scene = scene_view(report)
     places = pictures.shown_in_detail(report.faces, report.face_number)
     detailed = tuple(report.faces[place] for place in places)
-    taken = 0 if scene is None else len(scene.original) + len(scene.drawn)
+    taken = 0 if scene is None else len(scene.original) + len(scene.loop or "")
     taken += sum(
         PAGE_PER_SECOND * len(face.every_second.seconds)
         for face in detailed
@@ -118,7 +116,9 @@ def render_report(report: Report, *, date: datetime.date) -> str:
     room = pictures.room_for_pictures(detailed) - taken
     album = pictures.album(detailed, budget=max(0, room))
     faces = tuple(
-        face_view(places.index(place), face, report, axis=axis, threshold=of_clips, album=album)
+        face_view(
+            places.index(place), face, report, axis=axis, thresholds=(clear, threshold), album=album
+        )
         if place in places
         else listed_view(face, report)
         for place, face in enumerate(report.faces)
@@ -129,7 +129,7 @@ def render_report(report: Report, *, date: datetime.date) -> str:
     decisive = next((f for f in faces if f.decisive), None)
     credentials = report.video.get("content_credentials")
     environment = template_environment("report")
-    environment.filters["csp_hash"] = _csp_hash
+    environment.filters["csp_hash"] = csp_hash
     return environment.get_template("report.html.jinja").render(
         file_name=shown(PurePath(report.path).name),
         date=date.isoformat(),
@@ -140,12 +140,15 @@ def render_report(report: Report, *, date: datetime.date) -> str:
         credentials=shown(credentials_sentence(credentials)),
         carries_credentials=bool(credentials and credentials.get("found")),
         shows_change=all(face.prediction.derivative is not None for face in report.faces),
-        scores_frames=all(face.prediction.frame_scores is not None for face in report.faces),
+        scores_frames=all(face.prediction.frame_probabilities is not None for face in report.faces),
         threshold=threshold,
-        clear=clear_threshold(report),
+        clear=clear,
         error_rates=report.settings.get("error_rates"),
-        clip_threshold=of_clips,
-        threshold_y=timeline.height(of_clips),
+        threshold_y=timeline.height(threshold),
+        peak=peak_of(decisive) if report.verdict == "no manipulation found" else None,
+        film=film,
+        model_name=shown(report.model.get("name", "not known")),
+        weights_sha256=shown(report.model.get("weights_sha256", "")),
         calibrated=any(face.prediction.raw is not None for face in report.faces),
         axis=axis,
         duration=duration,
@@ -157,18 +160,19 @@ def render_report(report: Report, *, date: datetime.date) -> str:
         only_listed=len(faces) - len(places),
         pictures_left_out=sum(c.frames[0].picture is None for f in faces for c in f.clips),
         colour_table=overlays.colour_table().tolist(),
-        scale_percentile=overlays.SCALE_PERCENTILE,
-        scale_floor=overlays.SCALE_FLOOR,
+        scale_percentile=overlays.EVIDENCE_PERCENTILE,
         records={
             # The folder a video lay in says more about its owner than about the video.
             "Video": tuple(rows({k: v for k, v in report.video.items() if k not in _NOT_LISTED})),
             "Model": tuple(rows(report.model)),
-            "Settings": tuple(rows(report.settings)),
+            "Settings": tuple(
+                rows({k: v for k, v in report.settings.items() if k not in _NOT_LISTED})
+            ),
         },
     )
 
 
-def _csp_hash(script: str) -> str:
+def csp_hash(script: str) -> str:
     """What a content security policy calls an inline script that it allows."""
     digest = hashlib.sha256(str(script).encode("utf-8")).digest()
     return "sha256-" + base64.b64encode(digest).decode("ascii")

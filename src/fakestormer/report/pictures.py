@@ -1,7 +1,6 @@
 """The pictures of a report as data URLs, small enough that the page stays below its limit.
 
-A frame and its heat map are two pictures, laid over each other by the page: the heat map can then
-be taken off, faded, or shown beside the frame.
+A frame and its map are two pictures, laid over each other by the page: the map can be taken off.
 """
 
 from __future__ import annotations
@@ -12,9 +11,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from einops import rearrange
 from torch import Tensor
 
+from fakestormer.detection.moment import MAP_SIDE, face_mask, smoothed
 from fakestormer.drawing import overlays
 from fakestormer.drawing.overlays import Pixels
 from fakestormer.types import FaceReport
@@ -29,13 +30,13 @@ _FOR_FRAMES = 0.5
 QUALITIES = ((224, 85), (224, 70), (160, 70), (128, 60), (96, 50))
 """(side in pixels, WebP quality), tried in this order until the pictures fit."""
 
-LAYER_SIDE, LAYER_QUALITY = 112, 80
+LAYER_QUALITY = 80
 THUMBNAIL_SIDE = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A frame and the heat map to lay over it: none for a clip's first frame, or without h."""
+    """A frame and the map to lay over it: none for a face that was not explained."""
 
     frame: str
     layer: str | None
@@ -102,11 +103,29 @@ def album(faces: Sequence[FaceReport], *, budget: int) -> Album:
 
 
 def thumbnail(face: FaceReport) -> str | None:
-    """The first frame of the face's highest-scoring clip, small; None without pictures."""
+    """The frame of the face's moment, small, as a data URL; None without pictures."""
+    frame_3hw = moment_crop(face)
+    return None if frame_3hw is None else picture_url(frame_3hw, side=THUMBNAIL_SIDE, quality=80)
+
+
+def thumbnail_webp(face: FaceReport) -> bytes | None:
+    """The same as the bytes of a WebP file."""
+    frame_3hw = moment_crop(face)
+    if frame_3hw is None:
+        return None
+    return webp(_shrunk(frame_3hw, side=THUMBNAIL_SIDE), quality=80)
+
+
+def moment_crop(face: FaceReport) -> Tensor | None:
+    """What the network saw in the face's moment, uint8 (3, H, W); None without pictures.
+
+    Without a moment, the first frame of the highest-scoring clip.
+    """
     if face.crops is None or not len(face.crops):
         return None
-    strongest = int(face.prediction.clip_probabilities.argmax())
-    return picture_url(face.crops[strongest, 0], side=THUMBNAIL_SIDE, quality=80)
+    if face.moment is not None:
+        return face.crops[face.moment.clip, face.moment.frame]
+    return face.crops[int(face.prediction.clip_probabilities.argmax()), 0]
 
 
 def _pictures(
@@ -115,14 +134,12 @@ def _pictures(
     for f, face in enumerate(faces):
         if face.crops is None:
             continue
-        change_ctgg = face.prediction.derivative
-        scale = None if change_ctgg is None else overlays.display_scale(change_ctgg)
+        layers_ct = map_layers(face)
         ranked = face.prediction.clip_probabilities.argsort(descending=True, stable=True)
         for c in sorted(ranked[:clips].tolist()):
             layers: list[str | None] = [None] * len(face.crops[c])
-            if change_ctgg is not None and scale is not None:
-                drawn = overlays.heat_layer(change_ctgg[c], scale=scale, size=min(LAYER_SIDE, side))
-                layers[1:] = [_url(layer, quality=LAYER_QUALITY) for layer in drawn[1:]]
+            if layers_ct is not None:
+                layers = [picture_url_of(layer, quality=LAYER_QUALITY) for layer in layers_ct[c]]
             yield (
                 (f, c),
                 tuple(
@@ -132,20 +149,48 @@ def _pictures(
             )
 
 
+def map_layers(face: FaceReport) -> list[Pixels] | None:
+    """The maps of a face's clips, each uint8 RGBA (T, S, S, 4); None where it was not explained."""
+    evidence_ctgg, landmarks_ctk2 = face.prediction.evidence, face.landmarks
+    if evidence_ctgg is None or landmarks_ctk2 is None:
+        return None
+    smooth_ctgg = torch.stack([smoothed(maps_tgg) for maps_tgg in evidence_ctgg])
+    scale = overlays.evidence_scale(smooth_ctgg)
+    return [
+        overlays.evidence_layer(
+            maps_tgg,
+            torch.stack([face_mask(points_k2, MAP_SIDE) for points_k2 in points_tk2]),
+            scale=scale,
+        )
+        for maps_tgg, points_tk2 in zip(smooth_ctgg, landmarks_ctk2, strict=True)
+    ]
+
+
 def picture_url(frame_3hw: Tensor, *, side: int, quality: int) -> str:
     """uint8 (3, H, W) as a WebP data URL, at most `side` pixels on the longer side."""
+    return picture_url_of(_shrunk(frame_3hw, side=side), quality=quality)
+
+
+def _shrunk(frame_3hw: Tensor, *, side: int) -> Pixels:
     rgb: Pixels = rearrange(frame_3hw.cpu(), "c h w -> h w c").contiguous().numpy()
     longer = max(rgb.shape[:2])
     if longer > side:
         height, width = (max(1, round(n * side / longer)) for n in rgb.shape[:2])
         rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return _url(rgb, quality=quality)
+    return rgb
 
 
-def _url(rgb_or_rgba: Pixels, *, quality: int) -> str:
+def picture_url_of(rgb_or_rgba: Pixels, *, quality: int) -> str:
+    """uint8 (H, W, 3 or 4), RGB or RGBA, as a WebP data URL."""
+    content = base64.b64encode(webp(rgb_or_rgba, quality=quality)).decode("ascii")
+    return f"data:image/webp;base64,{content}"
+
+
+def webp(rgb_or_rgba: Pixels, *, quality: int) -> bytes:
+    """The same as the bytes of a WebP file."""
     order = cv2.COLOR_RGBA2BGRA if rgb_or_rgba.shape[2] == 4 else cv2.COLOR_RGB2BGR
     done, encoded = cv2.imencode(
         ".webp", cv2.cvtColor(rgb_or_rgba, order), [cv2.IMWRITE_WEBP_QUALITY, quality]
     )
     assert done, "OpenCV was built without WebP"
-    return "data:image/webp;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+    return encoded.tobytes()

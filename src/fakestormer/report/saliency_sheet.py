@@ -48,7 +48,7 @@ def write_saliency_sheets(
         done, encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
         assert done, "OpenCV always has PNG"
         stem = PurePath(report_name(report)).stem
-        target = folder / f"{stem}-face-{face.number + 1}-clip-{c + 1}.png"
+        target = folder / f"{stem}-face-{face.number}-clip-{c + 1}.png"
         try:
             write_atomically(target, encoded.tobytes())
         except OSError as error:
@@ -63,7 +63,7 @@ def saliency_sheet(report: Report, face: FaceReport, clip: int, maps: Saliency) 
     """The sheet of one clip of a face, uint8 (H, W, 3). maps: of that clip alone (b = 1)."""
     prediction = face.prediction
     assert prediction.derivative is not None, "a network with saliency maps has h"
-    assert prediction.frame_scores is not None, "and g"
+    assert prediction.frame_probabilities is not None, "and g"
     assert face.crops is not None, "a sheet shows pictures"
     count = face.crops.shape[1]
     tile = min(max(_WIDTH // count, _TILE[0]), _TILE[1])
@@ -79,7 +79,7 @@ def saliency_sheet(report: Report, face: FaceReport, clip: int, maps: Saliency) 
             remark="as the network saw it",
             pictures_tchw=frames_t3hw,
         ),
-        SheetRow(label="frame score (g)", numbers_t=prediction.frame_scores[clip].tolist()),
+        SheetRow(label="frame alone (g)", numbers_t=prediction.frame_probabilities[clip].tolist()),
         SheetRow(
             label="change (D~ of h)",
             remark="predicted change of\nblending traces since\nthe frame before",

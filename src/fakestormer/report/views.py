@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from fakestormer.detection.printable import face_name, picture_size, shown
-from fakestormer.drawing import overlays, timeline
-from fakestormer.drawing.drawing import drawn_scene
+from fakestormer.drawing import timeline
 from fakestormer.report import pictures
 from fakestormer.report.pictures import Album, Picture
 from fakestormer.types import FaceReport, Prediction, Report, Verdict
@@ -16,30 +17,29 @@ from fakestormer.types import FaceReport, Prediction, Report, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameView:
-    """A frame as printed. `score` is None without g, `picture` where the page had no room for it.
-
-    strongest, place: the largest value of D~ in this frame and where it lies; None and "" for a
-    clip's first frame, and without h.
-    """
+    """A frame as printed. score: None without g. picture: None where the page had no room."""
 
     index: int
     time: str
     score: float | None
     picture: Picture | None
-    strongest: float | None
-    place: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipView:
-    """A clip as printed. `number` counts from 1; `anchor` is the id of its part of the page."""
+    """A clip as printed. `number` counts from 1; `anchor` is the id of its part of the page.
+
+    tone: "alarm" from the threshold on, "calm" up to where nothing was found, "unsure" between.
+    """
 
     number: int
     anchor: str
     start: str
     end: str
+    span: str
     score: float
-    above: bool
+    raw: float
+    tone: str
     highest: bool
     point: timeline.Point
     frames: tuple[FrameView, ...]
@@ -57,14 +57,33 @@ class SecondView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneView:
-    """A whole frame of the video and the same drawn into, as data URLs."""
+    """The frame of the most suspicious moment, as data URLs.
+
+    box: of what the network saw, (x, y, width, height) in per cent; map: to lay over it; outline:
+    of the strongest region, points of an SVG polygon within it. face: the crop without the map.
+    loop: the two seconds around it.
+    """
 
     original: str
-    drawn: str
     width: int
     height: int
     time: str
     index: int
+    probability: float
+    box: tuple[float, float, float, float]
+    map: str | None
+    outline: str
+    face: str | None
+    loop: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """Clips that reach the threshold of a video in which nothing was found."""
+
+    count: int
+    probability: float
+    start: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +100,9 @@ class FaceView:
     """A face as printed. `squares`: where the crops lie, (x, y, width, height) in per cent of the
     video's picture.
 
-    scale: the value of D~ drawn brightest, None without h. shots: None where one shot was all.
-    raw: the score before calibration, None where there was none. in_detail: whether the page has
+    shots: None where one shot was all. raw: the score before calibration, None where there was
+    none. moment: in words; mapped: whether it was explained. flagged: which clips reach the
+    threshold, in a sentence. in_detail: whether the page has
     more than a row of a table for it; `clips` and what belongs to them is empty where not.
     pictured: whether pictures of it were kept. seen: first and last time that was scored.
     """
@@ -94,7 +114,9 @@ class FaceView:
     score: float
     raw: float | None
     shots: ShotsView | None
-    scale: float | None
+    moment: str
+    mapped: bool
+    flagged: str
     thumbnail: str | None
     clips: tuple[ClipView, ...]
     warnings: tuple[str, ...]
@@ -114,13 +136,15 @@ def face_view(
     report: Report,
     *,
     axis: timeline.Axis,
-    threshold: float,
+    thresholds: tuple[float, float],
     album: Album,
 ) -> FaceView:
+    """thresholds: up to which nothing was found, and from which a face is likely fake."""
     prediction = face.prediction
     assert face.crops is not None, "a face without pictures is only listed"
     assert prediction.indices.shape == face.crops.shape[:2], "crops of other clips"
     probabilities = prediction.clip_probabilities.tolist()
+    raw = prediction.clip_scores.tolist()
     highest = max(range(len(probabilities)), key=probabilities.__getitem__, default=0)
     clips: list[ClipView] = []
     for c, probability in enumerate(probabilities):
@@ -130,11 +154,13 @@ def face_view(
         clips.append(
             ClipView(
                 number=c + 1,
-                anchor=f"face-{face.number + 1}-clip-{c + 1}",
+                anchor=f"face-{face.number}-clip-{c + 1}",
                 start=timeline.time_code(seconds[0]),
                 end=timeline.time_code(seconds[-1]),
+                span=timeline.span(seconds[0], seconds[-1]),
                 score=probability,
-                above=probability >= threshold,
+                raw=raw[c],
+                tone=tone(probability, thresholds),
                 highest=c == highest,
                 point=timeline.point(axis, seconds[0], seconds[-1], probability),
                 frames=frames,
@@ -143,9 +169,8 @@ def face_view(
     return replace(
         listed_view(face, report),
         shots=_shots(prediction),
-        scale=None
-        if prediction.derivative is None
-        else overlays.display_scale(prediction.derivative),
+        mapped=prediction.evidence is not None,
+        flagged=_flagged(clips, thresholds[1]),
         thumbnail=pictures.thumbnail(face),
         clips=tuple(clips),
         warnings=tuple(shown(w) for w in face.warnings),
@@ -166,7 +191,9 @@ def listed_view(face: FaceReport, report: Report) -> FaceView:
         score=prediction.probability,
         raw=prediction.raw,
         shots=None,
-        scale=None,
+        moment="" if face.moment is None else face.moment.sentence,
+        mapped=False,
+        flagged="",
         thumbnail=None,
         clips=(),
         warnings=(),
@@ -200,37 +227,67 @@ def _seconds(face: FaceReport, axis: timeline.Axis) -> tuple[SecondView, ...]:
     )
 
 
+def tone(probability: float, thresholds: tuple[float, float]) -> str:
+    """The colour of a probability by the thresholds of the verdicts."""
+    clear, fake = thresholds
+    return "alarm" if probability >= fake else "calm" if probability <= clear else "unsure"
+
+
+def peak_of(face: FaceView | None) -> Peak | None:
+    """The clips of a face that reach the threshold; None where none does."""
+    flagged = [] if face is None else [clip for clip in face.clips if clip.tone == "alarm"]
+    if not flagged:
+        return None
+    highest = max(flagged, key=lambda clip: clip.score)
+    return Peak(count=len(flagged), probability=highest.score, start=highest.start)
+
+
+def _flagged(clips: Sequence[ClipView], threshold: float) -> str:
+    """# Flagged, from 0.83 on: 4.2 to 4.3 s, 7.0 to 7.1 s."""
+    spans = [clip.span for clip in clips if clip.tone == "alarm"]
+    if not spans:
+        return f"No clip reaches {threshold:.2f}, from which a face is likely fake."
+    return f"Flagged, from {threshold:.2f} on: {', '.join(spans)}."
+
+
 def scene_view(report: Report) -> SceneView | None:
+    """What is shown of the most suspicious moment; None without a scene."""
     scene, face = report.scene, report.decisive
     if scene is None or face is None:
         return None
-    drawn = drawn_scene(report, face_name(face.number))
-    assert drawn is not None, "there is a scene and a face"
-    height, width = drawn.shape[:2]
-    as_tensor = torch.from_numpy(drawn).permute(2, 0, 1)
+    height, width = scene.picture.shape[1:]
+    x0, y0, x1, y1 = (face.boxes[scene.clip, scene.frame] * scene.scale).tolist()
+    box = (100 * x0 / width, 100 * y0 / height, 100 * (x1 - x0) / width, 100 * (y1 - y0) / height)
+    layers, crop_3hw = pictures.map_layers(face), pictures.moment_crop(face)
+    outline = [] if face.moment is None else face.moment.outline.tolist()
+    film = None if scene.loop is None else base64.b64encode(scene.loop).decode("ascii")
     return SceneView(
         original=pictures.picture_url(scene.picture, side=max(width, height), quality=80),
-        drawn=pictures.picture_url(as_tensor, side=max(width, height), quality=80),
         width=width,
         height=height,
         time=timeline.time_code(float(face.prediction.pts_seconds[scene.clip, scene.frame])),
         index=int(face.prediction.indices[scene.clip, scene.frame]),
+        probability=float(face.prediction.clip_probabilities[scene.clip]),
+        box=(round(box[0], 2), round(box[1], 2), round(box[2], 2), round(box[3], 2)),
+        map=None
+        if layers is None
+        else pictures.picture_url_of(
+            layers[scene.clip][scene.frame], quality=pictures.LAYER_QUALITY
+        ),
+        outline=" ".join(f"{x:.3f},{y:.3f}" for x, y in outline),
+        face=None if crop_3hw is None else pictures.picture_url(crop_3hw, side=224, quality=85),
+        loop=None if film is None else f"data:video/mp4;base64,{film}",
     )
 
 
 def _frame(face: FaceReport, c: int, t: int, picture: Picture | None) -> FrameView:
     prediction = face.prediction
-    strongest, place = None, ""
-    if prediction.derivative is not None and t:
-        change_gg = torch.nan_to_num(prediction.derivative[c, t], nan=0.0)
-        strongest, place = float(change_gg.max()), overlays.strongest_place(change_gg)
+    frames_ct = prediction.frame_probabilities
     return FrameView(
         index=int(prediction.indices[c, t]),
         time=timeline.time_code(float(prediction.pts_seconds[c, t])),
-        score=None if prediction.frame_scores is None else float(prediction.frame_scores[c, t]),
+        score=None if frames_ct is None else float(frames_ct[c, t]),
         picture=picture,
-        strongest=strongest,
-        place=place,
     )
 
 

@@ -27,7 +27,6 @@ from fakestormer.faces.face_models import cache_folder
 from fakestormer.files import place, sha256_of, staging, writing
 from fakestormer.model.model_file import code_version
 from fakestormer.model.network import VideoNetwork
-from fakestormer.recipe.model import ModelConfig
 from fakestormer.runtimes.program import (
     INPUT,
     OUTPUTS,
@@ -57,13 +56,18 @@ _FORMAT = 2
 class ExportedNetwork(VideoNetwork):
     """A network whose numbers another program computes, on the CPU, from its .onnx file.
 
-    run: frames -> outputs by name. runtime: that program and its version, for reports.
+    run: frames -> outputs by name. runtime: that program and its version, for reports. network:
+    the same in torch, for what the program has no outputs for.
     """
 
-    def __init__(self, config: ModelConfig, run: Run, *, runtime: str) -> None:
-        super().__init__(config)
+    def __init__(self, network: VideoNetwork, run: Run, *, runtime: str) -> None:
+        super().__init__(network.config)
+        self.network = network
         self.run = run
         self.runtime = runtime
+
+    def explain(self, frames_btchw: Tensor) -> tuple[Outputs, Tensor]:
+        return self(frames_btchw), self.network.explain(frames_btchw)[1]
 
     def forward(self, frames_btchw: Tensor) -> Outputs:
         """As every network, but of uint8 frames alone, and without gradients.
@@ -107,7 +111,7 @@ def open_runtime(
             f"`pip install 'fakestormer[{engine.extra}]'`, or leave --runtime out"
         ) from error
     path = _exported(network, weights, weights_sha256, engine.title)
-    opened = ExportedNetwork(network.config, engine.run(path), runtime=f"{engine.title} {numbers}")
+    opened = ExportedNetwork(network, engine.run(path), runtime=f"{engine.title} {numbers}")
     _require_the_same(path, name, network, opened)
     return opened.eval()
 

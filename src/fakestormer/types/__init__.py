@@ -17,9 +17,10 @@ from fakestormer.types.clips import SelfBlended as SelfBlended
 from fakestormer.types.network import Losses as Losses
 from fakestormer.types.network import Outputs as Outputs
 from fakestormer.types.network import Targets as Targets
-from fakestormer.types.report import EverySecond as EverySecond
+from fakestormer.types.prediction import EverySecond as EverySecond
+from fakestormer.types.prediction import Prediction as Prediction
 from fakestormer.types.report import FaceReport as FaceReport
-from fakestormer.types.report import Prediction as Prediction
+from fakestormer.types.report import Moment as Moment
 from fakestormer.types.report import Reason as Reason
 from fakestormer.types.report import ReasonCode as ReasonCode
 from fakestormer.types.report import Report as Report

@@ -48,6 +48,11 @@ class FaceTrack:
     def __len__(self) -> int:
         return int(self.indices.shape[0])
 
+    @property
+    def face_number(self) -> int:
+        """Its number in reports and results, which count from 1."""
+        return self.number + 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Clip:

@@ -6,59 +6,16 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from fakestormer.types.checked import check_fields, described
+from fakestormer.types.prediction import EverySecond, Prediction
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Prediction:
-    """The network's answer for one face track: C clips of T frames.
-
-    probability: of "fake", the track's score, calibrated where the model is. raw: the score before
-    that; None where it is not. clip_probabilities: float32 (C,), never calibrated.
-    shot_probabilities: float32 (S,), the track's score by each of S shots alone (paper 6.6), 1 as a
-    rule; never calibrated.
-    frame_scores: float32 (C, T), sigmoid of g, None for a network without g. derivative: float32
-    (C, T, G, G), D~, None without h.
-    indices: int64 (C, T) and pts_seconds: float64 (C, T), of every frame used. distance: how unlike
-    the training frames its clips are, their mean, above 1 for what 99 % of those stay under; None
-    where the network does not measure it.
-    """
-
-    probability: float
-    clip_probabilities: Tensor
-    shot_probabilities: Tensor
-    frame_scores: Tensor | None
-    derivative: Tensor | None
-    indices: Tensor
-    pts_seconds: Tensor
-    raw: float | None = None
-    distance: float | None = None
-
-    __repr__ = described
-
-    @property
-    def score(self) -> float:
-        """What the network said: `raw`, or `probability` where nothing was calibrated."""
-        return self.probability if self.raw is None else self.raw
-
-    def __post_init__(self) -> None:
-        check_fields(
-            self,
-            clip_probabilities=("C", torch.float32),
-            shot_probabilities=("S", torch.float32),
-            frame_scores=("?C T", torch.float32),
-            derivative=("?C T G G", torch.float32),
-            indices=("C T", torch.int64),
-            pts_seconds=("C T", torch.float64),
-        )
-        for name, value in (("probability", self.probability), ("raw", self.score)):
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"Prediction.{name}: expected [0, 1], got {value}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 Verdict = Literal["likely fake", "no manipulation found", "inconclusive"]
@@ -89,33 +46,19 @@ def _check_interval(name: str, interval: tuple[float, float] | None) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class EverySecond:
-    """One clip in each second that shows a face: where it begins, and its score.
-
-    seconds: float64 (M,), rising. probabilities: float32 (M,), never calibrated.
-    """
-
-    seconds: Tensor
-    probabilities: Tensor
-
-    __repr__ = described
-
-    def __post_init__(self) -> None:
-        check_fields(self, seconds=("M", torch.float64), probabilities=("M", torch.float32))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scene:
-    """A whole frame of the video, made smaller, for people to look at.
+    """The frame of the most suspicious moment, and the face around it, for people to look at.
 
-    picture: uint8 (3, H, W). scale: its pixels per source pixel. clip, frame: which frame it is of
-    the face that the verdict rests on.
+    picture: uint8 (3, H, W). scale: its pixels per source pixel, 1 but for very large videos. clip,
+    frame: which frame it is of the face that the verdict rests on. loop: about two seconds of that
+    face, an H.264 film in mp4; None where it is seen in a single frame.
     """
 
     picture: Tensor
     scale: float
     clip: int
     frame: int
+    loop: bytes | None = None
 
     __repr__ = described
 
@@ -124,17 +67,58 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moment:
+    """The most suspicious moment of a face, and where in the face it is.
+
+    clip, frame: places in `Prediction`, from 0. index: of the frame in the video. seconds: first
+    and last of the clip. region: its name, left and right as in the picture. outline: float32
+    (N, 2), (x, y) of the region's border as shares of the crop; no points where nothing in the face
+    speaks for a fake.
+    """
+
+    clip: int
+    frame: int
+    index: int
+    seconds: tuple[float, float]
+    region: str
+    outline: Tensor
+
+    __repr__ = described
+
+    def __post_init__(self) -> None:
+        check_fields(self, outline=("N 2", torch.float32))
+
+    @property
+    def sentence(self) -> str:
+        """Where and when, as people say it.
+
+        # left jaw line, 4.2 to 5.0 s
+        """
+        return f"{self.region}, {self.seconds[0]:.1f} to {self.seconds[1]:.1f} s"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What an entry of "faces" has under "strongest"; its clip counts from 1."""
+        return {
+            "clip": self.clip + 1,
+            "frame": self.index,
+            "seconds": [round(second, 6) for second in self.seconds],
+            "region": self.region,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FaceReport:
     """What is said about one face of a video.
 
-    crops: uint8 (C, T, 3, H, W), exactly what the network saw; None where a video has so many
-    faces that not all of their pictures are kept (`detection.scored_faces`). boxes: float32
-    (C, T, 4), the
-    square that each crop shows, source pixels. warnings: full sentences. interval: of the
-    probability over the clips, (low, high); None where there is one clip. reasons: why the verdict
-    is "inconclusive", else empty. first_frame: where in the video the face is followed from, and
-    squares: float32 (N, 3), (cx, cy, side) of its crop in each frame from there on, source pixels.
-    every_second: where it was asked for.
+    number: counts from 1, so that 1 is "Face 1". crops: uint8 (C, T, 3, H, W), exactly what the
+    network saw; None where a video has so many faces that not all of their pictures are kept
+    (`detection.scored_faces`). boxes: float32 (C, T, 4), the square that each crop shows, source
+    pixels. warnings: full sentences. interval: of the probability over the clips, (low, high); None
+    where there is one clip. reasons: why the verdict is "inconclusive", else empty. first_frame:
+    where in the video the face is followed from, and squares: float32 (N, 3), (cx, cy, side) of its
+    crop in each frame from there on, source pixels. every_second: where it was asked for.
+    landmarks: float32 (C, T, K, 2), (x, y) as shares of the crop. moment: the most suspicious one,
+    where the face was explained.
     """
 
     number: int
@@ -148,6 +132,8 @@ class FaceReport:
     first_frame: int = 0
     squares: Tensor | None = None
     every_second: EverySecond | None = None
+    landmarks: Tensor | None = None
+    moment: Moment | None = None
 
     __repr__ = described
 
@@ -157,6 +143,7 @@ class FaceReport:
             crops=("?C T 3 H W", torch.uint8),
             boxes=("C T 4", torch.float32),
             squares=("?N 3", torch.float32),
+            landmarks=("?C T K 2", torch.float32),
         )
         _check_interval("FaceReport", self.interval)
         if self.reasons and self.verdict != "inconclusive":
@@ -164,22 +151,25 @@ class FaceReport:
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of "faces" in `Report.to_dict()`."""
-        prediction, shots = self.prediction, self.prediction.shot_probabilities
-        frame_scores = prediction.frame_scores
+        prediction = self.prediction
+        frames, frame_raw = prediction.frame_probabilities, prediction.frame_raw
         clips = [
             {
                 "probability": round(float(prediction.clip_probabilities[c]), 6),
+                **_raw(prediction.clip_raw, c),
                 "frames": _numbers(prediction.indices[c]),
                 "seconds": _numbers(prediction.pts_seconds[c]),
-                "frame_scores": None if frame_scores is None else _numbers(frame_scores[c]),
+                "frame_probabilities": None if frames is None else _numbers(frames[c]),
+                **({} if frame_raw is None else {"frame_raw": _numbers(frame_raw[c])}),
                 "boxes": _numbers(self.boxes[c], digits=2),
             }
             for c in range(len(prediction.clip_probabilities))
         ]
-        entry = {
+        shots = prediction.shot_probabilities
+        entry: dict[str, Any] = {
             "number": self.number,
             "probability": round(prediction.probability, 6),
-            **_raw(self),
+            **_raw(prediction.raw),
             **({} if prediction.distance is None else {"distance": round(prediction.distance, 6)}),
             "interval": _rounded(self.interval),
             "verdict": self.verdict,
@@ -189,18 +179,24 @@ class FaceReport:
                 "last": round(float(shots[-1]), 6),
                 "mean": round(float(shots.double().mean()), 6),
                 "each": _numbers(shots),
+                **_raw(prediction.shot_raw),
             },
             "clips": clips,
         }
+        if self.moment is not None:
+            entry["strongest"] = self.moment.to_dict()
         if (line := self.every_second) is not None:
             scores = zip(_numbers(line.seconds), _numbers(line.probabilities), strict=True)
-            entry["every_second"] = [{"seconds": at, "probability": p} for at, p in scores]
+            entry["every_second"] = [
+                {"seconds": at, "probability": probability, **_raw(line.raw, m)}
+                for m, (at, probability) in enumerate(scores)
+            ]
         return entry
 
 
-#: Draws a report for notebooks. `report.notebook` puts its function here, because pictures are
-#: drawn on a floor above this one.
-notebook_drawings: list[Callable[[Report], str]] = []
+#: Draw a report for notebooks: as HTML, and as a figure. `report.notebook` puts its functions here,
+#: because pictures are drawn on a floor above this one.
+notebook_drawings: list[Callable[[Report], Any]] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -237,7 +233,21 @@ class Report:
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows: the face, its time line and the verdict."""
-        return notebook_drawings[0](self) if notebook_drawings else None
+        html: str | None = notebook_drawings[0](self) if notebook_drawings else None
+        return html
+
+    def plot(self) -> Figure:
+        """The face of the most suspicious moment, with and without the map, over the time line.
+
+        Returns:
+            A figure of Matplotlib, which a notebook shows: `report.plot().savefig("report.png")`.
+
+        Raises:
+            SetupError: Matplotlib is not installed.
+        """
+        assert notebook_drawings, "`import fakestormer` connects the drawings"
+        figure: Figure = notebook_drawings[1](self)
+        return figure
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values, without pictures.
@@ -245,14 +255,14 @@ class Report:
         Returns:
             One entry of "results" in the file that `fakestormer detect --json` writes (see
             `detection/results.schema.json`). "probability" is calibrated where the model has a
-            calibration, and "raw" beside it is the score before that. Numbers of shots, clips and
-            frames are never calibrated. Scores are rounded to 6 digits.
+            calibration, as are those of shots, clips and frames, and "raw" beside it is what the
+            network said before that. Scores are rounded to 6 digits.
         """
         return {
             "path": self.path,
             "sha256": self.sha256,
             "probability": None if self.probability is None else round(self.probability, 6),
-            **({} if self.decisive is None else _raw(self.decisive)),
+            **_raw(None if self.decisive is None else self.decisive.prediction.raw),
             "interval": _rounded(self.interval),
             "verdict": self.verdict,
             "reasons": _reasons(self.reasons),
@@ -301,6 +311,10 @@ def _reasons(reasons: Sequence[Reason]) -> list[dict[str, str]]:
     return [{"code": reason.code, "text": reason.text} for reason in reasons]
 
 
-def _raw(face: FaceReport) -> dict[str, float]:
-    raw = face.prediction.raw
-    return {} if raw is None else {"raw": round(raw, 6)}
+def _raw(score: float | Tensor | None, place: int | None = None) -> dict[str, Any]:
+    """{"raw": ...}, or nothing where no score was calibrated. place: of one among several."""
+    if score is None:
+        return {}
+    if isinstance(score, Tensor):
+        return {"raw": _numbers(score if place is None else score[place])}
+    return {"raw": round(score, 6)}

@@ -44,11 +44,11 @@ def write_film(path: Path, pictures_tchw: Tensor, rate: Fraction) -> None:
     _encode(path, numbered, tick=1 / rate, rate=rate, crf=_CRF)
 
 
-def write_frames(path: Path, frames: Iterable[Frame], *, crf: int) -> None:
+def write_frames(path: Path, frames: Iterable[Frame], *, crf: int, preset: str = "medium") -> None:
     """Write frames as they come, at their times less the first one's, to 1/720,000 s.
 
     frames: (index, seconds, rgb uint8 (H, W, 3)), all of one size, times increasing; the indices
-    are not kept. crf: x264's constant rate factor, 0 to 51, higher = worse; preset medium. Holds
+    are not kept. crf: x264's constant rate factor, 0 to 51, higher = worse; preset: x264's. Holds
     the frames that x264 looks ahead. Raises ValueError for frames that are not so, and OSError
     where `path` cannot be written; what is then at `path` is of no use.
     """
@@ -61,7 +61,7 @@ def write_frames(path: Path, frames: Iterable[Frame], *, crf: int) -> None:
         # Only x264's first guess: it plans with the frames' times.
         rate = Fraction(min(max(1 / step, 1.0), 240.0)).limit_denominator(1001)
     timed = _ticked(path, itertools.chain(first_two, iterator))
-    _encode(path, timed, tick=Fraction(1, _TICKS), rate=rate, crf=crf)
+    _encode(path, timed, tick=Fraction(1, _TICKS), rate=rate, crf=crf, preset=preset)
 
 
 def _ticked(path: Path, frames: Iterable[Frame]) -> Iterator[tuple[int, RGB]]:
@@ -84,12 +84,18 @@ def _ticked(path: Path, frames: Iterable[Frame]) -> Iterator[tuple[int, RGB]]:
 
 
 def _encode(
-    path: Path, frames: Iterable[tuple[int, RGB]], *, tick: Fraction, rate: Fraction, crf: int
+    path: Path,
+    frames: Iterable[tuple[int, RGB]],
+    *,
+    tick: Fraction,
+    rate: Fraction,
+    crf: int,
+    preset: str = "medium",
 ) -> None:
     """frames: (time in ticks, rgb uint8 (H, W, 3))."""
     # "file:" keeps names such as "a:b.mp4" from being taken for a protocol.
     with av.open(f"file:{path}", "w", format="mp4") as container:
-        options = {"crf": str(crf), "preset": "medium", **_REPEATABLE}
+        options = {"crf": str(crf), "preset": preset, **_REPEATABLE}
         stream = container.add_stream("libx264", rate=rate, options=options)
         context = stream.codec_context
         context.time_base = tick

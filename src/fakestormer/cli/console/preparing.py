@@ -49,7 +49,7 @@ def prepare_with_bar(
     rows = read_manifest(store)
     refused = [row for row in rows if row.rejected]
     for row in refused[:LISTED]:
-        face = "" if row.track < 0 else f", {face_name(row.track)}"
+        face = "" if row.track < 0 else f", {face_name(row.track + 1)}"
         name = shown(row.video)
         print(f"{name}{face}: not used: {row.rejected} ({row.detail})", file=sys.stderr)
     if len(refused) > LISTED:
