@@ -25,6 +25,8 @@ def remuxed(
     slower: int = 1,
     aspect: Fraction | None = None,
     keep: float = 1.0,
+    begin: int = 0,
+    sound_first: bool = False,
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """The same packets of pictures in another container; the suffix of `target` chooses it.
@@ -32,7 +34,8 @@ def remuxed(
     sound: seconds of noise beside them. subtitle_at: a subtitle at so many seconds. attachment:
     bytes of an attached font. delay: seconds until the pictures begin. hidden: seconds at their
     start that an edit list hides. slower: each time and step so many times as long. aspect: of a
-    sample. keep: the share of the packets that is kept, from the first on.
+    sample. keep: the share of the packets that is kept, from the first on. begin: packets that are
+    left out before. sound_first: whether its stream is the first one.
     """
     options = {"avoid_negative_ts": "disabled"} if hidden else {}
     with (
@@ -40,11 +43,13 @@ def remuxed(
         av.open(str(target), "w", options=options | (container_options or {})) as write,
     ):
         pictures = read.streams.video[0]
+        heard = None
+        if sound and sound_first:
+            heard = write.add_stream(_SOUND[target.suffix], rate=48000, layout="mono")
         stream = write.add_stream_from_template(pictures)
         if aspect is not None:
             stream.sample_aspect_ratio = aspect
-        heard = None
-        if sound:
+        if sound and not sound_first:
             heard = write.add_stream(_SOUND[target.suffix], rate=48000, layout="mono")
         told = None
         if subtitle_at is not None:
@@ -56,7 +61,7 @@ def remuxed(
         if isinstance(heard, av.AudioStream):
             _make_noise(write, heard, sound)
         packets = [packet for packet in read.demux(pictures) if packet.size]
-        for packet in packets[: max(1, round(keep * len(packets)))]:
+        for packet in packets[begin : max(1, round(keep * len(packets)))]:
             ticks = round((delay - hidden) / float(packet.time_base))
             assert packet.pts is not None
             assert packet.dts is not None

@@ -137,7 +137,7 @@ def test_addresses_are_not_fetched_and_that_is_said(
     )
 
 
-@pytest.mark.parametrize("command", ["saliency", "synthesize"])
+@pytest.mark.parametrize("command", ["saliency", "synthesize", "prepare"])
 def test_no_command_takes_an_address_for_a_file(
     command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,10 +148,12 @@ def test_no_command_takes_an_address_for_a_file(
 
 @pytest.fixture
 def site(tmp_path: Path, crowd: Path) -> Iterator[str]:
-    """A server on this machine with one video; gives its address."""
+    """A server on this machine with a video, and another of that name; gives its address."""
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "clip.mp4").write_bytes(crowd.read_bytes())
+    (folder / "other").mkdir()
+    (folder / "other" / "clip.mp4").write_bytes(b"\0\0\0\x14ftypisom" + bytes(8))
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -165,12 +167,12 @@ def test_addresses_are_fetched_where_that_is_asked_for(
     pytest.importorskip("yt_dlp", reason="the extra `fetch` is not installed")
     results, kept = tmp_path / "results.json", tmp_path / "kept 100%"
     arguments = ["--fetch", kept, "--model", untrained_model, "--json", results]
-    done = detect(f"{site}/clip.mp4", f"{site}/absent.mp4", *arguments, no_proxy="127.0.0.1")
+    addresses = [f"{site}/{name}" for name in ("clip.mp4", "other/clip.mp4", "absent.mp4")]
+    done = detect(*addresses, *arguments, no_proxy="127.0.0.1")
     assert done.returncode == ExitCode.SOME_FAILED, done.stderr.decode()
-    judged, failed = json.loads(results.read_text(encoding="utf-8"))["results"]
-    (file,) = kept.iterdir()
-    assert file.read_bytes() == crowd.read_bytes()
-    assert judged["path"] == str(file)
+    judged, other, failed = json.loads(results.read_text(encoding="utf-8"))["results"]
+    assert Path(judged["path"]).read_bytes() == crowd.read_bytes()
+    assert {Path(result["path"]) for result in (judged, other)} == set(kept.iterdir())
     assert failed["path"] == f"{site}/absent.mp4"
     assert failed["error"].startswith(f"{site}/absent.mp4: cannot be fetched (")
     assert failed["error"] in done.stderr.decode()

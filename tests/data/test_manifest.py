@@ -17,7 +17,7 @@ from fakestormer.data.manifest import (
     tracks_of,
     write_manifest,
 )
-from fakestormer.data.table import read_table
+from fakestormer.data.table import match_table
 from fakestormer.errors import InputError
 
 
@@ -116,14 +116,14 @@ def test_a_table_that_says_something_impossible_is_refused(
 ) -> None:
     (tmp_path / "clips.csv").write_bytes(content)
     with pytest.raises(InputError, match=rf"clips\.csv: {says}"):
-        read_table(tmp_path / "clips.csv", tmp_path)
+        match_table(tmp_path / "clips.csv", tmp_path, [])
 
 
 def test_words_for_splits(tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_text(
         "\ufeffpath,split\na.mp4,val\nb.mp4, Test \nc.mp4,\n", encoding="utf-8"
     )
-    said = read_table(tmp_path / "clips.csv", tmp_path)
+    said = match_table(tmp_path / "clips.csv", tmp_path, ["a.mp4", "b.mp4", "c.mp4"]).said
     assert [said[name]["split"] for name in ("a.mp4", "b.mp4", "c.mp4")] == [
         "validation", "test", ""
     ]  # fmt: skip
@@ -136,7 +136,7 @@ def test_a_table_beats_the_names(tmp_path: Path) -> None:
     table.write_text(
         "path,source,identity,split\nreal/a_1.mp4,news,anna,test\nreal/a_2.mp4,,,\nfake/b.mp4,x,,\n"
     )
-    said = read_table(table, videos)
+    said = match_table(table, videos, ["a_1.mp4", "a_2.mp4"]).said
     assert set(said) == {"a_1.mp4", "a_2.mp4"}
     labelling = Labelling(table=said, validation_sources=frozenset({"news"}))
     first, second = (labelling.apply(_row(name)) for name in ("a_1.mp4", "a_2.mp4"))
@@ -144,9 +144,9 @@ def test_a_table_beats_the_names(tmp_path: Path) -> None:
     assert (second.source, second.group, second.split) == ("a", "a_2.mp4", "train")
     table.write_text("name\nx\n")
     with pytest.raises(InputError, match="no column `path`; found name"):
-        read_table(table, videos)
+        match_table(table, videos, [])
     with pytest.raises(InputError, match=r"none\.csv: cannot be read"):
-        read_table(tmp_path / "none.csv", videos)
+        match_table(tmp_path / "none.csv", videos, [])
 
 
 def test_manifest_round_trip(tmp_path: Path) -> None:

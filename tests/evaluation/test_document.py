@@ -94,7 +94,8 @@ def test_the_document_holds_the_numbers_and_what_repeats_them(
     assert document["model"] == {"name": "mine", "weights_sha256": "ab" * 32}
     settings = PREDICTION.model_dump(mode="json")
     assert document["settings"] == settings | {
-        "samplings": ["spread"], "clip_length": 4, "split": "test", "face": "max"
+        "samplings": ["spread"], "clip_length": 4, "split": "test", "face": "max",
+        "fake_from": 0.55, "clear_below": 0.45,
     }  # fmt: skip
     assert {"fakestormer", "torch", "python"} <= document["versions"].keys()
     assert list(document["data"]) == ["CDF2", "other"]

@@ -100,8 +100,14 @@ def test_roc_without_a_curve_says_so(tmp_path: Path, texts: list[str]) -> None:
 
 def test_distribution_by_method_while_they_are_few(tmp_path: Path, texts: list[str]) -> None:
     groups = {"real": [0.1, 0.2, 0.2], "swap": [0.8, 1.0], "talk": [0.0], "none": []}
-    distribution_plot(tmp_path / "a.png", groups, threshold=0.35, title="t")
-    assert {"real, 3 videos", "swap, 2 videos", "talk, 1 video", "threshold 0.35"} <= set(texts)
+    distribution_plot(tmp_path / "a.png", groups, clear_below=0.35, fake_from=0.8, title="t")
+    assert {
+        "real, 3 videos",
+        "swap, 2 videos",
+        "talk, 1 video",
+        "nothing found 0.35",
+        "likely fake 0.8",
+    } <= set(texts)
     assert not any("none" in text for text in texts), "a group without scores has no row"
     picture = decoded(tmp_path / "a.png")
     assert has_colour(picture, plots.REAL)
@@ -111,16 +117,20 @@ def test_distribution_by_method_while_they_are_few(tmp_path: Path, texts: list[s
 def test_distribution_of_many_methods_and_videos(tmp_path: Path, texts: list[str]) -> None:
     rng = np.random.default_rng(0)
     groups = {"real": rng.random(500)} | {f"m{n}": rng.random(10) for n in range(40)}
-    distribution_plot(tmp_path / "a.png", groups, threshold=0.5, title="t")
+    distribution_plot(tmp_path / "a.png", groups, clear_below=0.4, fake_from=0.5, title="t")
     decoded(tmp_path / "a.png")
     assert {"real, 500 videos", "fake, 40 methods, 400 videos"} <= set(texts)
 
 
 def test_distribution_of_one_class_and_of_none(tmp_path: Path, texts: list[str]) -> None:
-    distribution_plot(tmp_path / "a.png", {"real": [0.5]}, threshold=1.0, title="t")
+    distribution_plot(
+        tmp_path / "a.png", {"real": [0.5]}, clear_below=1.0, fake_from=1.0, title="t"
+    )
     assert "real, 1 video" in texts
     assert not has_colour(decoded(tmp_path / "a.png"), plots.FAKE)
-    distribution_plot(tmp_path / "b.png", {"real": [], "x": []}, threshold=0.5, title="t")
+    distribution_plot(
+        tmp_path / "b.png", {"real": [], "x": []}, clear_below=0.4, fake_from=0.5, title="t"
+    )
     assert "No video was scored" in texts
     decoded(tmp_path / "b.png")
 
@@ -128,7 +138,9 @@ def test_distribution_of_one_class_and_of_none(tmp_path: Path, texts: list[str])
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])
 def test_distribution_refuses_what_is_no_score(tmp_path: Path, score: float) -> None:
     with pytest.raises(ValueError, match="swap: scores lie between 0 and 1"):
-        distribution_plot(tmp_path / "a.png", {"swap": [score]}, threshold=0.5, title="t")
+        distribution_plot(
+            tmp_path / "a.png", {"swap": [score]}, clear_below=0.4, fake_from=0.5, title="t"
+        )
     assert not (tmp_path / "a.png").exists()
 
 
@@ -176,7 +188,11 @@ def draw_all(folder: Path, name: str) -> list[bytes]:
     return [
         roc_plot(folder / "r.png", {name: FEW, "x": FEW}, title=name),
         distribution_plot(
-            folder / "d.png", {"real": [0.2], name: [0.7]}, threshold=0.5, title=name
+            folder / "d.png",
+            {"real": [0.2], name: [0.7]},
+            clear_below=0.4,
+            fake_from=0.5,
+            title=name,
         ),
         robustness_plot(folder / "l.png", {name: LEVELS}, clean=0.9, title=name, notes={}),
     ]

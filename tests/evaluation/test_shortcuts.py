@@ -203,7 +203,7 @@ def test_a_network_that_goes_by_brightness_is_caught(
 
     about = {
         "model": {"name": "brightness"}, "store": "store", "split": "test",
-        "settings": PredictionConfig(frames=8).model_dump(mode="json"),
+        "settings": PredictionConfig(frames=8).model_dump(mode="json") | {"fake_from": 0.55},
     }  # fmt: skip
     text = write_shortcuts(tmp_path, found, scores, about=about)
     assert text == (tmp_path / "shortcuts.md").read_text() == markdown(found, about)

@@ -108,6 +108,7 @@ def prepare(
     reason.
     """
     from fakestormer.cli.console.preparing import prepare_with_bar
+    from fakestormer.cli.inputs import named_file
     from fakestormer.data.layouts import LAYOUTS, Options, check_report
     from fakestormer.data.origin import Origin
     from fakestormer.tools.commands import PrepareSettings
@@ -134,7 +135,7 @@ def prepare(
         )
     origin = Origin(
         layout=layout,
-        root=Path(what) if root is None else root,
+        root=named_file(what) if root is None else root,
         options=Options(
             compression=one_of(compression, "raw", "c23", "c40") or "c23",
             reals=reals,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from pathlib import Path
@@ -74,7 +75,8 @@ def fetch(address: str, folder: Path) -> Path:
         # Pictures alone: with sound they would have to be put together by ffmpeg.
         "format": "bestvideo*/best",
         "paths": {"home": str(folder)},
-        "outtmpl": "%(title).80B-%(id).80B.%(ext)s",
+        # Two sites may give two videos the same title and number.
+        "outtmpl": f"%(title).80B-%(id).60B-{_digest(address)}.%(ext)s",
         "restrictfilenames": True,
         "noplaylist": True,
         "playlist_items": "1",
@@ -100,3 +102,7 @@ def fetch(address: str, folder: Path) -> Path:
         f"{address}: no finished video is there (a live stream, or an empty list); give the "
         "address of one video"
     )
+
+
+def _digest(address: str) -> str:
+    return hashlib.sha256(address.encode(errors="surrogateescape")).hexdigest()[:8]

@@ -194,7 +194,7 @@ def prepare_folder(
 ) -> Summary:
     """`prepare_listing` of every video below a folder, labelled by folders and a CSV.
 
-    validation_*, seed, split, table: see `Labelling` and `read_table`. Raises InputError as
+    validation_*, seed, split, table: see `Labelling` and `match_table`. Raises InputError as
     `prepare_listing` does, and where there are no videos.
     """
     origin = Origin(layout="folder", root=videos, options=Options(store=store))
@@ -208,7 +208,7 @@ def prepare_folder(
         split=split,
         table={} if matched is None else matched.said,
     )
-    return prepare_listing(
+    summary = prepare_listing(
         listing,
         store,
         backend=backend,
@@ -221,6 +221,7 @@ def prepare_folder(
         origin=origin,
         progress=progress,
     )
+    return replace(summary, unmatched=0 if matched is None else len(matched.unmatched))
 
 
 def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:

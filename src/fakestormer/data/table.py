@@ -39,37 +39,14 @@ class MatchedTable:
     unmatched: tuple[str, ...]
 
 
-def read_table(path: Path, videos: Path) -> dict[str, dict[str, str]]:
-    """A CSV about the videos: a `path` column, and any of the columns below.
-
-    source, identity, split (train, validation or val, test), label (real or fake), method (how a
-    fake was made); an empty cell says nothing, but a label is never empty. Other columns are passed
-    over. Paths are relative to the CSV's own folder.
-
-    Args:
-        path: the CSV.
-        videos: the folder of the videos; rows about files outside of it are left out.
-
-    Returns:
-        {path relative to `videos`: row}.
-
-    Raises:
-        InputError: names the CSV, and the row or line that is to blame.
-    """
-    root = videos.resolve()
-    table = {}
-    for row in _read_rows(path):
-        video = (path.parent / row.path).resolve()
-        if video.is_relative_to(root):
-            table[video.relative_to(root).as_posix()] = row.said
-    return table
-
-
 def match_table(path: Path, videos: Path, names: Iterable[str]) -> MatchedTable:
-    """The rows of a CSV by the videos that they are about; see `read_table`.
+    """The rows of a CSV by the videos that they are about.
 
-    Blanks around a path, backslashes and the form of accented letters make no difference. A row may
-    be about a folder that holds videos. Rows about files outside of `videos` that exist are about
+    It has a `path` column, relative to the CSV's own folder, and any of these: source, identity,
+    split (train, validation or val, test), label (real or fake), method (how a fake was made). An
+    empty cell says nothing, but a label is never empty. Other columns are passed over. Blanks
+    around a path, backslashes and the form of accented letters make no difference. A row may be
+    about a folder that holds videos. Rows about files outside of `videos` that exist are about
     something else, and left out.
 
     Args:
@@ -78,8 +55,8 @@ def match_table(path: Path, videos: Path, names: Iterable[str]) -> MatchedTable:
         names: the videos' names, relative to it.
 
     Raises:
-        InputError: as `read_table`; where no row is about any of the videos; and where two rows say
-            different things about one.
+        InputError: names the CSV, and the row or line that is to blame; also where no row is about
+            any of the videos, and where two rows say different things about one.
     """
     known = {_plain(name): name for name in names}
     folders = {_plain(str(above)): str(above) for name in known.values() for above in _above(name)}

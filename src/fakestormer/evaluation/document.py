@@ -44,6 +44,8 @@ def evaluation_document(
     samplings = list(plan.predictions)
     first = plan.predictions[samplings[0]]
     settings = first.model_dump(mode="json") | {
+        "fake_from": first.fake_from,
+        "clear_below": first.clear_below,
         "samplings": samplings,
         "clip_length": clip_length,
         "split": plan.split,

@@ -38,7 +38,7 @@ def write_outputs(
     """Write all of it, evaluation.json last, each whole or not at all; returns the document."""
     document = evaluation_document(plan, scores, model=model, clip_length=clip_length)
     sampling = next(iter(plan.predictions))
-    threshold = plan.predictions[sampling].threshold
+    config = plan.predictions[sampling]
     pictures = {}
     worst: list[WorstError] = []
     for data in plan.stores:
@@ -48,9 +48,13 @@ def write_outputs(
         pictures[name] = roc_plot(out / name, _curves(videos), title=title)
         name = picture_name("distribution", data, sampling)
         pictures[name] = distribution_plot(
-            out / name, _groups(videos), threshold=threshold, title=title
+            out / name,
+            _groups(videos),
+            clear_below=config.clear_below,
+            fake_from=config.fake_from,
+            title=title,
         )
-        curve = abstention_curve(videos, plan.predictions[sampling])
+        curve = abstention_curve(videos, config)
         if curve:
             name = picture_name("abstention", data, sampling)
             pictures[name] = abstention_plot(out / name, curve, title=title)
@@ -66,7 +70,7 @@ def write_outputs(
             )
         worst += [
             _worst_error(plan.stores[data], score)
-            for score in pick_worst(videos, threshold=threshold)
+            for score in pick_worst(videos, threshold=config.fake_from)
         ]
     write_atomically(out / "scores.csv", scores_csv(scores).encode())
     write_atomically(out / "evaluation.md", markdown(document).encode())

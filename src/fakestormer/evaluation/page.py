@@ -120,6 +120,7 @@ def render_page(
         name=shown(document["model"].get("name") or "a model"),
         document=document,
         threshold=document["settings"]["threshold"],
+        fake_from=document["settings"].get("fake_from", document["settings"]["threshold"]),
         headlines=[
             (number, name, entry, sampling, result, _whole(result["groups"]))
             for number, (name, entry) in enumerate(data.items(), start=1)

@@ -100,11 +100,17 @@ def roc_plot(path: Path, curves: Mapping[str, tuple[Numbers, Numbers]], *, title
 
 
 def distribution_plot(
-    path: Path, groups: Mapping[str, Sequence[float]], *, threshold: float, title: str
+    path: Path,
+    groups: Mapping[str, Sequence[float]],
+    *,
+    clear_below: float,
+    fake_from: float,
+    title: str,
 ) -> bytes:
     """How scores of real and of fake videos are distributed.
 
-    groups: scores in [0, 1], under "real" and under the name of each method of fakes. Above, the
+    groups: scores in [0, 1], under "real" and under the name of each method of fakes. clear_below,
+    fake_from: the thresholds of the verdicts, drawn as lines. Above, the
     share of each group's videos per bin of 0.05; below, every single score of a group of up to 200
     videos, and the median with the middle 50 and 90 per cent of a larger one. Fakes of more than 4
     methods are drawn as one group. Writes the PNG atomically and returns its bytes. Raises
@@ -139,12 +145,7 @@ def distribution_plot(
             dash = "-" if solid else _DASHES[row % len(_DASHES)]
             handles.append(above.stairs(share, edges, color=colour, linewidth=1.3, linestyle=dash))
             _draw_row(below, row, scores, colour)
-        for axes in (above, below):
-            axes.axvline(threshold, color="black", linewidth=0.8, dashes=(4, 3))
-        above.text(
-            threshold, 1.01, f"threshold {threshold:g}", fontsize=6, ha="center", va="bottom",
-            transform=above.get_xaxis_transform(),
-        )  # fmt: skip
+        _draw_thresholds(above, below, clear_below, fake_from)
         if handles:
             texts = [
                 f"{short(name, 40)}, {len(group)} video{'' if len(group) == 1 else 's'}"
@@ -341,6 +342,19 @@ def _named(
     )  # fmt: skip
     for text, wanted in zip(legend.get_texts(), texts, strict=True):
         text.set_text(wanted)
+
+
+def _draw_thresholds(above: Axes, below: Axes, clear_below: float, fake_from: float) -> None:
+    for threshold, text, side in (
+        (clear_below, "nothing found", "right"),
+        (fake_from, "likely fake", "left"),
+    ):
+        for axes in (above, below):
+            axes.axvline(threshold, color="black", linewidth=0.8, dashes=(4, 3))
+        above.text(
+            threshold, 1.01, f"{text} {threshold:.3g}", fontsize=6, ha=side, va="bottom",
+            transform=above.get_xaxis_transform(),
+        )  # fmt: skip
 
 
 def _draw_row(axes: Axes, row: int, scores: np.ndarray, colour: str) -> None:

@@ -159,7 +159,7 @@ def find_shortcuts(
             treatment,
             untouched,
             [scores[name][treatment.name] for name in names],
-            threshold=prediction.threshold,
+            threshold=prediction.fake_from,
         )
         for treatment in TREATMENTS
     ]
@@ -255,9 +255,9 @@ def markdown(shortcuts: Sequence[Shortcut], about: Mapping[str, Any]) -> str:
         f"together; **!** where the AUC's does not hold 0.5. Wins: share that scores higher "
         f"treated. Treatments are applied to stored crops; sampling {settings['sampling']}, "
         f"{settings['frames']} frames, margin {settings['margin']:g} of 256 px. Untouched, "
-        f"{100 * first.called_fake_untouched:.1f} % reach the threshold "
-        f"{settings['threshold']:g}.\n\n"
-        "| treatment | AUC | 95 % | wins, % | 95 % | mean change | at the threshold, % |\n"
+        f"{100 * first.called_fake_untouched:.1f} % are called likely "
+        f"fake, from {settings['fake_from']:.3g} on.\n\n"
+        "| treatment | AUC | 95 % | wins, % | 95 % | mean change | likely fake, % |\n"
         f"|{' --- |' * 7}\n{rows}\n"
         f"{len(marked)} of {len(shortcuts)} treatments are marked; chance alone would mark about "
         f"{0.05 * len(shortcuts):.0f}. Furthest from 0.5: {furthest.treatment}, "

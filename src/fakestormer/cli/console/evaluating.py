@@ -72,7 +72,8 @@ def shortcuts_with_bar(
         "model": detector.fingerprint(faces=False),
         "store": str(store),
         "split": split,
-        "settings": detector.prediction.model_dump(mode="json"),
+        "settings": detector.prediction.model_dump(mode="json")
+        | {"fake_from": detector.prediction.fake_from},
     }
     return write_shortcuts(out, shortcuts, scores, about=about)
 
