@@ -1,4 +1,4 @@
-"""The whole system in five minutes on two cores: real video in, explained verdict out.
+"""The whole system in some minutes on two cores: real video in, explained verdict out.
 
 It makes short real clips from one portrait (NASA's photograph of Eileen Collins, public domain,
 which scikit-image ships) moved by a simulated camera, trains the `tiny` recipe on them and on
