@@ -344,7 +344,7 @@ def test_the_overlay_lies_beside_the_report_and_belongs_to_what_is_done(
     film, page = sorted(out.iterdir(), key=lambda path: path.suffix, reverse=True)
     assert film.name == page.name.replace(".html", ".overlay.mp4")
     assert f"overlay: {film}" in said
-    assert 'id="scene"' in page.read_text(encoding="utf-8")
+    assert 'id="moment"' in page.read_text(encoding="utf-8")
     (result,) = json.loads((tmp_path / "r.json").read_text())["results"]
     assert [s["seconds"] for s in result["faces"][0]["every_second"]] == [0.0]
     again = [*options, "--report", out, "--overlay", "--every-second", "--resume"]

@@ -44,10 +44,10 @@ class ErrorRates(BaseModel):
         """What a reader of one verdict has to know of all of them."""
         people = f"{self.people} people" if self.people else "people"
         return (
-            f"Of {self.real} real videos of {people} and cameras it never saw, "
-            f"{self.real_called_fake} were called likely fake; of {self.fakes} fakes of people it "
-            f"never saw, {self.fakes_called_fake} were called likely fake and "
-            f"{self.fakes_cleared} went unnoticed. All others were inconclusive."
+            f"On {self.real} real videos of {people} and cameras that it never saw, this model "
+            f'said "likely fake" {self.real_called_fake} times. On {self.fakes} fakes of people '
+            f'that it never saw it said "likely fake" {self.fakes_called_fake} times and "no '
+            f'manipulation found" {self.fakes_cleared} times. All others were inconclusive.'
         )
 
 
