@@ -9,7 +9,7 @@ BIN := .venv/bin
 
 .PHONY: demo test check docs reference setup clean
 
-demo: setup
+demo: .venv/demo
 	$(BIN)/python examples/demo.py --out demo
 
 # Two processes share the tests: most of the time one core would wait.
@@ -35,12 +35,22 @@ reference: setup
 
 setup: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; install one, or run make PYTHON=/path/to/python3.11"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PYTHON) -m venv .venv
+
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# What the demo needs, which is a part of what development needs.
+.venv/demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) -e '.[demo]'
 	$(BIN)/fakestormer setup
 	touch $@
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) -e '.[dev]'
+	$(BIN)/fakestormer setup
+	touch $@ .venv/demo
 
 clean:
 	rm -rf .venv demo site

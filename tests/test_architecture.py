@@ -34,7 +34,6 @@ _ROUTES = "the routes of one router, each a short function"
 _DRAWING = "one drawing, in the order in which it is drawn"
 # Functions that are larger, and why.
 LARGE_FUNCTIONS = {
-    "cli.console.evaluating.ablate_and_print": _COMMAND,
     "cli.data.prepare": _COMMAND,
     "cli.evaluating.ablate": _COMMAND,
     "cli.evaluating.evaluate": _COMMAND,

@@ -22,7 +22,7 @@ import torch
 
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry
-from fakestormer.data.manifest import Labelling, read_manifest, read_settings
+from fakestormer.data.manifest import Labelling, Split, read_manifest, read_settings
 from fakestormer.data.origin import Origin, entries_of, write_origin
 from fakestormer.data.prepare import prepare_folder, prepare_listing
 from fakestormer.data.prepare_one import prepare_entry
@@ -163,7 +163,7 @@ def test_an_unreadable_video_is_rejected_not_raised(
     drawn: ModuleType, store: Path, tmp_path: Path
 ) -> None:
     gone = Entry(video="gone.mp4", path=tmp_path / "gone.mp4", label="real")
-    (row,) = prepare_entry(gone, tmp_path, drawn.DrawnFaces(), read_settings(store))
+    (row,) = prepare_entry(gone, tmp_path, drawn.DrawnFaces(), read_settings(store), max_frames=8)
     assert (row.rejected, row.sha256) == ("undecodable", "")
     assert "gone.mp4" in row.detail
 
@@ -181,6 +181,22 @@ def test_all_frames_of_a_long_video_where_no_limit_is_set(
         assert read_settings(out).max_frames == limit
     with pytest.raises(InputError, match="max_frames was 256 and is now None"):
         prepare_folder(tmp_path / "videos", out, backend=drawn.DrawnFaces, max_frames=None)
+
+
+def test_a_limit_for_each_split(drawn: ModuleType, tmp_path: Path) -> None:
+    frames = drawn.draw(12, size=64)[0]
+    splits = ("train", "validation", "test")
+    for split in splits:
+        drawn.write_video(tmp_path / "videos" / f"{split}.mp4", frames)
+    origin = Origin(layout="folder", root=tmp_path / "videos", options=Options())
+    labelling = Labelling(table={f"{split}.mp4": {"split": split} for split in splits})
+    limits: dict[Split, int] = {"train": 10, "validation": 6, "test": 5}
+    store = tmp_path / "store"
+    prepare_listing(
+        origin.listing(), store, backend=drawn.DrawnFaces, labelling=labelling, max_frames=limits
+    )
+    assert {row.split: row.frames for row in read_manifest(store)} == limits
+    assert read_settings(store).frames_in("test") == 5
 
 
 def test_wrong_labels_are_refused_before_anything_is_done(

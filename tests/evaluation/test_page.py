@@ -116,7 +116,7 @@ def data_set(results: dict[str, Any], **more: Any) -> dict[str, Any]:
         "manifest_sha256": "cd" * 32,
         "prepared": prepared,
         "results": results,
-        "published": {},
+        "published": [],
     } | more
 
 
@@ -152,7 +152,7 @@ def document() -> dict[str, Any]:
             "spread": result([group("all", 1000, 40, 0.9512)], {}),
         },
         dataset="celeb-df-v2",
-        published={"SBI": 93.2, "FTCN": 94.6},
+        published=[{"table": "Table 2", "group": "all", "rows": {"SBI": 93.2, "FTCN": 94.6}}],
     )
     ffpp = data_set(
         {"windows": result([group("all", 100, 400, 0.98)], {})},
@@ -234,7 +234,7 @@ def test_published_numbers_stand_beside_in_order(document: dict[str, Any]) -> No
         ["this evaluation, windows", "93.5"],
         ["SBI", "93.2"],
     ]
-    assert page.text.count("Beside published numbers") == 1, "only where there are some"
+    assert page.text.count("Beside Table 2 of the paper") == 1, "only where there are some"
 
 
 def test_robustness(document: dict[str, Any]) -> None:
@@ -317,7 +317,8 @@ def test_worst_errors_stand_by_data_set_and_class(document: dict[str, Any]) -> N
 def test_hostile_names_stay_text(document: dict[str, Any]) -> None:
     own = data_set(
         {HOSTILE: result([group("all", 1, 1, 0.5), group(HOSTILE, 1, 1, 0.5)], {HOSTILE: HOSTILE})},
-        dataset=HOSTILE, compression=HOSTILE, published={HOSTILE: 50.0},
+        dataset=HOSTILE, compression=HOSTILE,
+        published=[{"table": HOSTILE, "group": HOSTILE, "rows": {HOSTILE: 50.0}}],
     )  # fmt: skip
     hostile = document_of({HOSTILE: own}) | {
         "model": {"name": HOSTILE, HOSTILE: [HOSTILE]},

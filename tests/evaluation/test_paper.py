@@ -23,13 +23,28 @@ def rows_of(table: dict[str, Any], column: str) -> dict[str, float]:
     return {name: value for name, value in rows.items() if value is not None}
 
 
+def numbers(dataset: str, compression: str, learned_from: str, table: str) -> dict[str, float]:
+    """Of the one block that stands beside a data set, of this table."""
+    (block,) = published(dataset, compression=compression, learned_from=learned_from)
+    assert (block.table, block.group) == (table, "all")
+    return dict(block.rows)
+
+
 @pytest.mark.parametrize(
-    ("ours", "column"),
-    [("celeb-df-v2", "CDF"), ("dfd", "DFD"), ("dfdcp", "DFDCP"), ("dfdc", "DFDC"),
-     ("wilddeepfake", "DFW")],
-)  # fmt: skip
-def test_table_1_is_the_papers(tables: dict[str, Any], ours: str, column: str) -> None:
-    assert published(ours, "c23") == rows_of(tables["table1_cross_dataset_c23"], column)
+    ("ours", "level", "column"),
+    [
+        ("celeb-df-v2", "", "CDF"),
+        ("dfd", "c23", "DFD"),
+        ("dfdcp", "", "DFDCP"),
+        ("dfdc", "", "DFDC"),
+        ("wilddeepfake", "", "DFW"),
+    ],
+)
+def test_a_model_of_c23_stands_beside_table_1(
+    tables: dict[str, Any], ours: str, level: str, column: str
+) -> None:
+    expected = rows_of(tables["table1_cross_dataset_c23"], column)
+    assert numbers(ours, level, "c23", "Table 1") == expected
 
 
 @pytest.mark.parametrize(
@@ -39,20 +54,33 @@ def test_table_1_is_the_papers(tables: dict[str, Any], ours: str, column: str) -
         ("dfdcp", "DFDCP", {"PCL+I2G", "STC-Scratch"}),
     ],
 )
-def test_table_2_is_the_papers(
+def test_a_model_of_raw_videos_stands_beside_table_2(
     tables: dict[str, Any], ours: str, column: str, beyond: set[str]
 ) -> None:
     """beyond: rows of the paper that the reference copy leaves out."""
-    found = published(ours, "raw")
+    found = numbers(ours, "", "raw", "Table 2")
     reference = rows_of(tables["table2_raw_c0"], column)
     assert {name: found[name] for name in reference} == reference
     assert found.keys() - reference.keys() == beyond
 
 
-def test_table_4_is_the_papers(tables: dict[str, Any]) -> None:
+def test_a_model_of_c40_stands_beside_table_3_by_method(tables: dict[str, Any]) -> None:
+    reference = tables["table3_ffpp_c40_trained_on_NT"]
+    blocks = published("ffpp", compression="c40", learned_from="c40")
+    assert [(block.table, block.group) for block in blocks] == [
+        ("Table 3", "method Deepfakes"), ("Table 3", "method FaceSwap")
+    ]  # fmt: skip
+    for block, column in zip(blocks, ("DF", "FS"), strict=True):
+        expected = rows_of(reference, column)
+        assert {name: block.rows[name] for name in expected} == expected
+    assert published("celeb-df-v2", compression="", learned_from="c40") == []
+
+
+def test_table_4_is_of_the_level_that_was_learned_and_tested(tables: dict[str, Any]) -> None:
     table = tables["table4_ffpp"]
-    assert published("ffpp", "c23")["FakeSTormer"] == table["FakeSTormer_c23"][0]
-    assert published("ffpp", "raw") == {"FakeSTormer": table["FakeSTormer_raw"][0]}
+    c23 = numbers("ffpp", "c23", "c23", "Table 4")
+    assert c23["FakeSTormer"] == table["FakeSTormer_c23"][0]
+    assert numbers("ffpp", "raw", "raw", "Table 4") == {"FakeSTormer": table["FakeSTormer_raw"][0]}
 
 
 def test_table_10_is_the_papers(tables: dict[str, Any]) -> None:
@@ -72,23 +100,29 @@ def test_averages_of_table_10_are_means_of_its_rows() -> None:
 
 
 def test_the_same_numbers_by_the_papers_names() -> None:
-    for ours, papers in (
-        ("celeb-df-v2", "CDF2"), ("celeb-df-v2", "CDF"), ("celeb-df-v2", "cdf2"), ("ffpp", "FF++"),
-        ("wilddeepfake", "DFW"), ("dfd", "DFD"), ("dfdcp", "DFDCP"), ("dfdc", "DFDC"),
+    for ours, papers, level in (
+        ("celeb-df-v2", "CDF2", ""), ("celeb-df-v2", "CDF", ""), ("celeb-df-v2", "cdf2", ""),
+        ("ffpp", "FF++", "c23"), ("wilddeepfake", "DFW", ""), ("dfd", "DFD", "c23"),
+        ("dfdcp", "DFDCP", ""), ("dfdc", "DFDC", ""),
     ):  # fmt: skip
-        assert published(papers, "c23") == published(ours, "c23") != {}
+        found = published(papers, compression=level, learned_from="c23")
+        assert found == published(ours, compression=level, learned_from="c23") != []
 
 
 def test_no_number_where_the_paper_has_none() -> None:
-    assert published("celeb-df-v1", "c23") == {}
-    assert published("df40", "") == {}
-    assert published("dfd", "raw") == {}, "Table 2 has no DFD"
-    assert published("ffpp", "c40") == {}, "Table 3 is trained on one forgery"
-    assert "LSDA" in published("CDF2", "c23")
-    assert "LSDA" not in published("DFD", "c23"), "an empty cell of the table"
+    def rows(dataset: str, compression: str, learned_from: str) -> set[str]:
+        blocks = published(dataset, compression=compression, learned_from=learned_from)
+        return {row for block in blocks for row in block.rows}
+
+    assert rows("celeb-df-v1", "", "c23") == rows("df40", "", "c23") == set()
+    assert rows("dfd", "raw", "raw") == set(), "Table 2 has no DFD"
+    assert "LSDA" in rows("CDF2", "", "c23")
+    assert "LSDA" not in rows("DFD", "c23", "c23"), "an empty cell of the table"
 
 
-def test_a_compression_that_nobody_stated_is_not_guessed() -> None:
-    assert published("celeb-df-v2", "") == published("celeb-df-v2", "c23")
-    assert published("celeb-df-v2", "c0") == published("celeb-df-v2", "raw")
-    assert published("ffpp", "") == published("dfd", "") == {}
+def test_the_test_videos_level_alone_chooses_no_table() -> None:
+    for dataset, compression in (("celeb-df-v2", ""), ("ffpp", "c23"), ("ffpp", "raw")):
+        assert published(dataset, compression=compression, learned_from="") == []
+    # Learned from one level, tested on another: no number of the paper is of that.
+    assert published("ffpp", compression="raw", learned_from="c23") == []
+    assert published("dfd", compression="c40", learned_from="c23") == []

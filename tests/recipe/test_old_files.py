@@ -88,7 +88,7 @@ def test_a_field_in_both_places_is_refused() -> None:
 
 
 def test_a_run_of_0_1_0_goes_on(old: dict[str, Any], tmp_path: Path) -> None:
-    tracks = Tracks(training=(), fakes=(), validation=(), face_backend="drawn")
+    tracks = Tracks(training=(), fakes=(), validation=(), face_backend="drawn", trained_on={})
     state = RunState(step=1, metrics={}, best={}, tracks="another", validation="v")
     document = {"state": state.model_dump(), "recipe": old}
     (tmp_path / "checkpoint.json").write_text(json.dumps(document))

@@ -87,7 +87,7 @@ def test_packed_is_half_the_size_and_single_precision_in_memory(
     assert document["weights_sha256"] == sha256_of(packed.weights)
     assert document["packed"]["from_sha256"] == before["weights_sha256"]
     assert document["data"] == "drawn faces"
-    kept = ("recipe", "metrics", "face_backend", "code", "licence", "calibration")
+    kept = ("recipe", "metrics", "face_backend", "trained_on", "code", "licence", "calibration")
     assert {name: document[name] for name in kept} == {name: before[name] for name in kept}
     loaded = Detector(packed.weights)
     assert (loaded.name, loaded.licence) == ("compact", "ask")

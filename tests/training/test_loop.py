@@ -55,6 +55,7 @@ def test_a_run_leaves_a_model_checkpoints_and_logs(
     assert document["recipe"] == recipe.model_dump(mode="json")
     assert document["metrics"]["validation"] == result.best
     assert document["face_backend"] == "drawn"
+    assert document["trained_on"] == {"dataset": "folder", "compression": ""}
     assert result.best.keys() == {"auc_video", "auc_clip", "classification_loss", "step"}
     best = load_file(out / "checkpoints" / "best" / "weights.safetensors")
     for name, tensor in network.state_dict().items():

@@ -92,8 +92,13 @@ def prepare(
         str, typer.Option(help="who found them, for the store and all results, e.g. RetinaFace")
     ] = "",
     max_frames: Annotated[
-        int, typer.Option(min=0, help="frames of each video, from its beginning; 0 takes all")
-    ] = 256,
+        int | None,
+        typer.Option(
+            min=0,
+            help="frames of each video, from its beginning; 0 takes all; default: 256, and of FF++ "
+            "256 to train, 32 to validate and 32 to test",
+        ),
+    ] = None,
 ) -> None:
     """Follow the faces of many videos and store their crops, for training or evaluation.
 
@@ -164,7 +169,7 @@ def prepare(
         table=table,
         split=one_of(split, "train", "validation", "test"),
         splits=tuple(one_of(word, "train", "validation", "test") for word in only or ()),
-        max_frames=max_frames or None,
+        max_frames=max_frames,
         faces=backend_of(faces),
         landmarks=landmarks,
         landmarks_by=landmarks_by,

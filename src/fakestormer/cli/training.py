@@ -161,7 +161,7 @@ def fit(
     """
     from fakestormer.cli.console.bars import bar
     from fakestormer.data.manifest import read_manifest
-    from fakestormer.data.origin import require_crops
+    from fakestormer.data.remake import require_crops
     from fakestormer.model.model_file import load_model, recipe_of, save_model, weights_file
     from fakestormer.training.surroundings import fit_surroundings
 
@@ -195,6 +195,7 @@ def fit(
         recipe.model_dump(mode="json"),
         document["metrics"] | {"surroundings": about},
         face_backend=document.get("face_backend"),
+        trained_on=document.get("trained_on"),
     )
     print(
         f"{output / 'model.safetensors'}: f fitted to {fitted.pairs} pairs of {fitted.tracks} "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from fakestormer.data.manifest import Label, Split
+from fakestormer.data.manifest import Label, MaxFrames, Split
 
 #: How frames lie on the disk: a "video" file; a folder of "pictures" (or the files named); a folder
 #: or .tar.gz archive of "sequences", each a folder of pictures below real/ or fake/.
@@ -71,7 +71,7 @@ class Listing:
     layout can tell what they are). doubled: names that the lists have more than once. conflicts:
     where lists contradict each other or the folders, as sentences. notes: what else there is to
     know, as sentences. lists: where the split came from (a file below the root, or "shipped with
-    fakestormer").
+    fakestormer"). max_frames: how many frames of each video are usually taken.
 
     Raises ValueError when two entries have the same name.
     """
@@ -86,6 +86,7 @@ class Listing:
     conflicts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     lists: str = ""
+    max_frames: MaxFrames = 256
 
     def __post_init__(self) -> None:
         names = Counter(entry.video for entry in self.entries)

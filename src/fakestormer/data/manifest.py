@@ -41,6 +41,8 @@ Reason = Literal[
     "face too small",
     "landmarks outside the crop",
 ]
+#: Frames of each video, from its beginning: of every one, or by split; None for all of them.
+MaxFrames = int | dict[Split, int] | None
 #: What a user's CSV may call the splits.
 SPLIT_WORDS: Mapping[str, Split] = {
     "train": "train",
@@ -104,7 +106,7 @@ class StoreSettings(BaseModel):
 
     dataset: name of its layout, "folder" for any tree of videos. compression: "c23" and the like,
     "" where the data set has no such choice. tracking: as the recipe has it; tracks below its
-    limits are kept as rejected rows. max_frames: of each video, None for all of them.
+    limits are kept as rejected rows. max_frames: see `MaxFrames`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -115,8 +117,13 @@ class StoreSettings(BaseModel):
     backend: str
     crop: CropConfig
     tracking: TrackingConfig
-    max_frames: int | None
+    max_frames: MaxFrames
     min_frames: int
+
+    def frames_in(self, split: str) -> int | None:
+        """How many frames are taken of a video of this split; None takes all."""
+        limits = self.max_frames
+        return limits.get(cast(Split, split)) if isinstance(limits, dict) else limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

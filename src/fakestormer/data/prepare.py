@@ -19,6 +19,7 @@ from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry, Listing
 from fakestormer.data.manifest import (
     Labelling,
+    MaxFrames,
     Row,
     Split,
     StoreSettings,
@@ -78,7 +79,7 @@ def prepare_listing(
     tracking: TrackingConfig | None = None,
     workers: int = 0,
     cluster: str | None = None,
-    max_frames: int | None = 256,
+    max_frames: MaxFrames = 256,
     min_frames: int = 4,
     splits: tuple[Split, ...] = (),
     methods: tuple[str, ...] = (),
@@ -90,13 +91,12 @@ def prepare_listing(
 
     backend: a name, or a picklable function that opens one or `LandmarkFiles`. workers: processes,
     0 = this one. cluster: address of a Ray cluster that does the work instead
-    (parallel/cluster.py). max_frames: of each video, from its beginning (the paper's 256 for
-    training); None takes all of them, as detection does. min_frames: shorter tracks are rejected (T
-    of the network, at least). splits, methods: do only the videos of these splits, and only fakes
-    made by these methods; empty takes all. The manifest holds all that are finished, of earlier
-    runs too. labelling: what it says of a video goes before what the listing says; changing it only
-    rewrites the manifest. origin: where the listing was made, kept for those who look for the
-    videos again.
+    (parallel/cluster.py). max_frames: of each video, from its beginning, also by split; None takes
+    all of them, as detection does. min_frames: shorter tracks are rejected (T of the network, at
+    least). splits, methods: do only the videos of these splits, and only fakes made by these
+    methods; empty takes all. The manifest holds all that are finished, of earlier runs too.
+    labelling: what it says of a video goes before what the listing says; changing it only rewrites
+    the manifest. origin: where the listing was made, kept for those who look for the videos again.
 
     Raises InputError when a named validation source does not exist, when the store was begun with
     other settings or with another folder, or is in use by another run; SetupError when face models
@@ -105,7 +105,8 @@ def prepare_listing(
     labelling = _with_listing(labelling or Labelling(), listing)
     entries = {entry.video: entry for entry in listing.entries}
     _check_sources(labelling, list(entries))
-    wanted = _wanted(labelling, entries, splits, methods)
+    rows = {name: labelling.apply(Row(video=_shown(name), sha256="")) for name in entries}
+    wanted = _wanted(rows, splits, methods)
     unusable = {name: why for name in wanted if (why := _unusable(name))}
     tracking = tracking or TrackingConfig()
     open_this = backend if callable(backend) else OpenBackend(backend)
@@ -133,15 +134,16 @@ def prepare_listing(
         resumed = len(finished.keys() & wanted)
         todo = [name for name in entries if name in wanted and name not in finished]
         # The store may be named relative to a folder that other processes are not in.
-        work = PrepareOne(entries, store.resolve(), settings, open_this)
-        for name, rows in _mapped(work, todo, workers=workers, cluster=cluster):
-            if rows is None:
-                rows = (_crashed(entries[name]),)
-            write_entry(store, entries[name], rows)
-            finished[name] = rows
+        limits = {name: settings.frames_in(row.split) for name, row in rows.items()}
+        work = PrepareOne(entries, limits, store.resolve(), settings, open_this)
+        for name, made in _mapped(work, todo, workers=workers, cluster=cluster):
+            if made is None:
+                made = (_crashed(entries[name]),)
+            write_entry(store, entries[name], made)
+            finished[name] = made
             if progress is not None:
                 done = len(finished.keys() & wanted)
-                progress(Progress(done=done, total=len(wanted), video=name, rows=tuple(rows)))
+                progress(Progress(done=done, total=len(wanted), video=name, rows=tuple(made)))
         labelled = labelling.apply_all(
             replace(row, face_source=settings.backend)
             for name in entries
@@ -257,13 +259,9 @@ def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:
 
 
 def _wanted(
-    labelling: Labelling,
-    entries: Mapping[str, Entry],
-    splits: tuple[Split, ...],
-    methods: tuple[str, ...],
+    rows: Mapping[str, Row], splits: tuple[Split, ...], methods: tuple[str, ...]
 ) -> set[str]:
     """The names of the entries to do. Raises InputError where there are none."""
-    rows = {name: labelling.apply(Row(video=_shown(name), sha256="")) for name in entries}
     chosen = {name for name, row in rows.items() if not splits or row.split in splits}
     if not chosen:
         there = sorted({row.split for row in rows.values()})

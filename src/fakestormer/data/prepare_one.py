@@ -8,7 +8,7 @@ the manifest offers as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,31 +42,46 @@ class PrepareOne:
     def __init__(
         self,
         entries: dict[str, Entry],
+        max_frames: Mapping[str, int | None],
         store: Path,
         settings: StoreSettings,
         open_this: Callable[[], FaceSource],
     ) -> None:
-        self.entries, self.store, self.settings = entries, store, settings
+        self.entries, self.max_frames = entries, max_frames
+        self.store, self.settings = store, settings
         self.open_this = open_this
         self._source: FaceSource | None = None
 
     def __call__(self, name: str) -> tuple[Row, ...]:
         if self._source is None:
             self._source = self.open_this()
-        return prepare_entry(self.entries[name], self.store, self._source, self.settings)
+        return prepare_entry(
+            self.entries[name],
+            self.store,
+            self._source,
+            self.settings,
+            max_frames=self.max_frames[name],
+        )
 
 
 def prepare_entry(
-    entry: Entry, store: Path, faces: FaceSource, settings: StoreSettings
+    entry: Entry,
+    store: Path,
+    faces: FaceSource,
+    settings: StoreSettings,
+    *,
+    max_frames: int | None,
 ) -> tuple[Row, ...]:
     """The rows of one entry, not labelled yet; its usable tracks are written into the store.
+
+    max_frames: of the video, from its beginning; None takes all.
 
     Decodes twice, once to follow the faces and once to crop them, so that memory holds the encoded
     crops only.
     """
     rows: list[Row] = []
     try:
-        with units_of(entry, max_frames=settings.max_frames, scratch=store) as units:
+        with units_of(entry, max_frames=max_frames, scratch=store) as units:
             for unit in units:
                 rows += _prepare_unit(unit, store, faces, settings)
     except InputError as error:

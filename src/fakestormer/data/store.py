@@ -101,6 +101,24 @@ def read_clip(path: Path, positions: Iterable[int], *, video: str, number: int) 
     )
 
 
+def read_landmarks(path: Path) -> Tensor:
+    """The landmarks of one stored track, float32 (T, K, 2), crop px.
+
+    Raises InputError when the file is missing or damaged.
+    """
+    try:
+        with (
+            zipfile.ZipFile(path) as members,
+            np.load(io.BytesIO(members.read("track.npz"))) as arrays,
+        ):
+            return torch.from_numpy(arrays["landmarks"].astype(np.float32))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: cannot read this prepared track ({error}); delete the file and its journal "
+            "entry and run prepare again"
+        ) from error
+
+
 def _decode_frame(png: bytes, path: Path) -> np.ndarray:
     bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:

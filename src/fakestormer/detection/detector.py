@@ -59,8 +59,7 @@ class Detector:
 
         Args:
             model: a `.safetensors` file with its `.json` beside it, or the folder that holds both;
-                None takes the weights that come with the package. Weights in half precision become
-                single precision.
+                None takes the package's weights. Half precision becomes single precision.
             device: "cpu", "cuda", ...: where torch computes the network.
             backend: the face backend; None opens the default one at first use. A report has a
                 warning where the model was trained with another backend.
@@ -102,6 +101,7 @@ class Detector:
         self.name = path.parent.name if path.name == "model.safetensors" else path.stem
         self.weights_sha256: str = document["weights_sha256"]
         self.trained_with: str | None = document.get("face_backend")
+        self.trained_on: dict[str, str] = document.get("trained_on") or {}
         self.licence: str | None = document.get("licence")
         self._backend = backend
 

@@ -104,6 +104,8 @@ def evaluate(
                 f"{name}: its faces were found by {backend}, the model was trained on faces found "
                 f"by {detector.trained_with}: they are cropped a little differently"
             )
+    on_ffpp = detector.trained_on.get("dataset") == "ffpp"
+    learned_from = detector.trained_on["compression"] if on_ffpp else ""
     with opened(out):
         return write_outputs(
             plan,
@@ -111,6 +113,7 @@ def evaluate(
             out,
             model=detector.fingerprint(faces=False),
             clip_length=detector.network.config.frames,
+            learned_from=learned_from,
         )
 
 

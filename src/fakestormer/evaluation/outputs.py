@@ -33,10 +33,18 @@ _THUMBNAILS, _SIDE = 4, 112
 
 
 def write_outputs(
-    plan: Plan, scores: Scores, out: Path, *, model: Mapping[str, Any], clip_length: int
+    plan: Plan,
+    scores: Scores,
+    out: Path,
+    *,
+    model: Mapping[str, Any],
+    clip_length: int,
+    learned_from: str = "",
 ) -> dict[str, Any]:
     """Write all of it, evaluation.json last, each whole or not at all; returns the document."""
-    document = evaluation_document(plan, scores, model=model, clip_length=clip_length)
+    document = evaluation_document(
+        plan, scores, model=model, clip_length=clip_length, learned_from=learned_from
+    )
     sampling = next(iter(plan.predictions))
     config = plan.predictions[sampling]
     pictures = {}

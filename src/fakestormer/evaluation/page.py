@@ -20,7 +20,7 @@ from fakestormer.detection.printable import shown
 from fakestormer.evaluation.corruptions import TITLES
 from fakestormer.evaluation.document import FORMAT
 from fakestormer.evaluation.score import VideoScore
-from fakestormer.evaluation.tables import cell, conventions, per_cent
+from fakestormer.evaluation.tables import areas_of, cell, conventions, per_cent
 from fakestormer.files import write_atomically
 from fakestormer.report.page import DEFAULT_THRESHOLD
 from fakestormer.report.templates import template_environment
@@ -126,7 +126,10 @@ def render_page(
             for number, (name, entry) in enumerate(data.items(), start=1)
             for sampling, result in entry["results"].items()
         ],
-        published={name: _beside_published(entry) for name, entry in data.items()},
+        published={
+            name: [(block, _beside_published(entry, block)) for block in entry["published"]]
+            for name, entry in data.items()
+        },
         caption=lambda entry, sampling: shown(
             conventions(document["settings"] | {"sampling": sampling}, entry["prepared"])
         ),
@@ -160,15 +163,16 @@ def _whole(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return next(group for group in groups if group["group"] == "all")
 
 
-def _beside_published(entry: Mapping[str, Any]) -> list[tuple[str, float, bool]]:
+def _beside_published(
+    entry: Mapping[str, Any], block: Mapping[str, Any]
+) -> list[tuple[str, float, bool]]:
     """(name, AUC in per cent, whether it is of this evaluation), highest first."""
-    rows = [(shown(name), float(value), False) for name, value in entry["published"].items()]
-    if not rows:
-        return []
-    for sampling, result in entry["results"].items():
-        area = _whole(result["groups"])["metrics"]["auc"]
-        if area is not None:
-            rows.append((f"this evaluation, {shown(sampling)}", 100.0 * area, True))
+    rows = [(shown(name), float(value), False) for name, value in block["rows"].items()]
+    rows += [
+        (f"this evaluation, {shown(sampling)}", 100.0 * area, True)
+        for sampling, area in areas_of(entry, block["group"]).items()
+        if area is not None
+    ]
     return sorted(rows, key=lambda row: (-row[1], row[0]))
 
 

@@ -1,6 +1,6 @@
 """The numbers that the paper prints, to put an evaluation beside them.
 
-All are video-level AUCs in per cent, from arXiv 2501.01184v1, Tables 1, 2, 4 and 10. The numbers of
+All are video-level AUCs in per cent, from arXiv 2501.01184v1, Tables 1 to 4 and 10. The numbers of
 other detectors are those that the paper repeats from their publications. Its tables of variants of
 its own method are in `fakestormer.tools.ablation.tables`.
 """
@@ -8,11 +8,14 @@ its own method are in `fakestormer.tools.ablation.tables`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 #: Where the numbers are from.
 SOURCE = "arXiv 2501.01184v1"
 
-_Row = Mapping[str, tuple[float | None, ...]]
+#: One row of a table; None where the paper prints nothing.
+Numbers = tuple[float | None, ...]
+_Row = Mapping[str, Numbers]
 
 # The paper's short names for its data sets, and ours.
 _SHORT = {
@@ -26,8 +29,20 @@ _SHORT = {
 }
 _IN_LEVELS = ("FF++", "DFD")
 
-_TABLE1_COLUMNS = ("CDF", "DFD", "DFDCP", "DFDC", "DFW")
-_TABLE1: _Row = {
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Numbers of one of the paper's tables for one group of a data set's videos.
+
+    group: of an evaluation, "all" or "method Deepfakes". rows: AUC in per cent by detector.
+    """
+
+    table: str
+    group: str
+    rows: Mapping[str, float]
+
+
+TABLE1: _Row = {
     "Xception": (73.7, None, None, 70.9, None),
     "MATT": (68.3, 92.9, 63.0, None, 65.7),
     "RECCE": (70.9, 98.2, None, None, 68.2),
@@ -46,8 +61,7 @@ _TABLE1: _Row = {
     "FakeSTormer_T16": (92.8, 98.6, 90.2, 75.1, 75.3),
 }
 
-_TABLE2_COLUMNS = ("CDF", "DFDCP")
-_TABLE2: _Row = {
+TABLE2: _Row = {
     "Face X-ray": (79.5, None),
     "PCL+I2G": (90.0, 74.3),
     "SLADD": (79.7, None),
@@ -59,7 +73,20 @@ _TABLE2: _Row = {
     "FakeSTormer": (96.5, 94.1),
 }
 
-_TABLE4_C23: _Row = {
+TABLE3: _Row = {
+    "Xception": (58.7, 51.7),
+    "Face X-ray": (57.1, 51.0),
+    "F3Net": (58.3, 51.9),
+    "RFM": (55.8, 51.6),
+    "SRM": (55.5, 52.9),
+    "SLADD": (62.8, 56.8),
+    "TALL-Swin": (63.2, 51.4),
+    "ResNet3D": (66.8, 60.6),
+    "TimeSformer": (73.3, 54.4),
+    "FakeSTormer": (85.3, 62.1),
+}
+
+TABLE4_C23: _Row = {
     "Xception": (77.9,),
     "Face X-ray": (94.9,),
     "LipForensics": (97.1,),
@@ -68,12 +95,12 @@ _TABLE4_C23: _Row = {
     "StyleLatentFlows": (98.4,),
     "FakeSTormer": (98.4,),
 }
-_TABLE4_RAW: _Row = {"FakeSTormer": (99.9,)}
+TABLE4_RAW: _Row = {"FakeSTormer": (99.9,)}
 
-_TABLE10_COLUMNS = (
+TABLE10_COLUMNS = (
     "contrast", "saturation", "gaussian_blur", "gaussian_noise", "jpeg", "block_wise", "Avg",
 )  # fmt: skip
-_TABLE10: Mapping[str, tuple[float, ...]] = {
+TABLE10: _Row = {
     "DSP-FWA": (80.7, 79.6, 67.3, 61.8, 68.0, 76.6, 72.3),
     "FaceXray": (88.9, 96.0, 70.0, 58.0, 62.2, 94.7, 78.3),
     "SBI": (92.3, 92.0, 72.7, 62.2, 79.1, 92.2, 81.7),
@@ -82,35 +109,60 @@ _TABLE10: Mapping[str, tuple[float, ...]] = {
 }
 
 
-def published(dataset: str, compression: str) -> dict[str, float]:
-    """What the paper prints for a data set, AUC in per cent by detector; {} where it has nothing.
+# (data set, group of its videos) of each column, by the compression that detectors learned from.
+_COLUMNS: Mapping[str, tuple[tuple[str, tuple[tuple[str, str], ...], _Row], ...]] = {
+    "raw": (
+        ("Table 2", (("CDF", "all"), ("DFDCP", "all")), TABLE2),
+        ("Table 4", (("FF++", "all"),), TABLE4_RAW),
+    ),
+    "c23": (
+        ("Table 1", tuple((n, "all") for n in ("CDF", "DFD", "DFDCP", "DFDC", "DFW")), TABLE1),
+        ("Table 4", (("FF++", "all"),), TABLE4_C23),
+    ),
+    "c40": (("Table 3", (("FF++", "method Deepfakes"), ("FF++", "method FaceSwap")), TABLE3),),
+}
 
-    dataset: a layout's name ("celeb-df-v2"), or the paper's ("CDF2", "CDF", "FF++"), in any case.
-    compression: "c23" gives Tables 1 and 4, whose detectors learned from c23; "raw" (or "c0") gives
-    Table 2, whose FakeSTormer learned from raw videos, and Table 4's raw row. "" counts as c23 for
-    data sets that come in one compression only; FF++ and DFD come in several, and are not compared
-    with a number of another.
+
+def published(dataset: str, *, compression: str, learned_from: str) -> list[Published]:
+    """What the paper prints for a data set, for detectors that learned from FF++ at one level.
+
+    # celeb-df-v2, learned from c23: Table 1; from raw: Table 2; from nothing known: none
+
+    Args:
+        dataset: a layout's name ("celeb-df-v2"), or the paper's ("CDF2", "CDF", "FF++"), in any
+            case.
+        compression: of the test videos, "" where they come in one only. Detectors were tested on
+            FF++ and DFD at the level that they learned from.
+        learned_from: the compression of FF++ that the model was trained on, "" for another model.
+
+    Returns:
+        The numbers by group of videos; none where the paper has none for such a model.
     """
     name = _SHORT.get(dataset.lower(), dataset.upper())
-    level = {"c0": "raw", "": "" if name in _IN_LEVELS else "c23"}.get(compression, compression)
-    tables: dict[str, tuple[tuple[tuple[str, ...], _Row], ...]] = {
-        "c23": ((_TABLE1_COLUMNS, _TABLE1), (("FF++",), _TABLE4_C23)),
-        "raw": ((_TABLE2_COLUMNS, _TABLE2), (("FF++",), _TABLE4_RAW)),
-    }
-    return {
-        row: value
-        for columns, rows in tables.get(level, ())
-        if name in columns
-        for row, values in rows.items()
-        if (value := values[columns.index(name)]) is not None
-    }
+    if name in _IN_LEVELS and compression != learned_from:
+        return []
+    return [
+        Published(
+            table=table,
+            group=group,
+            rows={row: n for row, numbers in rows.items() if (n := numbers[at]) is not None},
+        )
+        for table, columns, rows in _COLUMNS.get(learned_from, ())
+        for at, (column, group) in enumerate(columns)
+        if column == name
+    ]
 
 
 def published_robustness() -> dict[str, dict[str, float]]:
     """Table 10: AUC in per cent on FF++, mean of a corruption's five levels, by detector.
 
-    Keys are our names of the corruptions, and "Avg" for the mean of the six.
+    All learned from c23. Keys are our names of the corruptions, and "Avg" for the mean of the six.
     """
     return {
-        row: dict(zip(_TABLE10_COLUMNS, values, strict=True)) for row, values in _TABLE10.items()
+        row: {
+            name: value
+            for name, value in zip(TABLE10_COLUMNS, values, strict=True)
+            if value is not None
+        }
+        for row, values in TABLE10.items()
     }

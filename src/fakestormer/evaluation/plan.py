@@ -16,7 +16,7 @@ from typing import Literal
 
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Row, StoreSettings, read_manifest, read_settings
-from fakestormer.data.origin import require_crops
+from fakestormer.data.remake import require_crops
 from fakestormer.errors import InputError
 from fakestormer.evaluation.corruptions import CorruptionName
 from fakestormer.faces.protocol import FaceBackend

@@ -131,7 +131,9 @@ class ScoreTask:
         if done >= set(videos.task_videos(task)):
             return
         entry = videos.entries[task.name]
-        with units_of(entry, max_frames=videos.settings.max_frames, scratch=scratch) as units:
+        (first, *_) = videos.videos[videos.task_videos(task)[0]]
+        limit = videos.settings.frames_in(first.split)
+        with units_of(entry, max_frames=limit, scratch=scratch) as units:
             for unit in units:
                 if unit.video in videos.videos and unit.video not in done:
                     yield unit

@@ -44,13 +44,15 @@ def save_model(
     metrics: Mapping[str, Any],
     *,
     face_backend: str | None = None,
+    trained_on: Mapping[str, str] | None = None,
     licence: str | None = None,
 ) -> Path:
     """Write a model for `load_model`: `path` is a folder, or the `.safetensors` file itself.
 
     recipe_json: the whole recipe, JSON-able, with the network's configuration under "model".
     metrics: JSON-able, what is known about its quality. face_backend: name of the one that found
-    the training faces, None where unknown. licence: of weights that are not ours, kept in the JSON.
+    the training faces, None where unknown. trained_on: "dataset" and "compression" of the training
+    videos, as their store has them. licence: of weights that are not ours, kept in the JSON.
     Returns the path of the weights. Each file replaces an older one only when it is complete; the
     JSON holds the hash of its weights.
     """
@@ -62,6 +64,7 @@ def save_model(
         "recipe": dict(recipe_json),
         "metrics": dict(metrics),
         "face_backend": face_backend,
+        "trained_on": None if trained_on is None else dict(trained_on),
         "code": code_version(),
         "weights_sha256": sha256_of(weights),
     }

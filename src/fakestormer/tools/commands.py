@@ -46,11 +46,12 @@ class PrepareSettings:
     hold_out: sources that are held out for validation, as a whole. validation_fraction: the share
     of the other videos that is held out. table: a CSV about the videos: path, and source, identity,
     split, label or method. split: of the videos of which the table says nothing. splits: do only
-    videos of these splits; empty does all. max_frames: of each video, from its beginning; None
-    takes all. faces: the face backend's name. landmarks: a file or folder of faces that were found
-    elsewhere (docs/datasets.md), instead of a backend; landmarks_by: who found them. workers:
-    processes; 0 works in this one. cluster: the address of a Ray cluster that does the work
-    instead.
+    videos of these splits; empty does all. max_frames: of each video, from its beginning; 0 takes
+    all, None as many as is usual for the data set: 256, and of FF++ and what was made from it 256
+    to train, 32 to validate and 32 to test. faces: the face backend's name. landmarks: a file or
+    folder of faces that were found elsewhere (docs/datasets.md), instead of a backend;
+    landmarks_by: who found them. workers: processes; 0 works in this one. cluster: the address of a
+    Ray cluster that does the work instead.
     """
 
     hold_out: tuple[str, ...] = ()
@@ -58,7 +59,7 @@ class PrepareSettings:
     table: Path | None = None
     split: Split | None = None
     splits: tuple[Split, ...] = ()
-    max_frames: int | None = 256
+    max_frames: int | None = None
     faces: BackendName = "auto"
     landmarks: Path | None = None
     landmarks_by: str = ""
@@ -111,7 +112,7 @@ def prepare(
     # The whole data set, whatever part of it is asked for: the manifest keeps what is finished.
     methods = videos.options.methods
     whole = dataclasses.replace(videos.options, methods=(), store=store)
-    origin = dataclasses.replace(videos, options=whole)
+    origin = dataclasses.replace(videos, options=whole, labels=_labels(settings, methods))
     listing = origin.listing()
     matched = None
     if settings.table is not None:
@@ -130,6 +131,8 @@ def prepare(
             "%s: %d differences from the data set's lists; --check names them",
             shown(origin.root), differences,
         )  # fmt: skip
+    asked = settings.max_frames
+    frames = listing.max_frames if asked is None else asked or None
     with writing(store):
         store.mkdir(parents=True, exist_ok=True)
     summary = prepare_listing(
@@ -140,7 +143,7 @@ def prepare(
         tracking=recipe.tracking,
         workers=settings.workers,
         cluster=settings.cluster,
-        max_frames=settings.max_frames,
+        max_frames=frames,
         min_frames=recipe.model.frames,
         splits=settings.splits,
         methods=methods,
@@ -154,6 +157,23 @@ def prepare(
     if unmatched:
         log.warning("%s: %d rows are about no video here", settings.table, len(unmatched))
     return dataclasses.replace(summary, unmatched=len(unmatched))
+
+
+def _labels(settings: PrepareSettings, methods: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of the command line that say the same about labels and splits."""
+    words = [word for source in settings.hold_out for word in ("--hold-out", source)]
+    if settings.validation_fraction:
+        words += ["--validation-fraction", str(settings.validation_fraction)]
+    if settings.table is not None:
+        words += ["--table", str(settings.table.resolve())]
+    if settings.split is not None:
+        words += ["--split", settings.split]
+    if settings.landmarks is not None:
+        words += ["--landmarks", str(settings.landmarks.resolve())]
+        words += ["--landmarks-by", settings.landmarks_by] if settings.landmarks_by else []
+    words += [word for split in settings.splits for word in ("--only", split)]
+    words += [word for method in methods for word in ("--method", method)]
+    return tuple(words)
 
 
 def _faces_of(settings: PrepareSettings) -> BackendName | Callable[[], LandmarkFiles]:

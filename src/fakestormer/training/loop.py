@@ -10,8 +10,9 @@ SAM's passes within `backward`, so all processes perturb along the same, average
 from __future__ import annotations
 
 import os
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
+from fakestormer.data.interpolation import Interpolation, interpolation_in
 from fakestormer.data.loaders import ClipPlan, PairBatch, TrainingClips, training_batches
 from fakestormer.errors import InputError, SetupError
 from fakestormer.model.build import build
@@ -88,6 +90,7 @@ class _Job:
     tracks: Tracks
     out: Path
     plan: ClipPlan
+    interpolation: Interpolation
     settings: TrainSettings
 
     @property
@@ -125,7 +128,15 @@ def train(
         seed=config.seed,
         epochs=config.epochs,
     )
-    job = _Job(recipe=recipe, store=store, tracks=tracks, out=out, plan=plan, settings=settings)
+    job = _Job(
+        recipe=recipe,
+        store=store,
+        tracks=tracks,
+        out=out,
+        plan=plan,
+        interpolation=interpolation_in(store, tracks.training, recipe.synthesis.tau),
+        settings=settings,
+    )
     if not settings.resume and job.last.exists():
         raise InputError(f"{out}: holds a run already; resume it, or give another folder")
     result = launch(
@@ -193,6 +204,8 @@ class _Run:
             silent=not fabric.is_global_zero,
             draw=job.settings.show_progress,
         )
+        if fabric.is_global_zero and job.settings.show_progress and not job.tracks.fakes:
+            print(f"{job.store}: {job.interpolation}", file=sys.stderr, flush=True)
         self.spent_before, self.saved_at = self.state.seconds, self.began
 
     def _first_state(self, fingerprint: str) -> RunState:
@@ -358,8 +371,10 @@ def _export(job: _Job, state: RunState) -> None:
             "validation_set_sha256": state.validation,
             "training_tracks": len(job.tracks.training),
             "validation_tracks": len(job.tracks.validation),
+            "landmark_interpolation": asdict(job.interpolation),
             "steps": state.step,
             "seconds": round(state.seconds, 1),
         },
         face_backend=job.tracks.face_backend,
+        trained_on=job.tracks.trained_on,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fakestormer.data.manifest import Row, Split, read_manifest, read_settings, tracks_of
-from fakestormer.data.origin import require_crops
+from fakestormer.data.remake import require_crops
 from fakestormer.errors import InputError
 from fakestormer.recipe.recipe import Recipe
 
@@ -15,12 +16,14 @@ from fakestormer.recipe.recipe import Recipe
 class Tracks:
     """training: real tracks. fakes: fake ones to pair them with, none where pseudo-fakes are made.
     validation: held-out tracks, fake ones too where there are fakes. face_backend: found the faces.
+    trained_on: "dataset" and "compression" of the store, for the model's JSON.
     """
 
     training: tuple[Row, ...]
     fakes: tuple[Row, ...]
     validation: tuple[Row, ...]
     face_backend: str
+    trained_on: Mapping[str, str]
 
 
 def choose_tracks(recipe: Recipe, store: Path) -> Tracks:
@@ -29,6 +32,7 @@ def choose_tracks(recipe: Recipe, store: Path) -> Tracks:
     Raises InputError for a store made with another crop or tracking, without training tracks,
     without the fake ones that the recipe wants, or with test tracks where validation ones belong.
     """
+    settings = read_settings(store)
     require_crops(store, recipe.crop, recipe.tracking)
     rows = tuple(row for row in read_manifest(store) if row.frames >= recipe.model.frames)
     training, validation = tracks_of(rows, "train"), tracks_of(rows, "validation")
@@ -47,7 +51,8 @@ def choose_tracks(recipe: Recipe, store: Path) -> Tracks:
         training=training,
         fakes=fakes,
         validation=validation,
-        face_backend=read_settings(store).backend,
+        face_backend=settings.backend,
+        trained_on={"dataset": settings.dataset, "compression": settings.compression},
     )
 
 

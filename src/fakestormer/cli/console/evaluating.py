@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,13 @@ from fakestormer.cli.options import say
 from fakestormer.detection.printable import shown
 from fakestormer.errors import InputError
 from fakestormer.files import write_atomically, writing
-from fakestormer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from fakestormer.detection.detector import Detector
     from fakestormer.evaluation.compare import Method
     from fakestormer.evaluation.evaluate import EvaluationSettings
     from fakestormer.evaluation.plan import SplitChoice
+    from fakestormer.tools.ablation.run import Bench
 
 
 def evaluate_with_bar(
@@ -111,38 +110,36 @@ def compare_and_print(
 
 def ablate_and_print(
     name: str,
-    training_store: Path,
-    tests: Mapping[str, Path],
-    folder: Path,
+    bench: Bench,
     *,
-    recipe: Recipe,
-    only: tuple[str, ...],
-    weights: Path | None,
-    split: SplitChoice,
-    accelerator: str,
-    workers: int,
+    only: tuple[str, ...] = (),
+    seeds: int = 1,
+    plan: bool = False,
 ) -> bool:
-    """Run a table's rows, writing the table anew after each; returns whether all could be run."""
+    """Run a table's rows, writing the table anew after each; returns whether all could be run.
+
+    plan: print what would be run and its cost instead.
+    """
+    from fakestormer.tools.ablation.plan import plan_markdown, plan_runs
     from fakestormer.tools.ablation.report import write_table
-    from fakestormer.tools.ablation.run import Bench, row_recipes, run_row
+    from fakestormer.tools.ablation.run import RowResult, check_bench, row_recipes, run_row
     from fakestormer.tools.ablation.tables import TABLES
 
     table = TABLES[name]
-    bench = Bench(
-        recipe=recipe,
-        training_store=training_store,
-        tests=tests,
-        out=folder,
-        split=split,
-        initial_weights=weights,
-        accelerator=accelerator,
-        workers=workers,
-        progress=lambda line: print(line, file=sys.stderr, flush=True),
-    )
-    results = []
+    check_bench(table, bench)
+    rows = row_recipes(table, bench.recipe, only)
+    if plan:
+        print(plan_markdown(plan_runs(rows, bench, seeds), bench))
+        return True
+    results: list[list[RowResult]] = []
     text = ""
-    for row in row_recipes(table, recipe, only):
-        results.append(run_row(row, bench))
-        text = write_table(name, table, results, bench)
+    for row in rows:
+        results.append([])
+        for seed in range(seeds):
+            result = run_row(row, bench, seed=seed, corrupted=table.cells == "corruptions")
+            results[-1].append(result)
+            text = write_table(name, table, results, bench)
+            if result.reason:
+                break
     print(text)
-    return not any(result.reason for result in results)
+    return not any(result.reason for row_results in results for result in row_results)

@@ -25,7 +25,8 @@ def prepare_with_bar(
     videos: str | Path | Origin, store: Path, *, recipe: Recipe, settings: PrepareSettings
 ) -> Summary:
     """`prepare` with a progress bar, the videos that cannot be used, and a closing line."""
-    from fakestormer.data.manifest import read_manifest
+    from fakestormer.data.interpolation import interpolation_in
+    from fakestormer.data.manifest import read_manifest, tracks_of
     from fakestormer.tools.commands import prepare
 
     print_log_of("fakestormer.tools.commands")
@@ -45,7 +46,8 @@ def prepare_with_bar(
             )
 
         summary = prepare(videos, store, recipe=recipe, settings=settings, progress=advance)
-    refused = [row for row in read_manifest(store) if row.rejected]
+    rows = read_manifest(store)
+    refused = [row for row in rows if row.rejected]
     for row in refused[:LISTED]:
         face = "" if row.track < 0 else f", {face_name(row.track + 1)}"
         name = shown(row.video)
@@ -69,6 +71,9 @@ def prepare_with_bar(
         f"{summary.videos} videos; {sum(summary.rejected.values())} videos or tracks rejected"
         + (f" ({reasons})" if reasons else "")
     )
+    for part in ("train", "validation", "test"):
+        if tracks := tracks_of(rows, part):
+            print(f"real {part} tracks: {interpolation_in(store, tracks, recipe.synthesis.tau)}")
     return summary
 
 

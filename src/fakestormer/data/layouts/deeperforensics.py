@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from fakestormer.data.layouts.ffpp import real_videos
+from fakestormer.data.layouts.ffpp import FRAMES, real_videos
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.layouts.reading import Survey, nothing_here, read_text, some, stem_of
 from fakestormer.data.listing import Count, Listing
@@ -41,7 +41,7 @@ def deeperforensics(root: Path, options: Options) -> Listing:
             f"{some(variants, 11)}"
         )
     lists = [f"lists/splits/{name}" for name in SPLIT_FILES]
-    survey = Survey("deeperforensics", root, lists=lists)
+    survey = Survey("deeperforensics", root, lists=lists, max_frames=FRAMES)
     split = _read_lists(survey)
     folder = f"manipulated_videos/{options.variant}"
     videos = survey.videos(folder)

@@ -32,6 +32,8 @@ SPLIT_FILES: Mapping[str, Split] = {
     "test.json": "test",
 }
 SHIPPED = Path(__file__).with_name("splits") / "FaceForensics"
+#: The frames that the paper takes (4.1), here and of data sets made from FaceForensics++.
+FRAMES: dict[Split, int] = {"train": 256, "validation": 32, "test": 32}
 #: Real videos per split, and fakes per split and method.
 COUNTS: Mapping[Split, int] = {"train": 720, "validation": 140, "test": 140}
 
@@ -66,7 +68,10 @@ def ffpp(root: Path, options: Options) -> Listing:
     strange = [name for name in beside if name not in (*METHODS, DFD)]
     if strange:
         notes.append(f"folders that are no part of FaceForensics++ are left out: {some(strange)}")
-    survey = Survey("ffpp", root, doubled=[*splits.doubled], notes=notes, lists=[splits.lists])
+    survey = Survey(
+        "ffpp", root, doubled=[*splits.doubled], notes=notes, lists=[splits.lists],
+        max_frames=FRAMES,
+    )  # fmt: skip
     for folder, method in levels.items():
         listed = {name for name in splits.split if ("_" in name) == bool(method)}
         videos = survey.videos(folder)
@@ -94,7 +99,7 @@ def dfd(root: Path, options: Options) -> Listing:
     levels, notes = at_level(
         root, {ACTORS: "", f"manipulated_sequences/{DFD}": DFD}, options.compression, dataset="dfd"
     )
-    survey = Survey("dfd", root, notes=notes, lists=["all test"])
+    survey = Survey("dfd", root, notes=notes, lists=["all test"], max_frames=FRAMES)
     for folder, method in levels.items():
         # <target>__<scene>.mp4 and <target>_<source>__<scene>__<id>.mp4
         form = re.compile(r"(\d+)_\d+__.+" if method else r"(\d+)__.+")

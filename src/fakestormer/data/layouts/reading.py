@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fakestormer.data.listing import Count, Entry, Kind, Listing
-from fakestormer.data.manifest import SPLIT_WORDS, Label, Split
+from fakestormer.data.manifest import SPLIT_WORDS, Label, MaxFrames, Split
 from fakestormer.errors import InputError
 from fakestormer.video.folder import videos_in
 
@@ -32,6 +32,7 @@ class Survey:
     conflicts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lists: list[str] = field(default_factory=list)
+    max_frames: MaxFrames = 256
 
     def videos(self, folder: str) -> dict[str, str]:
         """{name without suffix: path below the root} of the videos in a folder ("" is the root).
@@ -75,6 +76,7 @@ class Survey:
             conflicts=tuple(self.conflicts),
             notes=tuple(self.notes),
             lists=", ".join(self.lists),
+            max_frames=self.max_frames,
         )
 
 

@@ -1,24 +1,37 @@
-"""A table's rows beside the paper's numbers, as Markdown and JSON."""
+"""A table's rows with the paper's row under each, as Markdown and JSON."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fakestormer.data.manifest import read_settings
-from fakestormer.evaluation.paper import SOURCE
+from fakestormer.data.interpolation import Interpolation, interpolation_in
+from fakestormer.data.manifest import read_manifest, read_settings, tracks_of
+from fakestormer.evaluation.paper import SOURCE, Numbers
 from fakestormer.evaluation.tables import conventions, per_cent
 from fakestormer.files import sha256_of, write_atomically
 from fakestormer.model.model_file import code_version
+from fakestormer.tools.ablation.cells import (
+    Cell,
+    columns_of,
+    joined_cells,
+    over_seeds,
+    paper_average,
+    row_cells,
+)
 from fakestormer.tools.ablation.run import Bench, RowResult, training_data
 from fakestormer.tools.ablation.tables import Table
 
 #: Layout of the JSON.
-FORMAT = 1
+FORMAT = 2
+
+#: The trainings of each row that has begun, one for each seed.
+Results = Sequence[Sequence[RowResult]]
 
 
-def write_table(name: str, table: Table, results: Sequence[RowResult], bench: Bench) -> str:
+def write_table(name: str, table: Table, results: Results, bench: Bench) -> str:
     """Write OUT/<name>.json and OUT/<name>.md, each whole or not at all; returns the Markdown."""
     document = _document(table, results, bench)
     text = _markdown(table, results, document)
@@ -30,7 +43,12 @@ def write_table(name: str, table: Table, results: Sequence[RowResult], bench: Be
     return text
 
 
-def _document(table: Table, results: Sequence[RowResult], bench: Bench) -> dict[str, Any]:
+def _document(table: Table, results: Results, bench: Bench) -> dict[str, Any]:
+    columns = columns_of(table, bench.tests)
+    interpolation = None
+    if table.interpolation:
+        tracks = tracks_of(read_manifest(bench.training_store), "train")
+        interpolation = interpolation_in(bench.training_store, tracks, bench.recipe.synthesis.tau)
     return {
         "format": FORMAT,
         "title": table.title,
@@ -38,6 +56,7 @@ def _document(table: Table, results: Sequence[RowResult], bench: Bench) -> dict[
         "code": code_version(),
         "recipe": bench.recipe.model_dump(mode="json"),
         "training": training_data(bench.training_store),
+        "landmark_interpolation": interpolation and dataclasses.asdict(interpolation),
         "tests": {
             name: {
                 "store": store.name,
@@ -48,77 +67,156 @@ def _document(table: Table, results: Sequence[RowResult], bench: Bench) -> dict[
         },
         "split": bench.split,
         "stood_in": _stood_in(table, bench),
-        "rows": [
+        "columns": [*columns, "Avg"],
+        "rows": [_row_document(table, columns, row) for row in results],
+    }
+
+
+def _row_document(
+    table: Table, columns: Sequence[str], results: Sequence[RowResult]
+) -> dict[str, Any]:
+    first = results[0]
+    cells = row_cells(table, columns, results)
+    return {
+        "name": first.row.name,
+        "sets": list(first.row.sets),
+        "paper": dict(zip(table.columns, first.row.paper, strict=False)),
+        "not_run": first.reason,
+        "parameters": first.parameters,
+        "cells": {
+            column: dataclasses.asdict(cell)
+            for column, cell in zip([*columns, "Avg"], cells, strict=True)
+        },
+        "seeds": [
             {
-                "name": result.row.name,
-                "sets": list(result.row.sets),
-                "paper": dict(zip(table.columns, result.row.paper, strict=False)),
+                "seed": result.seed,
                 "run": result.run,
-                "not_run": result.reason,
                 "steps": result.steps,
                 "seconds": round(result.seconds, 1),
-                "parameters": result.parameters,
                 "validation": dict(result.best),
                 "measured": dict(result.measured),
+                "robustness": dict(result.robustness),
             }
             for result in results
+            if not result.reason
         ],
     }
 
 
 def _stood_in(table: Table, bench: Bench) -> str:
-    """Which data stood in for which, in words."""
+    """What was trained and tested on, and which data stood in for which, in words."""
     data = training_data(bench.training_store)
-    train = data["train"]
-    fakes = data["train_fakes"]["tracks"]
-    known = [name for name in bench.tests if name in table.columns]
-    others = [name for name in bench.tests if name not in table.columns]
+    train, fakes = data["train"], data["train_fakes"]["tracks"]
+    is_ffpp = data["dataset"] == "ffpp"
     lines = [
         f"Trained on {train['tracks']} real tracks ({', '.join(train['sources'])}; "
-        f"{train['frames']} frames"
+        f"{train['frames']} frames; faces found by {data['faces']}"
         + (f"; {fakes} fake tracks for the rows on fake videos" if fakes else "")
-        + f") in place of the paper's 720 real videos of FF++ c23, chosen by "
-        f"{data['validation']['tracks']} tracks of {', '.join(data['validation']['sources'])}."
+        + (
+            f") of FF++ {data['compression']}; the paper has 720 of them"
+            if is_ffpp
+            else f") in place of the paper's 720 real videos of FF++ {table.level}"
+        )
+        + f"; chosen by {data['validation']['tracks']} tracks of "
+        f"{', '.join(data['validation']['sources'])}."
     ]
+    wanted = list(table.columns) if table.cells == "sets" else ["FF++"]
+    known = [name for name in bench.tests if name in wanted]
+    others = [name for name in bench.tests if name not in wanted]
     if others:
-        sets = ", ".join(column for column in table.columns if column not in ("Avg", *known))
+        sets = ", ".join(column for column in wanted if column not in ("Avg", *known))
         lines.append(f"Tested on {', '.join(others)} in place of {sets}.")
     if known:
         lines.append(f"{', '.join(known)}: the paper's data sets, by the names given.")
     return " ".join(lines)
 
 
-def _markdown(table: Table, results: Sequence[RowResult], document: Mapping[str, Any]) -> str:
-    tests = list(document["tests"])
-    paper = [f"paper {column}" for column in table.columns]
-    here = [f"{test} (95 %)" for test in tests]
-    header = ["row", *here, "validation", *paper, "steps", "minutes"]
+def _markdown(table: Table, results: Results, document: Mapping[str, Any]) -> str:
+    columns = document["columns"][:-1]
+    header = ["row", *(f"{c} (95 %)" for c in columns), "Avg", "validation", "steps", "minutes"]
     lines = [_line(header), _line(["---"] * len(header))]
-    for result in results:
-        numbers = result.row.paper or (None,) * len(table.columns)
-        cells = [result.row.name]
-        if result.reason:
-            cells += [f"not run: {result.reason}", *[""] * (len(tests) - 1), ""]
-        else:
-            cells += [_with_interval(result.measured[test][0]) for test in tests]
-            cells.append(per_cent(result.best["auc_video"]))
-        cells += ["-" if number is None else f"{number:g}" for number in numbers]
-        cells += ["", ""] if result.reason else [str(result.steps), f"{result.seconds / 60:.1f}"]
-        lines.append(_line(cells))
-    parts = [f"## {table.title}", document["stood_in"], *([table.note] if table.note else [])]
-    parts.append(
-        "Video-level AUC in per cent, with the 95 % bootstrap interval over the test videos; it "
-        "says nothing about another seed. Recipe "
-        f"{document['recipe']['name']}, seed {document['recipe']['training']['seed']}; where a row "
-        "does not set it otherwise:"
+    for number, row in enumerate(results):
+        lines += _row_lines(table, columns, row)
+        name = row[0].row.part_of
+        parts = [other for other in results[: number + 1] if name and other[0].row.part_of == name]
+        wanted = sum(other.part_of == name for other in table.rows)
+        if parts and len(parts) == wanted and not any(part[0].reason for part in parts):
+            cells = joined_cells(table, columns, parts)
+            lines.append(_line([name, *map(str, cells), "", "", ""]))
+    for detector, numbers in table.others.items():
+        lines.append(_paper_line(table, columns, [], f"*{detector}, paper*", numbers))
+    interpolation = document["landmark_interpolation"]
+    parts_of_text = [
+        f"## {table.title}",
+        document["stood_in"],
+        table.note,
+        _about_interpolation(table, interpolation) if interpolation else "",
+        _about_numbers(results, document),
+        "\n".join(_caption(test, results, document) for test in document["tests"]),
+        "\n".join(lines),
+        *(_groups(test, results) for test in document["tests"]),
+    ]
+    return "\n\n".join(part for part in parts_of_text if part) + "\n"
+
+
+def _about_interpolation(table: Table, counted: Mapping[str, Any]) -> str:
+    """How often eq. 1 fires, and that the row decides nothing where it never does."""
+    interpolation = Interpolation(**counted)
+    nothing = (
+        f": the row {table.interpolation} trains on the same clips as the row before it and "
+        "decides nothing"
+        if not interpolation.moved
+        else ""
     )
-    parts.append("\n".join(_caption(test, results, document) for test in tests))
-    parts.append("\n".join(lines))
-    parts += [_groups(test, results) for test in tests]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return f"On the training tracks {interpolation}{nothing}."
 
 
-def _caption(test: str, results: Sequence[RowResult], document: Mapping[str, Any]) -> str:
+def _about_numbers(results: Results, document: Mapping[str, Any]) -> str:
+    recipe = document["recipe"]
+    seeds = max((len(row) for row in results), default=1)
+    first = recipe["training"]["seed"]
+    interval = (
+        f"mean of {seeds} seeds ({first} to {first + seeds - 1}), with the 95 % interval of the "
+        "mean by Student's t; it says nothing about other test videos"
+        if seeds > 1
+        else f"seed {first}, with the 95 % bootstrap interval over the test videos; it says "
+        "nothing about another seed"
+    )
+    return (
+        f"Video-level AUC in per cent, {interval}. Avg is over the paper's columns that have a "
+        "number here, on both lines, or over all columns where none has. Recipe "
+        f"{recipe['name']}; where a row does not set it otherwise:"
+    )
+
+
+def _row_lines(table: Table, columns: Sequence[str], results: Sequence[RowResult]) -> list[str]:
+    """Ours, and the paper's under it where the paper has this row."""
+    first = results[0]
+    cells = row_cells(table, columns, results)
+    if first.reason:
+        ours = [f"not run: {first.reason}", *[""] * (len(columns) + 3)]
+    else:
+        seconds = sum(result.seconds for result in results)
+        validation = over_seeds([Cell(auc=result.best["auc_video"]) for result in results])
+        steps = sum(result.steps for result in results)
+        ours = [*map(str, cells), str(validation), str(steps), f"{seconds / 60:.1f}"]
+    lines = [_line([first.row.name, *ours])]
+    if first.row.paper:
+        lines.append(_paper_line(table, columns, cells, "*paper*", first.row.paper))
+    return lines
+
+
+def _paper_line(
+    table: Table, columns: Sequence[str], cells: Sequence[Cell], name: str, numbers: Numbers
+) -> str:
+    printed = dict(zip(table.columns, numbers, strict=False))
+    texts = [
+        "-" if (number := printed.get(column)) is None else f"{number:g}" for column in columns
+    ]
+    return _line([name, *texts, paper_average(table, columns, cells, numbers), "", "", ""])
+
+
+def _caption(test: str, results: Results, document: Mapping[str, Any]) -> str:
     """How the numbers of one test set came about, and of how many videos they are."""
     recipe = document["recipe"]
     settings = recipe["prediction"] | {
@@ -126,7 +224,7 @@ def _caption(test: str, results: Sequence[RowResult], document: Mapping[str, Any
         "split": document["split"],
         "face": "largest",
     }
-    counted = [result.measured[test][0] for result in results if not result.reason]
+    counted = [row[0].measured[test][0] for row in results if not row[0].reason]
     videos = "".join(
         f"{g['real']} real and {g['fake']} fake videos, {g['unscored']} left out; "
         for g in counted[:1]
@@ -134,29 +232,25 @@ def _caption(test: str, results: Sequence[RowResult], document: Mapping[str, Any
     return f"- {test}: {videos}{conventions(settings, document['tests'][test]['prepared'])}"
 
 
-def _groups(test: str, results: Sequence[RowResult]) -> str:
-    """The same rows by method and source, where a test set has several."""
-    run = [result for result in results if not result.reason]
+def _groups(test: str, results: Results) -> str:
+    """The first seed of each row by method and source, where a test set has several."""
+    run = [row[0] for row in results if not row[0].reason]
     groups = run[0].measured[test][1:] if run else ()
     if len(groups) < 2:
         return ""
     header = ["row", *(f"{g['group']} ({g['real']} real, {g['fake']} fake)" for g in groups)]
     lines = [_line(header), _line(["---"] * len(header))]
     for result in run:
-        cells = map(_with_interval, result.measured[test][1:])
+        cells = [_group_cell(group) for group in result.measured[test][1:]]
         lines.append(_line([result.row.name, *cells]))
     return f"{test}:\n\n" + "\n".join(lines)
 
 
-def _with_interval(group: Mapping[str, Any]) -> str:
+def _group_cell(group: Mapping[str, Any]) -> str:
     auc, interval = group["metrics"]["auc"], group["metrics"]["interval"]
     if auc is None or interval is None:
         return "-"
-    ends = " to ".join(per_cent(end) for end in interval)
-    with_all = ""
-    if group["unscored"]:
-        with_all = f"; {per_cent(group['auc_with_unscored'])} with left-out at 0.5"
-    return f"{per_cent(auc)} ({ends}){with_all}"
+    return f"{per_cent(auc)} ({' to '.join(per_cent(end) for end in interval)})"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 OUT/runs/<row>-<hash>/            a training run; the hash is of all that it depends on, so rows
                                   (also of other tables) that ask for the same network share it
-OUT/runs/<row>-<hash>/evaluation-<hash>/   its evaluation, one per way of predicting
+OUT/runs/<row>-<hash>/evaluation-<hash>/   its evaluation, one per way of testing
 OUT/<table>.json, OUT/<table>.md  what is known so far, written anew after every row
 """
 
@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 import torch
 
-from fakestormer.data.manifest import Row, read_manifest, tracks_of
+from fakestormer.data.manifest import Row, read_manifest, read_settings, tracks_of
 from fakestormer.errors import InputError
+from fakestormer.evaluation.corruptions import LEVELS
 from fakestormer.evaluation.evaluate import EvaluationSettings, evaluate
 from fakestormer.evaluation.plan import SplitChoice, usable, videos_of
 from fakestormer.files import sha256_of, write_atomically
@@ -30,6 +31,7 @@ from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.tools.ablation.tables import Table, TableRow
 from fakestormer.training.loop import train
 from fakestormer.training.settings import TrainSettings
+from fakestormer.training.tracks import choose_tracks
 
 _UNSEEN = "an ablation is tested on videos that nothing was trained on or chosen by"
 #: By test set: the numbers of its groups of videos, as evaluation.json has them.
@@ -38,13 +40,16 @@ Measured = Mapping[str, Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowResult:
-    """row: of the table. run: folder of its training run. measured: by test set; empty where the
-    row was not run, and then `reason` says why. best: validation metrics of the chosen checkpoint.
-    steps, seconds: of its training, over all calls. parameters: of its network.
+    """One training of a row. run: its folder. seed: of the training. measured: by test set; empty
+    where the row was not run, and then `reason` says why. robustness: AUCs by test set, corruption
+    and level, and their means, where corruptions are tested. best: validation metrics of the chosen
+    checkpoint. steps, seconds: of its training, over all calls. parameters: of its network.
     """
 
     row: TableRow
     run: str = ""
+    seed: int = 0
+    robustness: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     measured: Measured = dataclasses.field(default_factory=dict)
     best: Mapping[str, float] = dataclasses.field(default_factory=dict)
     steps: int = 0
@@ -61,7 +66,7 @@ class Bench:
     model, for the rows that start from one. progress: gets a line on each thing that begins.
 
     Raises InputError, before hours are spent, for a test store that scoring would refuse or that
-    shows a video of the training store's.
+    shows a video of the training store's, and for a store that training would refuse.
     """
 
     recipe: Recipe
@@ -76,6 +81,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         trained_on = _manifest_hash(self.training_store)
+        choose_tracks(self.recipe, self.training_store)
         rows = read_manifest(self.training_store)
         seen = {row.sha256 for row in usable(rows) if row.split in ("train", "validation")}
         for store in self.tests.values():
@@ -93,30 +99,49 @@ class Bench:
             self.progress(line)
 
 
-def run_row(row: TableRow, bench: Bench) -> RowResult:
+def check_bench(table: Table, bench: Bench) -> None:
+    """Raise InputError for stores that give no numbers of this table, before hours are spent."""
+    made = read_settings(bench.training_store)
+    if made.dataset == "ffpp" and made.compression != table.level:
+        raise InputError(
+            f"{bench.training_store}: holds FF++ at {made.compression}, and {table.title} is "
+            f"trained at {table.level}; prepare FF++ with --compression {table.level} into a store "
+            "of its own"
+        )
+    if table.cells != "sets" and len(bench.tests) != 1:
+        raise InputError(
+            f"{table.title} is measured on one test set, FF++, and {len(bench.tests)} were given; "
+            "give one with --test"
+        )
+
+
+def run_row(row: TableRow, bench: Bench, *, seed: int = 0, corrupted: bool = False) -> RowResult:
     """Train the row's network, unless that is done, and score every test set, unless that is done.
 
-    An unfinished training run is resumed. Raises what training and evaluation raise; a row that
+    seed: added to that of the recipe. corrupted: score under the benchmark's corruptions, too. An
+    unfinished training run is resumed. Raises what training and evaluation raise; a row that
     this training store cannot serve (no fake videos of its kind) is a result with a reason.
     """
     recipe = override(bench.recipe, row.sets)
-    missing = _missing_fakes(recipe, bench.training_store)
+    missing = missing_fakes(recipe, bench.training_store)
     if missing:
         return RowResult(row=row, reason=missing)
-    # How a network is tested does not change its training: such rows share a run.
-    trained = recipe.model_copy(update={"prediction": bench.recipe.prediction})
-    weights = bench.initial_weights if row.from_weights else None
-    run = _run_folder(row, trained, weights, bench)
-    seconds = _train(trained, run, weights, bench, row.name)
+    training = training_of(row, bench, seed)
+    run, label = training.folder, f"{row.name}, seed {training.seed}" if seed else row.name
+    seconds = _train(training, bench, label)
     network, document = load_model(run)
+    corruptions = tuple(name for name in LEVELS if name != "video") if corrupted else ()
     settings = EvaluationSettings(
-        prediction=recipe.prediction, split=bench.split, device=_device(bench.accelerator)
+        prediction=recipe.prediction,
+        split=bench.split,
+        corruptions=corruptions,
+        device=_device(bench.accelerator),
     )
-    way = _hash(recipe.prediction.model_dump(mode="json"), bench.split)
+    way = _hash(recipe.prediction.model_dump(mode="json"), bench.split, *corruptions)
 
     def begins(done: int, total: int, name: str) -> None:
         if not name and done < total:  # the first call; nothing is said where all is scored
-            bench.say(f"{row.name}: scoring {', '.join(bench.tests)}")
+            bench.say(f"{label}: scoring {', '.join(bench.tests)}")
 
     evaluation = evaluate(run, bench.tests, run / f"evaluation-{way}", settings, progress=begins)
     measured = {
@@ -126,7 +151,11 @@ def run_row(row: TableRow, bench: Bench) -> RowResult:
     return RowResult(
         row=row,
         run=str(run.relative_to(bench.out)),
+        seed=training.seed,
         measured=measured,
+        robustness={
+            name: data["robustness"] for name, data in evaluation["data"].items() if corrupted
+        },
         best=document["metrics"]["validation"],
         steps=document["metrics"]["steps"],
         seconds=seconds,
@@ -153,40 +182,72 @@ def row_recipes(table: Table, recipe: Recipe, only: Sequence[str] = ()) -> list[
     return rows
 
 
-def _train(recipe: Recipe, run: Path, weights: Path | None, bench: Bench, name: str) -> float:
-    """Make sure that `run` holds a finished model; returns the seconds its training took."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """One training run: rows that ask for the same network share it. weights: it starts from."""
+
+    recipe: Recipe
+    weights: Path | None
+    folder: Path
+
+    @property
+    def seed(self) -> int:
+        return self.recipe.training.seed
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has its model, whose JSON is written last."""
+        return (self.folder / "model.json").is_file()
+
+
+def training_of(row: TableRow, bench: Bench, seed: int) -> Training:
+    """What the row's network is trained by; `seed` is added to that of the recipe."""
+    wanted = [*row.sets, f"training.seed={bench.recipe.training.seed + seed}"]
+    # How a network is tested does not change its training: such rows share a run.
+    recipe = override(bench.recipe, wanted).model_copy(
+        update={"prediction": bench.recipe.prediction}
+    )
+    weights = bench.initial_weights if row.from_weights else None
+    return Training(recipe=recipe, weights=weights, folder=_run_folder(row, recipe, weights, bench))
+
+
+def _train(training: Training, bench: Bench, name: str) -> float:
+    """Make sure that its folder holds a finished model; returns the seconds its training took."""
+    run = training.folder
     clock = run / "seconds.json"
     before = float(json.loads(clock.read_text())) if clock.is_file() else 0.0
-    if (run / "model.json").is_file():  # written last
+    if training.is_done:
         return before
     resume = (run / "checkpoints" / "last").exists()
     bench.say(f"{name}: {'resuming' if resume else 'training'} in {run}")
     began = time.monotonic()
     try:
         settings = TrainSettings(
-            initial_weights=weights,
+            initial_weights=training.weights,
             resume=resume,
             accelerator=bench.accelerator,
             workers=bench.workers,
         )
-        train(recipe, bench.training_store, run, settings)
+        train(training.recipe, bench.training_store, run, settings)
     finally:
         total = before + time.monotonic() - began
         write_atomically(clock, json.dumps(round(total, 1)).encode())
     return total
 
 
-def _missing_fakes(recipe: Recipe, store: Path) -> str:
+def missing_fakes(recipe: Recipe, store: Path) -> str:
     """Why the row cannot be trained on this store, or ""."""
     if recipe.training.fakes != "videos":
         return ""
-    rows, methods = read_manifest(store), recipe.training.fake_methods
-    wanted = f" made by {', '.join(methods)}" if methods else ""
+    rows = read_manifest(store)
     splits: tuple[Literal["train", "validation"], ...] = ("train", "validation")
     for split in splits:
         fakes = [row for row in tracks_of(rows, split, "fake") if row.frames >= recipe.model.frames]
-        if not any(not methods or row.method in methods for row in fakes):
-            return f"the training store holds no fake {split} videos{wanted}"
+        made = {row.method for row in fakes}
+        lacking = [method for method in recipe.training.fake_methods if method not in made]
+        if lacking or not fakes:
+            by = f" made by {', '.join(lacking)}" if lacking else ""
+            return f"the training store holds no fake {split} videos{by}"
     return ""
 
 
@@ -220,7 +281,7 @@ def _slug(name: str) -> str:
 
 def training_data(store: Path) -> dict[str, Any]:
     """What a store offers for training: {"store", "train": {...}, "validation": {...}}."""
-    rows = read_manifest(store)
+    rows, settings = read_manifest(store), read_settings(store)
 
     def counted(chosen: Sequence[Row]) -> dict[str, Any]:
         return {
@@ -231,6 +292,9 @@ def training_data(store: Path) -> dict[str, Any]:
 
     return {
         "store": store.name,
+        "dataset": settings.dataset,
+        "compression": settings.compression,
+        "faces": settings.backend,
         "manifest_sha256": _manifest_hash(store),
         "train": counted(tracks_of(rows, "train")),
         "train_fakes": counted(tracks_of(rows, "train", "fake")),

@@ -6,10 +6,23 @@ Paper numbers are video-level AUCs in per cent, from the tables of arXiv 2501.01
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fakestormer.evaluation.paper import (
+    TABLE1,
+    TABLE2,
+    TABLE3,
+    TABLE4_C23,
+    TABLE4_RAW,
+    TABLE10,
+    TABLE10_COLUMNS,
+    Numbers,
+)
 
 _SETS = ("CDF2", "DFD", "DFDCP", "DFDC", "DFW", "Avg")
-_FORGERIES = {"DF": "Deepfakes", "FS": "FaceSwap", "F2F": "Face2Face", "NT": "NeuralTextures"}
+#: The paper's short names of FF++'s methods.
+FORGERIES = {"DF": "Deepfakes", "FS": "FaceSwap", "F2F": "Face2Face", "NT": "NeuralTextures"}
 
 # What several rows set.
 _F_ALONE = ("model.branches=[]",)
@@ -25,26 +38,69 @@ _SBV_ALONE = (*_F_ALONE, *_NO_CUTOUT)
 class TableRow:
     """One row. sets: FIELD=VALUE over the recipe. paper: AUCs in the table's columns, empty for a
     row of ours. from_weights: starts from --weights where they are given (Table 9 never does).
+    columns: those that this row is tested on, all where empty. part_of: several rows with such
+    columns together are one row of this name.
     """
 
     name: str
     sets: tuple[str, ...] = ()
-    paper: tuple[float, ...] = ()
+    paper: Numbers = ()
     from_weights: bool = True
+    columns: tuple[str, ...] = ()
+    part_of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """columns: the data sets of the paper's numbers. note: how rows are to be read."""
+    """columns: of the paper's numbers; "Avg" is their mean. note: how rows are to be read.
+
+    cells: what a column is: a test set, or of one test set (FF++) the fakes of one method, or the
+    mean over the levels of one corruption. level: the compression of FF++ that is trained on.
+    others: rows of other detectors, which are printed and not run. interpolation: the row that adds
+    eq. 1 to the one before.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[TableRow, ...]
     note: str = ""
+    cells: Literal["sets", "methods", "corruptions"] = "sets"
+    level: Literal["raw", "c23", "c40"] = "c23"
+    others: Mapping[str, Numbers] = field(default_factory=dict)
+    interpolation: str = ""
 
 
-def _row(name: str, sets: tuple[str, ...], *paper: float) -> TableRow:
+def _row(name: str, sets: tuple[str, ...], *paper: float | None) -> TableRow:
     return TableRow(name=name, sets=sets, paper=paper)
+
+
+def _others(table: Mapping[str, Numbers]) -> Mapping[str, Numbers]:
+    """The rows of other detectors."""
+    return {name: row for name, row in table.items() if not name.startswith("FakeSTormer")}
+
+
+def _only_average(table: Mapping[str, Numbers]) -> Mapping[str, Numbers]:
+    """Table 4 prints one number for all four methods."""
+    return {name: (None, None, None, None, *row) for name, row in _others(table).items()}
+
+
+def _left_out(name: str, sets: tuple[str, ...]) -> tuple[TableRow, ...]:
+    """Trained on the fakes of three methods and tested on the fourth, for each of the four."""
+    return tuple(
+        TableRow(
+            name=f"{name} on fakes, {short} left out",
+            sets=(
+                *sets,
+                *_VIDEOS,
+                "training.fake_methods=["
+                + ", ".join(f'"{m}"' for s, m in FORGERIES.items() if s != short)
+                + "]",
+            ),
+            columns=(short,),
+            part_of=f"{name} on the fakes of the other three",
+        )
+        for short in FORGERIES
+    )
 
 
 def _table9() -> tuple[TableRow, ...]:
@@ -69,7 +125,7 @@ def _table9() -> tuple[TableRow, ...]:
     }
     rows = []
     for short, (resnet3d, timesformer) in numbers.items():
-        method = (f'training.fake_methods=["{_FORGERIES[short]}"]',)
+        method = (f'training.fake_methods=["{FORGERIES[short]}"]',)
         rows += [
             _row(f"ResNet3D on {short}", (*_RESNET3D, *_VIDEOS, *method), *resnet3d),
             _row(f"TimeSformer on {short}", (*_TIMESFORMER, *_VIDEOS, *method), *timesformer),
@@ -96,10 +152,65 @@ TABLES: Mapping[str, Table] = {
         title="Table 1: frames of a clip, T",
         columns=_SETS[:-1],  # where the paper says CDF, but it is the CDF2 of the other tables
         rows=(
-            _row("FakeSTormer_T4", ("model.frames=4",), 92.4, 98.5, 90.0, 74.6, 74.2),
-            _row("FakeSTormer_T8", ("model.frames=8",), 92.4, 98.2, 90.0, 74.9, 75.9),
-            _row("FakeSTormer_T16", ("model.frames=16",), 92.8, 98.6, 90.2, 75.1, 75.3),
+            _row("FakeSTormer_T4", ("model.frames=4",), *TABLE1["FakeSTormer_T4"]),
+            _row("FakeSTormer_T8", ("model.frames=8",), *TABLE1["FakeSTormer_T8"]),
+            _row("FakeSTormer_T16", ("model.frames=16",), *TABLE1["FakeSTormer_T16"]),
         ),
+        others=_others(TABLE1),
+    ),
+    "table2": Table(
+        title="Table 2: trained on raw videos",
+        columns=("CDF2", "DFDCP"),
+        rows=(_row("FakeSTormer", (), *TABLE2["FakeSTormer"]),),
+        level="raw",
+        others=_others(TABLE2),
+    ),
+    "table3": Table(
+        title="Table 3: heavily compressed FF++",
+        note="The baselines train on the fakes of NT, FakeSTormer on pseudo-fakes; all at c40, and "
+        "tested on the fakes of two other methods.",
+        columns=("DF", "FS"),
+        rows=(
+            TableRow(
+                name="ResNet3D on NT",
+                sets=(*_RESNET3D, *_VIDEOS, 'training.fake_methods=["NeuralTextures"]'),
+                paper=TABLE3["ResNet3D"],
+                from_weights=False,
+            ),
+            _row(
+                "TimeSformer on NT",
+                (*_TIMESFORMER, *_VIDEOS, 'training.fake_methods=["NeuralTextures"]'),
+                *TABLE3["TimeSformer"],
+            ),
+            _row("FakeSTormer", (), *TABLE3["FakeSTormer"]),
+        ),
+        cells="methods",
+        level="c40",
+        others={
+            name: row
+            for name, row in _others(TABLE3).items()
+            if name not in ("ResNet3D", "TimeSformer")
+        },
+    ),
+    "table4": Table(
+        title="Table 4: unseen manipulations",
+        note="The paper prints one number for all four methods. On fakes, each method is left out "
+        "once; f alone is trained, because nobody knows the boundary of a fake video.",
+        columns=(*FORGERIES, "Avg"),
+        rows=(
+            *_left_out("TimeSformer", _TIMESFORMER),
+            *_left_out("FakeSTormer's f", _SBV_ALONE),
+            _row("FakeSTormer", (), None, None, None, None, *TABLE4_C23["FakeSTormer"]),
+        ),
+        cells="methods",
+        others=_only_average(TABLE4_C23),
+    ),
+    "table4-raw": Table(
+        title="Table 4: unseen manipulations, raw videos",
+        columns=(*FORGERIES, "Avg"),
+        rows=(_row("FakeSTormer", (), None, None, None, None, *TABLE4_RAW["FakeSTormer"]),),
+        cells="methods",
+        level="raw",
     ),
     "table5": Table(
         title="Table 5: components",
@@ -138,6 +249,7 @@ TABLES: Mapping[str, Table] = {
             _row("CSP+interpolation", _SBV_ALONE, 90.7, 95.7, 87.9, 72.2, 70.9, 83.5),
             _row("shuffled frames", (*_SBV_ALONE, "synthesis.mode=shuffled")),
         ),
+        interpolation="CSP+interpolation",
     ),
     "table7": Table(
         title="Table 7: weights of the losses, lambda_c / lambda_h / lambda_g",
@@ -172,6 +284,15 @@ TABLES: Mapping[str, Table] = {
         columns=("FF++", *_SETS),
         rows=_table9(),
     ),
+    "table10": Table(
+        title="Table 10 and Figure 5: corrupted videos",
+        note="Mean over the five levels of each corruption; the levels are in the JSON and on the "
+        "page of the row's evaluation, as the curves of Figure 5.",
+        columns=TABLE10_COLUMNS,
+        rows=(_row("FakeSTormer", (), *TABLE10["FakeSTormer"]),),
+        cells="corruptions",
+        others=_others(TABLE10),
+    ),
     "table11": Table(
         title="Table 11: several shots",
         note="One model, the last shot's score.",
@@ -186,3 +307,6 @@ TABLES: Mapping[str, Table] = {
     ),
 }  # fmt: skip
 """By the name that `fakestormer ablate` knows them under."""
+
+#: Other names of them.
+ALIASES: Mapping[str, str] = {"fig5": "table10"}
