@@ -260,7 +260,7 @@ def test_a_calibrated_model_says_the_same_in_detection_and_evaluation(
     assert out.count(f"before calibration {raw.probability:.3f}") == 1
     page = write_report(report, tmp_path).read_text()
     assert f"is called raw: Face 1 {raw.probability:.3f}" in page
-    assert page.count("likely fake from 0.55") == 1, "one line for all probabilities"
+    assert page.count("- - likely fake from 0.55") == 1, "one line for all probabilities"
     assert "calibrat" not in write_report(raw, tmp_path / "raw").read_text()
     assert not any("calibrated" in warning for warning in report.warnings)
     warning = after.predicting(sampling="spread").detect(video).warnings[0]
@@ -291,7 +291,9 @@ def test_a_damaged_calibration_is_one_sentence(
     assert "\n" not in str(found.value)
 
 
-def test_calibrated_shots_and_clips_stay_raw(drawn_model: Path, recipe: Recipe) -> None:
+def test_shots_clips_and_frames_are_calibrated_and_keep_the_raw_score(
+    drawn_model: Path, recipe: Recipe
+) -> None:
     network, _ = load_model(drawn_model)
     clips = [_noise(recipe, seed) for seed in range(2)]
     config = PredictionConfig(shots=2, shot_score="mean", frames=8)
@@ -299,8 +301,12 @@ def test_calibrated_shots_and_clips_stay_raw(drawn_model: Path, recipe: Recipe) 
     raw, _ = predict_track(network, 8, lambda _: clips, config)
     found, _ = predict_track(network, 8, lambda _: clips, calibrated)
     assert found.raw == raw.probability != found.probability
-    for name in ("clip_probabilities", "shot_probabilities", "frame_probabilities"):
-        assert torch.equal(getattr(found, name), getattr(raw, name))
+    curve = Calibration.model_validate(PLATT).probability
+    for part in ("clip", "shot", "frame"):
+        said = getattr(raw, f"{part}_probabilities")
+        assert torch.equal(getattr(found, f"{part}_raw"), said)
+        expected = torch.tensor([curve(score) for score in said.flatten().tolist()])
+        assert torch.equal(getattr(found, f"{part}_probabilities").flatten(), expected)
 
 
 def _noise(recipe: Recipe, seed: int) -> Any:
