@@ -84,6 +84,7 @@ def scene_of(reader: FrameReader, face: FaceReport) -> Scene:
     index = int(face.prediction.indices[c, t])
     assert face.squares is not None, "a detected face has them"
     first, last = face.first_frame, face.first_frame + len(face.squares) - 1
+    moment = float(face.prediction.pts_seconds[c, t])  # times of damaged files leap
     reach = round(_LOOP_REACH / max(_step(face), 1e-3))
     near = range(max(first, index - reach), min(last, index + reach) + 1)
     skip = max(1, round(1 / (_LOOP_RATE * max(_step(face), 1e-3))))
@@ -92,7 +93,7 @@ def scene_of(reader: FrameReader, face: FaceReport) -> Scene:
     frames: list[Frame] = []
     with reader:
         for at, seconds, rgb_hwc in reader.at({*near[::skip], index}):
-            if at in near[::skip]:
+            if at in near[::skip] and abs(seconds - moment) <= _LOOP_REACH:
                 frames.append((at, seconds, crop(rgb_hwc, face.squares[at - first], side)))
             if at == index:
                 picture = rgb_hwc
