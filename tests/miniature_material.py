@@ -19,8 +19,10 @@ import cv2
 import pytest
 import torch
 from torch import nn
+from typer.main import get_command
 
-from fakestormer.cli import main
+from fakestormer.cli import app, main
+from fakestormer.cli.options import recipe_of
 from fakestormer.data.manifest import read_manifest, tracks_of
 from fakestormer.data.prepare import prepare_folder
 from fakestormer.data.pseudo_fakes import write_pairs
@@ -119,6 +121,20 @@ def call(arguments: Iterable[object], capfd: pytest.CaptureFixture[str]) -> tupl
     code = _exit_code(arguments)
     captured = capfd.readouterr()
     return code, captured.out, captured.err
+
+
+def parse(arguments: Iterable[object]) -> None:
+    """Read a command's options, and the recipe of its --recipe and --set; nothing is run.
+
+    Raises:
+        KeyError: there is no such command.
+        Typer's wrong usage: an option, a recipe or a setting of it is not there.
+    """
+    name, *words = map(str, arguments)
+    command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    options = command.make_context(name, words).params
+    if "set_" in options:
+        recipe_of(options["recipe_name"] or "tiny", options["set_"] or [])
 
 
 def call_for_all(arguments: Iterable[object]) -> tuple[int, str, str]:
