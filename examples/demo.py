@@ -55,8 +55,9 @@ of every clip, the score of every frame, and where the network sees the blend ch
 What it does not show: that it detects deepfakes. This network has seen one face, for two minutes,
 and fakes of one kind, and its scores of them are often too low: part of what two minutes teach is
 a shortcut, where the face stands in its crop (docs/experiments.md), which a file does not offer.
-The weights that ship (docs/model-card.md) find half of real face swaps, and leave most others open.
-Train on your own real videos (README), for longer, before you trust an answer.
+The weights that ship (docs/model-card.md) call six of sixteen real face swaps likely fake, and
+leave the others open. Train on your own real videos (README), for longer, before you trust an
+answer.
 """
 
 console = Console(width=120)
