@@ -1,7 +1,4 @@
-"""docs/reproduce.md, command for command, on miniatures of the data sets.
-
-Tables that are trained like table5, on the same stores, are only parsed: `PARSED` names them.
-"""
+"""docs/reproduce.md, command for command, on miniatures of the data sets."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ import torch
 from fakestormer.cli import ExitCode
 from fakestormer.data.manifest import read_settings
 from fakestormer.model.model_file import load_model
-from miniature_material import SETS, call_for_all, material_of, parse
+from miniature_material import SETS, call_for_all, material_of
 from miniatures import build_miniature
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reproduce.md"
@@ -29,16 +26,9 @@ FOLDERS = {
 #: One row of each table with many: those that share a network with others, for it is trained once.
 ONLY = {
     "table1": "FakeSTormer_T4", "table3": "FakeSTormer", "table4": "FakeSTormer", "table5": "all",
-    "table9": "TimeSformer+SBV", "table11": "2",
+    "table6": "CSP", "table7": "0.8/100/0.2", "table8": "standardise", "table9": "TimeSformer+SBV",
+    "table11": "2",
 }  # fmt: skip
-#: Tables whose command is parsed, and the test that runs rows of them.
-PARSED = {
-    "table6": "tests/cli/test_evaluating_commands.py::test_ablate_runs_rows_and_goes_on",
-    **dict.fromkeys(
-        ("table7", "table8"),
-        "tests/tools/ablation/test_run.py::test_rows_that_ask_for_the_same_network_share_its_run",
-    ),
-}
 
 
 def commands(page: str) -> list[list[str]]:
@@ -62,15 +52,6 @@ def test_every_table_has_its_command() -> None:
     tables = [words[2] for words in COMMANDS if words[1] == "ablate"]
     wanted = {*(f"table{number}" for number in range(1, 12)), "table4-raw", "fig5"} - {"table10"}
     assert set(tables) == wanted
-
-
-def test_what_is_parsed_here_is_run_by_a_test_that_exists() -> None:
-    for table, test in PARSED.items():
-        assert any(words[1:3] == ["ablate", table] for words in COMMANDS), table
-        file, name = test.split("::")
-        code = (PAGE.parents[1] / file).read_text(encoding="utf-8")
-        assert f"\ndef {name}(" in code, test
-        assert f'"{table}"' in code, test
 
 
 def _lay_out(folder: Path, request: pytest.FixtureRequest) -> None:
@@ -147,9 +128,6 @@ def test_every_command_of_the_page_runs(
     assert COMMANDS[1] == ["fakestormer", "setup"]
     for words in COMMANDS[2:]:
         assert words[0] == "fakestormer"
-        if words[2] in PARSED:
-            parse(words[1:])
-            continue
         code, printed, err = call_for_all(_in_small(words))
         # Some miniatures hold a damaged video, which must not stop anybody.
         fine = (ExitCode.DONE, ExitCode.SOME_FAILED)
