@@ -38,6 +38,14 @@ def test_the_curve_by_hand() -> None:
     assert [kept.fakes_cleared for kept in curve] == pytest.approx([1 / 3, 1 / 3, 0, 0])
 
 
+def test_many_videos_take_about_a_hundred_steps() -> None:
+    videos = [video(("real", "fake")[n % 2], n / 5000, n / 5000) for n in range(5000)]
+    curve = abstention_curve(videos, PredictionConfig())
+    assert 100 <= len(curve) <= 102
+    assert curve[0].left_out == 0
+    assert curve[-1].left_out == pytest.approx(0.6, abs=0.01)
+
+
 def test_there_is_none_without_distances_or_a_class() -> None:
     assert (
         abstention_curve([video("real", 0.1, None), video("fake", 0.9, None)], PredictionConfig())

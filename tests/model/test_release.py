@@ -55,11 +55,13 @@ def state(reference: dict[str, Tensor]) -> dict[str, Tensor]:
 def group(reference: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """{name: array} behind a prefix, without inputs."""
     split = {full: full.rpartition("/") for full in reference if not full.startswith("sd/")}
-    return {
+    arrays = {
         name: reference[full]
         for full, (at, _, name) in split.items()
         if at == prefix != name != "x"
     }
+    assert arrays, f"the reference has nothing behind {prefix!r}"
+    return arrays
 
 
 def close(ours: Tensor, theirs: Tensor, limit: float, name: str) -> None:

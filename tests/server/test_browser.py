@@ -217,10 +217,13 @@ def test_dropping_searching_and_deleting_several(
 
 def test_what_is_too_large_is_not_even_sent(visit: Callable[..., Page], stubbed: str) -> None:
     page = visit(stubbed)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
     card = send(page, "large.mp4", b"x" * (2**20 + 1))
     card.get_by_text("large.mp4: is 1.0 MB, and this server takes up to 1.0 MB.").wait_for()
     card.get_by_role("button", name="Close").click()
     page.get_by_text("None yet.").wait_for()
+    assert "POST" not in sent
 
 
 def test_everything_is_reached_by_keyboard(visit: Callable[..., Page], stubbed: str) -> None:

@@ -17,8 +17,8 @@ from fakestormer.recipe.prediction import PredictionConfig
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: At most this share is left out.
-_MOST = 0.6
+#: At most this share is left out, in about so many steps.
+_MOST, _STEPS = 0.6, 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,8 @@ def abstention_curve(scores: Sequence[VideoScore], config: PredictionConfig) -> 
     ]
     known.sort(key=lambda one: one[0])
     curve = []
-    for count in range(len(known), int((1 - _MOST) * len(known)), -1):
+    least = int((1 - _MOST) * len(known))
+    for count in range(len(known), least, -max(1, (len(known) - least) // _STEPS)):
         distances, ranked, values, labels = zip(*known[:count], strict=True)
         fake_n, value_n = np.array(labels), np.array(values)
         if fake_n.all() or not fake_n.any():
