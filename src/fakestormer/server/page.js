@@ -208,11 +208,12 @@ addEventListener("DOMContentLoaded", () => {
 
   async function load(offset) {
     const searched = search.value.trim();
+    const before = [...cards.keys()]; // what comes while the answer is under way is not in it
     const said = await ask("GET", `/v1/jobs?limit=${page}&offset=${offset}&search=${encodeURIComponent(searched)}`);
     if (!said || searched !== search.value.trim()) return;
     if (!offset) { // what is gone, what is new; cards of uploads under way have no id
       const there = new Set(said.jobs.map((job) => job.id));
-      if (said.total <= page || searched) for (const id of [...cards.keys()]) if (!there.has(id)) hide(id);
+      if (said.total <= page || searched) for (const id of before) if (cards.has(id) && !there.has(id)) hide(id);
       [...said.jobs].reverse().forEach((job) => show(job, true));
     } else said.jobs.forEach((job) => show(job, false));
     more.hidden = cards.size >= said.total;
