@@ -67,7 +67,7 @@ def joined_cells(
 
 
 def over_seeds(cells: Sequence[Cell]) -> Cell:
-    """One cell as it is; of several, their mean and the 95 % interval of the mean."""
+    """One cell as it is; of several, their mean and the part in 0..1 of its 95 % interval."""
     if len(cells) == 1:
         return cells[0]
     aucs = [cell.auc for cell in cells if cell.auc is not None]
@@ -77,7 +77,7 @@ def over_seeds(cells: Sequence[Cell]) -> Cell:
 
     mean = statistics.fmean(aucs)
     half = float(t.ppf(0.975, len(aucs) - 1)) * statistics.stdev(aucs) / math.sqrt(len(aucs))
-    return Cell(auc=mean, interval=(mean - half, mean + half))
+    return Cell(auc=mean, interval=(max(0.0, mean - half), min(1.0, mean + half)))
 
 
 def paper_average(table: Table, columns: Sequence[str], cells: Sequence[Cell], row: Numbers) -> str:
