@@ -91,11 +91,11 @@ def prepare_entry(
 
 def _prepare_unit(unit: Unit, store: Path, faces: FaceSource, settings: StoreSettings) -> list[Row]:
     try:
-        found = followed(unit, faces, settings)
-        if not found:
+        tracks = followed(unit, faces, settings)
+        if not tracks:
             detail = "no face could be followed in it"
             return [Row(video=unit.video, sha256=unit.sha256, rejected="no face", detail=detail)]
-        return _store_tracks(unit, store, found)
+        return _store_tracks(unit, store, tracks)
     except LandmarkError as error:
         detail = str(error)
         return [Row(video=unit.video, sha256=unit.sha256, rejected="no landmarks", detail=detail)]
@@ -132,7 +132,7 @@ def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Fol
     Raises InputError where nothing can be decoded, LandmarkError where landmarks are not usable.
     """
     every_track = settings.tracking.model_copy(update={"min_track_frames": 1, "min_face_pixels": 0})
-    found = []
+    candidates = []
     side = settings.crop.stored_size
     if isinstance(faces, LandmarkFiles):
         turned, tracks = 0, faces.tracks(unit)
@@ -159,7 +159,7 @@ def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Fol
         reason, detail = _unfit(row, landmarks_tk2, settings)
         if reason is not None:
             row = replace(row, rejected=reason, detail=detail)
-        found.append(
+        candidates.append(
             Followed(
                 track=track,
                 row=row,
@@ -169,7 +169,7 @@ def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Fol
                 turned=turned,
             )
         )
-    return sorted(found, key=lambda face: face.row.track)
+    return sorted(candidates, key=lambda face: face.row.track)
 
 
 def _store_tracks(unit: Unit, store: Path, faces: list[Followed]) -> list[Row]:

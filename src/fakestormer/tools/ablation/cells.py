@@ -37,8 +37,8 @@ class Cell:
 
 def columns_of(table: Table, tests: Iterable[str]) -> list[str]:
     """The table's own columns, then test sets that it does not have; without the average."""
-    own = [name for name in table.columns if name != "Avg"]
-    return own + [name for name in tests if table.cells == "sets" and name not in own]
+    columns = [name for name in table.columns if name != "Avg"]
+    return columns + [name for name in tests if table.cells == "sets" and name not in columns]
 
 
 def row_cells(table: Table, columns: Sequence[str], results: Sequence[RowResult]) -> list[Cell]:
@@ -99,13 +99,13 @@ def paper_average(table: Table, columns: Sequence[str], cells: Sequence[Cell], r
 
 def _average(table: Table, columns: Sequence[str], cells: Sequence[Cell]) -> float | None:
     """Over the paper's columns where there is one, else over all."""
-    own = [
+    papers = [
         cell.auc
         for column, cell in zip(columns, cells, strict=True)
         if column in table.columns and cell.auc is not None
     ]
     every = [cell.auc for cell in cells if cell.auc is not None]
-    return statistics.fmean(own or every) if every else None
+    return statistics.fmean(papers or every) if every else None
 
 
 def _cell(table: Table, result: RowResult, column: str) -> Cell:
