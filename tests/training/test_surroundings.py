@@ -15,10 +15,14 @@ from fakestormer.data.manifest import read_manifest
 from fakestormer.errors import InputError
 from fakestormer.model.build import build
 from fakestormer.model.heads import SurroundingsHead, face_regions
-from fakestormer.model.weights import load_stem
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.recipe import Recipe, override
-from fakestormer.training.surroundings import discriminant, fit_surroundings
+from fakestormer.training.loop import train
+from fakestormer.training.surroundings import (
+    discriminant,
+    fit_surroundings,
+    with_surroundings,
+)
 
 
 def test_without_a_ridge_it_is_fishers_discriminant() -> None:
@@ -93,8 +97,8 @@ def small(recipe: Recipe) -> Recipe:
     return override(
         recipe,
         [
-            "model.stem=efficientnet-lite0", "model.classifier=surroundings", "model.patch_size=16",
-            "model.image_size=64", "model.frozen_stages=6",
+            "model.stem=efficientnet-lite0", "model.patch_size=16", "model.image_size=64",
+            "model.frozen_stages=2",
         ],
     )  # fmt: skip
 
@@ -106,12 +110,15 @@ def test_fitting_sets_f_alone_and_repeats(
     states = []
     for _ in range(2):
         torch.manual_seed(0)
-        network = build(small.model)
-        load_stem(network)
+        trained = build(small.model)
+        network, recipe = with_surroundings(trained, small)
+        assert recipe.model.classifier == "surroundings"
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        for name, tensor in trained.state_dict().items():
+            assert name.startswith("f.") or torch.equal(before[name], tensor)
         done: list[int] = []
         fitted = fit_surroundings(
-            network, small, store, read_manifest(store),
+            network, recipe, store, read_manifest(store),
             pairs=100, ridge=0.1, seed=4, progress=done.append,
         )  # fmt: skip
         after = network.state_dict()
@@ -131,12 +138,30 @@ def test_other_networks_and_few_people_are_refused(
 ) -> None:
     store = make_store(tmp_path / "store", train=3, validation=1)
     rows = read_manifest(store)
-    with pytest.raises(InputError, match="classifier=surroundings"):
-        fit_surroundings(build(recipe.model), recipe, store, rows, pairs=100, ridge=0.1, seed=0)
+    with pytest.raises(InputError, match="no f that could be fitted"):
+        with_surroundings(build(recipe.model), recipe)
+    network, changed = with_surroundings(build(small.model), small)
     with pytest.raises(InputError, match="too few training videos"):
-        fit_surroundings(build(small.model), small, store, rows, pairs=100, ridge=0.1, seed=0)
+        fit_surroundings(network, changed, store, rows, pairs=100, ridge=0.1, seed=0)
+    with pytest.raises(InputError, match="fitted, not trained"):
+        train(changed, store, tmp_path / "run")
 
 
-def test_the_classifier_needs_its_stem() -> None:
-    with pytest.raises(ValueError, match="set stem to efficientnet-lite0"):
-        ModelConfig(classifier="surroundings")
+def test_a_fitted_model_is_fitted_again(small: Recipe) -> None:
+    torch.manual_seed(0)
+    once, changed = with_surroundings(build(small.model), small)
+    twice, again = with_surroundings(once, changed)
+    assert again == changed
+    assert twice.reference is not None
+    frames = torch.randint(0, 256, (1, small.model.frames, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        one, two = (network.eval().features(frames) for network in (once, twice))
+    assert one.reference is not None
+    assert two.reference is not None
+    assert torch.equal(one.patches, two.patches)
+    assert torch.equal(one.reference, two.reference)
+
+
+def test_the_classifier_needs_patches_of_16() -> None:
+    with pytest.raises(ValueError, match="patch_size to 16"):
+        ModelConfig(classifier="surroundings", patch_size=8)

@@ -147,7 +147,7 @@ def _sized(recipe: Recipe, weights: Path, assignments: list[str]) -> Recipe:
 
 @app.command()
 def fit(
-    model: Annotated[Path, typer.Argument(help="a model with model.classifier=surroundings")],
+    model: Annotated[Path, typer.Argument(help="a trained model, with patches of 16 px")],
     output: Annotated[Path, typer.Option("--output", "-o", help="the folder of the fitted model")],
     data: Annotated[Path, typer.Option(help="a prepared store of real videos to fit to")],
     pairs: Annotated[int, typer.Option(min=100, help="real frames and their pseudo-fakes")] = 14400,
@@ -156,20 +156,21 @@ def fit(
 ) -> None:
     """Set f's weights in closed form: what sets a blended face apart from its surroundings.
 
-    For models whose stem is frozen and whose f looks at the surroundings. All other heads stay as
-    they were trained.
+    It takes the place of the f that was trained; all other heads stay as they are. It looks through
+    ImageNet's layers, which the extra `pretrained` brings.
     """
     from fakestormer.cli.console.bars import bar
     from fakestormer.data.manifest import read_manifest
     from fakestormer.data.remake import require_crops
     from fakestormer.model.model_file import load_model, recipe_of, save_model, weights_file
-    from fakestormer.training.surroundings import fit_surroundings
+    from fakestormer.training.surroundings import fit_surroundings, with_surroundings
 
     require_folder(output, "--output")
     weights = weights_file(model)
     network, document = load_model(weights)
     recipe = recipe_of(document, weights)
     require_crops(data, recipe.crop, recipe.tracking)
+    network, recipe = with_surroundings(network, recipe)
     with bar() as drawn:
         task = drawn.add_task("pairs", total=pairs)
         fitted = fit_surroundings(

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock
 from fakestormer.model.efficientnet import EfficientNetStem
-from fakestormer.model.network import IMAGENET_MEAN, IMAGENET_STD
 from fakestormer.recipe.model import ModelConfig
 
 
@@ -29,14 +28,14 @@ class Features:
     spatial_attention: only when asked for: (b, t, heads, G, G), what each frame's spatial token
     attends to in the last block; the sum over (G, G) is 1 less what the token gives itself and
     registers.
-    stem: of an EfficientNet stem alone: (b, t, c, G, G), what its last stages saw.
+    reference: of the classifier "surroundings" alone: (b, t, c, G, G), what ImageNet's layers see.
     """
 
     patches: Tensor
     spatial: Tensor
     temporal: Tensor
     spatial_attention: Tensor | None = None
-    stem: Tensor | None = None
+    reference: Tensor | None = None
 
 
 class PatchStem(nn.Module):
@@ -154,13 +153,7 @@ Stem = PatchStem | ConvStem | EfficientNetStem
 def stem_of(config: ModelConfig) -> Stem:
     """The stem that a configuration names."""
     if config.stem in ("efficientnet-lite0", "efficientnet-lite2"):
-        return EfficientNetStem(
-            config.stem,
-            config.width,
-            mean=torch.tensor(IMAGENET_MEAN),
-            std=torch.tensor(IMAGENET_STD),
-            frozen=config.frozen_stages,
-        )
+        return EfficientNetStem(config.stem, config.width, frozen=config.frozen_stages)
     if config.stem == "patch":
         return PatchStem(config.width, config.patch_size)
     return ConvStem(
@@ -251,12 +244,7 @@ class Backbone(nn.Module):
         """Frames (b, t, 3, H, W), normalised and floating -> Features."""
         b, t = frames_btchw.shape[:2]
         frames_rchw = rearrange(frames_btchw, "b t c h w -> (b t) c h w")
-        seen_btcyx = None
-        if isinstance(self.stem, EfficientNetStem):
-            patches_rdyx, seen_rcyx = self.stem.both(frames_rchw)
-            seen_btcyx = rearrange(seen_rcyx, "(b t) c y x -> b t c y x", t=t)
-        else:
-            patches_rdyx = self.stem(frames_rchw)
+        patches_rdyx = self.stem(frames_rchw)
         grid = patches_rdyx.shape[-1]
         z, z_s, z_t = self.embedding(rearrange(patches_rdyx, "(b t) d y x -> b t (y x) d", t=t))
         attention = None
@@ -273,5 +261,4 @@ class Backbone(nn.Module):
             spatial=self.spatial_norm(z_s[:, :, 0]).expand(b, t, -1),
             temporal=self.temporal_norm(z_t).expand(b, grid * grid, -1),
             spatial_attention=attention,
-            stem=seen_btcyx,
         )

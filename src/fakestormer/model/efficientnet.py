@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fakestormer.errors import SetupError
+from fakestormer.model.network import IMAGENET_MEAN, IMAGENET_STD
 
 LiteName = Literal["efficientnet-lite0", "efficientnet-lite2"]
 
@@ -186,8 +187,8 @@ class EfficientNetLite(nn.Module):
         return frozenset(name for name, p in self.named_parameters() if id(p) in frozen)
 
 
-class EfficientNetStem(nn.Module):
-    """Normalised frames -> patch embeddings: the layers up to stride 16, then 1x1 to D channels.
+class EfficientNetFeatures(nn.Module):
+    """Normalised frames -> what the first convolution and each stage up to stride 16 see of them.
 
     Frames come normalised as ImageNet's are (`network.normalise`); the published weights want
     (pixel - 127) / 128, so two constants translate.
@@ -196,29 +197,46 @@ class EfficientNetStem(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(
-        self, name: LiteName, width: int, *, mean: Tensor, std: Tensor, frozen: int = 0
-    ) -> None:
-        """mean, std: (3,), of `network.normalise`, pixels from 0 to 1."""
+    def __init__(self, name: LiteName, *, frozen: int) -> None:
+        """frozen: as many of the first convolution and the stages never train."""
         super().__init__()
         self.name: LiteName = name
         self.layers = EfficientNetLite(name, frozen=frozen)
-        self.proj = nn.Conv2d(self.layers.channels, width, kernel_size=1)
+        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
         self.register_buffer("scale", (255 * std / _PIXEL_SCALE).view(3, 1, 1), persistent=False)
         self.register_buffer(
             "shift", ((255 * mean - _PIXEL_MEAN) / _PIXEL_SCALE).view(3, 1, 1), persistent=False
         )
 
-    def forward(self, frames_rchw: Tensor) -> Tensor:
-        """(r, 3, H, W) -> (r, d, G, G); r frames, each on its own."""
-        return self.both(frames_rchw)[0]
-
-    def both(self, frames_rchw: Tensor) -> tuple[Tensor, Tensor]:
-        """Patch embeddings (r, d, G, G), and what the two stages of stride 16 saw (r, c, G, G)."""
+    def seen(self, frames_rchw: Tensor) -> list[Tensor]:
+        """(r, 3, H, W) -> as `EfficientNetLite.features`; r frames, each on its own."""
         pixels = torch.addcmul(self.shift, frames_rchw, self.scale)
         # Colours last in memory: depthwise convolutions take half the time on a CPU.
-        seen = self.layers.features(pixels.contiguous(memory_format=torch.channels_last))
-        return self.proj(seen[-1]), torch.cat(seen[-2:], dim=1)
+        return self.layers.features(pixels.contiguous(memory_format=torch.channels_last))
+
+
+class EfficientNetStem(EfficientNetFeatures):
+    """Normalised frames -> patch embeddings: the layers up to stride 16, then 1x1 to D channels."""
+
+    def __init__(self, name: LiteName, width: int, *, frozen: int) -> None:
+        super().__init__(name, frozen=frozen)
+        self.proj = nn.Conv2d(self.layers.channels, width, kernel_size=1)
+
+    def forward(self, frames_rchw: Tensor) -> Tensor:
+        """(r, 3, H, W) -> (r, d, G, G); r frames, each on its own."""
+        patches_rdyx: Tensor = self.proj(self.seen(frames_rchw)[-1])
+        return patches_rdyx
+
+
+class ReferenceStem(EfficientNetFeatures):
+    """ImageNet's layers as they are, never trained: what the classifier "surroundings" looks at."""
+
+    def __init__(self) -> None:
+        super().__init__("efficientnet-lite0", frozen=1 + STEM_STAGES)
+
+    def forward(self, frames_rchw: Tensor) -> Tensor:
+        """(r, 3, H, W) -> (r, c, G, G), what the two stages of stride 16 see."""
+        return torch.cat(self.seen(frames_rchw)[-2:], dim=1)
 
 
 def published_state(name: LiteName) -> dict[str, Tensor]:
@@ -258,7 +276,7 @@ def renamed(published: Mapping[str, Tensor], name: LiteName) -> dict[str, Tensor
     return state
 
 
-def load_published(stem: EfficientNetStem) -> frozenset[str]:
+def load_published(stem: EfficientNetFeatures) -> frozenset[str]:
     """Fill the stem with ImageNet's weights; the names of its parameters that then hold them.
 
     Raises SetupError as `published_state` does.

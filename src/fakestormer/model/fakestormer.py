@@ -5,12 +5,15 @@ Legend: b clips, t frames T, n positions N = G * G, d channels D; frames are (b,
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock, DividedLayers
 from fakestormer.model.backbone import Backbone, Features, PatchStem, TokenEmbedding, stem_of
-from fakestormer.model.efficientnet import EfficientNetStem, seen_channels
+from fakestormer.model.efficientnet import EfficientNetStem, ReferenceStem, seen_channels
 from fakestormer.model.heads import (
     BoundaryHead,
     ClassificationHead,
@@ -64,7 +67,10 @@ def build_fakestormer(config: ModelConfig) -> FakeSTormer:
             width=c.width,
             norm_eps=c.norm_eps,
         ),
-        f=_classifier(c),
+        f=ClassificationHead(c.width, c.head_dropout)
+        if c.classifier == "tokens"
+        else SurroundingsHead(seen_channels("efficientnet-lite0"), c.grid),
+        reference=None if c.classifier == "tokens" else ReferenceStem(),
         h=TemporalHead(c.width) if "h" in c.branches else None,
         g=SpatialHead(c.width, c.head_dropout) if "g" in c.branches else None,
         b=BoundaryHead(c.width) if "b" in c.branches else None,
@@ -75,15 +81,11 @@ def build_fakestormer(config: ModelConfig) -> FakeSTormer:
     return network
 
 
-def _classifier(c: ModelConfig) -> ClassificationHead | SurroundingsHead:
-    if c.classifier == "tokens":
-        return ClassificationHead(c.width, c.head_dropout)
-    assert c.stem in ("efficientnet-lite0", "efficientnet-lite2"), "the configuration sees to it"
-    return SurroundingsHead(seen_channels(c.stem), c.grid)
-
-
 class FakeSTormer(VideoNetwork):
-    """Backbone and the heads f, h, g, b; all but f are None where the configuration says so."""
+    """Backbone and the heads f, h, g, b; all but f are None where the configuration says so.
+
+    reference: what f looks at where it is a SurroundingsHead, else None.
+    """
 
     def __init__(
         self,
@@ -94,6 +96,7 @@ class FakeSTormer(VideoNetwork):
         h: TemporalHead | None,
         g: SpatialHead | None,
         b: BoundaryHead | None = None,
+        reference: ReferenceStem | None = None,
     ) -> None:
         super().__init__(config)
         self.backbone = backbone
@@ -101,9 +104,10 @@ class FakeSTormer(VideoNetwork):
         self.h = h
         self.g = g
         self.b = b
+        self.reference = reference
 
     def judge(self, frames_btchw: Tensor) -> Outputs:
-        return self.heads(self.backbone(frames_btchw))
+        return self.heads(self._features(frames_btchw))
 
     @property
     def places(self) -> nn.Module:
@@ -115,17 +119,25 @@ class FakeSTormer(VideoNetwork):
         if not isinstance(self.f, SurroundingsHead):
             return super().explain(frames_btchw)
         features = self.features(frames_btchw)
-        assert features.stem is not None, "f of the surroundings has an EfficientNet stem"
-        return self.heads(features), self.f.evidence(features.stem).detach()
+        assert features.reference is not None
+        return self.heads(features), self.f.evidence(features.reference).detach()
 
     def features(self, frames_btchw: Tensor, *, with_attention: bool = False) -> Features:
         """Eq. 4, before the heads; `with_attention` adds the spatial tokens' last attention.
 
         Frames as `forward` takes them.
         """
-        frames = self.normalise(frames_btchw)
-        features: Features = self.backbone(frames, with_attention=with_attention)
-        return features
+        return self._features(self.normalise(frames_btchw), with_attention=with_attention)
+
+    def _features(self, normalised_btchw: Tensor, *, with_attention: bool = False) -> Features:
+        features: Features = self.backbone(normalised_btchw, with_attention=with_attention)
+        if self.reference is None:
+            return features
+        frames_rchw = rearrange(normalised_btchw, "b t c h w -> (b t) c h w")
+        seen_btcyx = rearrange(
+            self.reference(frames_rchw), "(b t) c y x -> b t c y x", b=len(normalised_btchw)
+        )
+        return replace(features, reference=seen_btcyx)
 
     def heads(self, features: Features) -> Outputs:
         """Eqs. 7, 10 and 12, on what `features` gave."""
@@ -137,10 +149,10 @@ class FakeSTormer(VideoNetwork):
         if self.b is not None and self.training:
             boundary_logits = self.b(features.patches, self.config.grid)
         if isinstance(self.f, SurroundingsHead):
-            assert features.stem is not None, "the settings ask for an EfficientNet stem"
-            logit = self.f(features.stem)
+            assert features.reference is not None
+            logit = self.f(features.reference)
             if not self.training:
-                distance = self.f.distance(features.stem)
+                distance = self.f.distance(features.reference)
         else:
             logit = self.f(features.temporal)
         return Outputs(

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fakestormer.errors import InputError
-from fakestormer.model.efficientnet import EfficientNetStem, load_published
+from fakestormer.model.efficientnet import EfficientNetFeatures, load_published
 from fakestormer.model.fakestormer import copy_spatial_to_temporal
 from fakestormer.model.layouts import POSITION, TIME, comes_from_image_model, our_names
 from fakestormer.model.network import VideoNetwork
@@ -161,7 +161,7 @@ def _require_a_vit(network: VideoNetwork, path: Path) -> None:
 
 
 def load_stem(network: VideoNetwork) -> frozenset[str]:
-    """Start an EfficientNet stem from ImageNet's weights, where the configuration says so.
+    """Start every EfficientNet from ImageNet's weights, where the configuration says so.
 
     Returns the names of the parameters that then hold pre-trained values; none for other stems.
     Raises SetupError where the weights are not installed.
@@ -171,7 +171,7 @@ def load_stem(network: VideoNetwork) -> frozenset[str]:
         return frozenset()
     loaded: set[str] = set()
     for place, module in network.named_modules():
-        if isinstance(module, EfficientNetStem):
+        if isinstance(module, EfficientNetFeatures):
             loaded |= {f"{place}.{name}" for name in load_published(module)}
     return frozenset(loaded)
 

@@ -36,8 +36,8 @@ class ModelConfig(BaseModel):
     pretrained_stem: an EfficientNet stem starts a training from ImageNet's weights, which the extra
     `pretrained` brings; without, from random ones. frozen_stages: so many of its parts (the first
     convolution, then the five stages) never train, nor do the statistics of their BatchNorm.
-    classifier: what f looks at: the temporal "tokens" (paper), or, of an EfficientNet stem, the
-    face against its "surroundings" (ours, model/heads.py).
+    classifier: what f looks at: the temporal "tokens" (paper), or the face against its
+    "surroundings" (ours, model/heads.py), which `fakestormer fit` puts in the place of a trained f.
     drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
     registers: tokens of each frame beside its spatial token, which no head sees (DINOv2 and DINOv3
     have 4). pre_norm: a LayerNorm before the first block (CLIP, PE). activation: of the MLPs;
@@ -111,10 +111,12 @@ class ModelConfig(BaseModel):
                 f"stem '{self.stem}' gives one token per {STEM_STRIDE} x {STEM_STRIDE} pixels: "
                 f"patch_size must be {STEM_STRIDE}, not {self.patch_size}"
             )
-        if self.classifier == "surroundings" and (not lite or self.architecture != "fakestormer"):
+        if self.classifier == "surroundings" and (
+            self.patch_size != STEM_STRIDE or self.architecture != "fakestormer"
+        ):
             raise ValueError(
-                "classifier 'surroundings' looks at what an EfficientNet stem sees: set stem to "
-                "efficientnet-lite0, or classifier to tokens"
+                "classifier 'surroundings' sees one place per 16 x 16 pixels: set architecture to "
+                "fakestormer and patch_size to 16, or classifier to tokens"
             )
         if self.frozen_stages and not lite:
             raise ValueError(f"frozen_stages: stem '{self.stem}' has no stages; set it to 0")

@@ -119,6 +119,11 @@ def train(
     settings = settings or TrainSettings()
     recipe = sized(recipe, settings.initial_weights)
     model, config = recipe.model, recipe.training
+    if model.classifier == "surroundings":
+        raise InputError(
+            "model.classifier=surroundings: this f is fitted, not trained; train with "
+            "model.classifier=tokens, then run `fakestormer fit` on the model"
+        )
     tracks = choose_tracks(recipe, store)
     plan = ClipPlan(
         [row.frames for row in tracks.training],

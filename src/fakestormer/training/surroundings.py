@@ -1,7 +1,7 @@
-"""f in closed form, for `model.classifier` "surroundings": a linear discriminant on a frozen stem.
+"""f in closed form, `model.classifier` "surroundings": a linear discriminant on ImageNet's layers.
 
     training tracks -> single frames and their pseudo-fakes -> means inside the face and around it
-                    -> ridge discriminant -> f's weights
+                    -> ridge discriminant -> f's weights, in the place of the f that was trained
 
     w = (S + ridge I)^-1 (m1 - m0),   logit = w x - w (m0 + m1) / 2
 
@@ -29,12 +29,12 @@ from fakestormer.data.loaders import ClipPlan, Key, TrainingClips, synthesise
 from fakestormer.data.manifest import Row, tracks_of
 from fakestormer.errors import InputError
 from fakestormer.evaluation.metrics import auc
-from fakestormer.model.backbone import Backbone
-from fakestormer.model.efficientnet import EfficientNetStem
+from fakestormer.model.build import build
+from fakestormer.model.efficientnet import load_published
 from fakestormer.model.fakestormer import FakeSTormer
 from fakestormer.model.heads import SurroundingsHead
 from fakestormer.model.network import VideoNetwork
-from fakestormer.recipe.recipe import Recipe
+from fakestormer.recipe.recipe import Recipe, override
 
 Array = NDArray[np.float64]
 
@@ -43,6 +43,8 @@ _FOLDS = 6
 #: The share of groups left out whose distance from the training frames counts as usual.
 _FAMILIAR = 0.99
 _BATCH = 32
+#: Parameters of an f that was trained, or fitted before.
+_FITTED = ("f.", "reference.")
 #: Of each track before any is drawn again, with other blending.
 _FRAMES = 16
 
@@ -56,8 +58,29 @@ class FittedSurroundings:
     left_out_auc: float
 
 
+def with_surroundings(network: VideoNetwork, recipe: Recipe) -> tuple[FakeSTormer, Recipe]:
+    """The network with an f to be fitted in the place of its own, and the recipe that says so.
+
+    Raises InputError for another architecture or size of patches; SetupError where ImageNet's
+    weights are not installed.
+    """
+    try:
+        changed = override(recipe, ["model.classifier=surroundings"])
+    except ValueError as error:
+        raise InputError(f"this model has no f that could be fitted: {error}") from error
+    fitted = build(changed.model)
+    assert isinstance(fitted, FakeSTormer)
+    assert fitted.reference is not None
+    load_published(fitted.reference)
+    state = {n: t for n, t in network.state_dict().items() if not n.startswith(_FITTED)}
+    missing = fitted.load_state_dict(state, strict=False)
+    assert not missing.unexpected_keys
+    assert all(name.startswith(_FITTED) for name in missing.missing_keys)
+    return fitted, changed
+
+
 def fit_surroundings(
-    network: VideoNetwork,
+    network: FakeSTormer,
     recipe: Recipe,
     store: Path,
     rows: Sequence[Row],
@@ -70,7 +93,7 @@ def fit_surroundings(
     """Set f's weights from pseudo-fakes of the store's real training tracks.
 
     Args:
-        network: whose classifier is "surroundings"; f alone changes.
+        network: of `with_surroundings`; f alone changes.
         recipe: says how pseudo-fakes are made.
         store: a track store.
         rows: its manifest's rows.
@@ -83,17 +106,13 @@ def fit_surroundings(
         What it was fitted to.
 
     Raises:
-        InputError: for another kind of network, or too few tracks.
+        InputError: for too few tracks.
     """
-    if not isinstance(network, FakeSTormer) or not isinstance(network.f, SurroundingsHead):
-        raise InputError(
-            "this model's f is trained, not fitted; fit one made with model.classifier=surroundings"
-        )
     training = [row for row in tracks_of(rows, "train") if row.frames >= 1]
     if len({row.group for row in training}) < 2 * _FOLDS:
         raise InputError(f"{store}: has too few training videos to fit f to; prepare more people")
     chosen, clips = _chosen(training, recipe, store, pairs, seed)
-    head, means = network.f, _Means(network)
+    means = _Means(network)
     real, fake, groups = [], [], []
     size, patch = recipe.model.image_size, recipe.model.patch_size
     pair_of = partial(synthesise, config=recipe.synthesis, size=size, patch_size=patch)
@@ -108,7 +127,7 @@ def fit_surroundings(
     real_nk, fake_nk = np.concatenate(real), np.concatenate(fake)
     left_out_auc, limit = _left_out(real_nk, fake_nk, groups, ridge)
     fitted = discriminant(real_nk, fake_nk, ridge)
-    _set(head, fitted, limit)
+    _set(means.head, fitted, limit)
     tracks = len({track for track, _ in chosen})
     return FittedSurroundings(pairs=len(chosen), tracks=tracks, left_out_auc=left_out_auc)
 
@@ -181,15 +200,14 @@ class _Means:
     """Frames uint8 (N, 1, 3, H, W) -> what f sees of them, float64 (N, 2 c)."""
 
     def __init__(self, network: FakeSTormer) -> None:
-        assert isinstance(network.backbone, Backbone)
-        assert isinstance(network.backbone.stem, EfficientNetStem)
         assert isinstance(network.f, SurroundingsHead)
-        self.network, self.stem, self.head = network.eval(), network.backbone.stem, network.f
+        assert network.reference is not None
+        self.network, self.reference, self.head = network.eval(), network.reference, network.f
 
     @torch.inference_mode()
     def __call__(self, frames_n1chw: Tensor) -> Array:
         frames = frames_n1chw[:, 0].to(next(self.network.parameters()).device)
-        _, seen_ncyx = self.stem.both(self.network.normalised(frames))
+        seen_ncyx = self.reference(self.network.normalised(frames))
         means_n1k = self.head.means(rearrange(seen_ncyx, "n c y x -> n 1 c y x"))
         return means_n1k[:, 0].double().cpu().numpy()
 
