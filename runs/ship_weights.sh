@@ -8,8 +8,9 @@
 # on where it was; an OUT belongs to one version of this script. No fake video is trained on; the
 # swaps of DATA/swaps-dev serve to choose thresholds and to measure.
 #
-#   train   h, g and b on clips of four frames, behind a frozen EfficientNet-Lite0
-#   fit     f in closed form, on what the same stem sees inside the face and around it
+#   frames  g and b on single frames, behind an EfficientNet-Lite0 that has seen ImageNet and moves
+#   clips   that network further, with h, on clips of four frames
+#   fit     f in closed form, on what ImageNet's layers see inside the face and around it
 #
 # WORKERS: processes that read. PAIRS: how many f is fitted to.
 set -euo pipefail
@@ -28,9 +29,8 @@ beyond=synthesis.beyond
 recipe=(--recipe tiny)
 for assignment in "training.seed=$SEED" \
     crop.enlarge=1.5 crop.stored_size=192 prediction.margin=30 \
-    model.image_size=192 'model.branches=["h","g","b"]' model.stem=efficientnet-lite0 \
-    model.frozen_stages=6 model.classifier=surroundings model.width=192 model.heads=3 \
-    model.drop_path=0.1 \
+    model.image_size=192 model.stem=efficientnet-lite0 model.frozen_stages=2 \
+    model.width=192 model.heads=3 model.drop_path=0.1 \
     synthesis.downscale_probability=0 'synthesis.sharpen_alpha=[0,0]' \
     synthesis.change.rgb_probability=0 synthesis.change.hsv_probability=0 \
     synthesis.change.contrast_probability=0 'synthesis.margin=[20,44]' \
@@ -41,11 +41,14 @@ for assignment in "training.seed=$SEED" \
     $beyond.h264_probability=0.35 "$beyond.h264_crf=[18,34]" \
     $beyond.donor_probability=0.15 $beyond.donor_changed_probability=0 \
     "$beyond.resamplings=[\"linear\",\"linear\",\"cubic\"]" \
-    training.epochs=5 training.clips_per_track=3 training.learning_rate=8e-4 \
-    training.weight_decay=0.05 training.ema_decay=0.99 training.loss.lambda_b=2 \
-    training.checkpoint_minutes=4; do
+    training.pretrained_rate=0.5 training.freeze_epochs=0 training.weight_decay=0.05 \
+    training.ema_decay=0.99 training.loss.lambda_b=2 training.checkpoint_minutes=4; do
     recipe+=(--set "$assignment")
 done
+frames=(--set model.frames=1 --set 'model.branches=["g","b"]' --set training.epochs=20
+    --set training.clips_per_track=6 --set training.learning_rate=6e-4)
+clips=(--set 'model.branches=["h","g","b"]' --set training.epochs=4
+    --set training.clips_per_track=3 --set training.learning_rate=3e-4)
 
 MODEL=$OUT/fakestormer-compact.safetensors
 mkdir -p "$OUT"
@@ -59,13 +62,21 @@ step "faces of the real videos"
 some_may_fail fakestormer prepare "$OUT/train" --table "$OUT/train/videos.csv" --out "$OUT/store" \
     "${recipe[@]}" --max-frames 0 --workers "$WORKERS"
 
-step "training h, g and b"
-if [ ! -f "$OUT/clips/model.json" ]; then # written last
-    resume=()
-    if [ -d "$OUT/clips/checkpoints" ]; then resume=(--resume); fi
-    fakestormer train "$OUT/store" --out "$OUT/clips" "${recipe[@]}" "${resume[@]}" \
+# Train once, or go on: training RUN SETTING...
+training() {
+    local run=$1 resume=()
+    shift
+    [ ! -f "$run/model.json" ] || return 0 # written last
+    if [ -d "$run/checkpoints" ]; then resume=(--resume); fi
+    fakestormer train "$OUT/store" --out "$run" "${recipe[@]}" "$@" "${resume[@]}" \
         --workers "$WORKERS"
-fi
+}
+
+step "training on single frames"
+training "$OUT/frames" "${frames[@]}"
+
+step "training on clips"
+training "$OUT/clips" --weights "$OUT/frames/model.safetensors" "${clips[@]}"
 
 step "fitting f"
 if [ ! -f "$OUT/fitted/model.json" ]; then
