@@ -211,7 +211,7 @@ def prepare_folder(
         validation_fraction=validation_fraction,
         seed=seed,
         split=split,
-        table={} if matched is None else matched.said,
+        table={} if matched is None else matched.columns,
     )
     summary = prepare_listing(
         listing,
@@ -240,7 +240,7 @@ def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:
     loose = holds_out and "validation" not in given
     table: dict[str, Mapping[str, str]] = dict(labelling.table)
     for entry in listing.entries:
-        known = {
+        listed = {
             "source": _shown(entry.source),
             "identity": entry.identity,
             "split": "" if loose and entry.split == "train" else entry.split,
@@ -250,8 +250,8 @@ def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:
             "else_label": entry.label,
             "method": entry.method,
         }
-        said = {key: word for key, word in labelling.table_row(entry.video).items() if word}
-        table[_shown(entry.video)] = known | said
+        stated = {key: word for key, word in labelling.table_row(entry.video).items() if word}
+        table[_shown(entry.video)] = listed | stated
     return Labelling(
         validation_sources=labelling.validation_sources,
         validation_fraction=labelling.validation_fraction,

@@ -125,7 +125,7 @@ def prepare(
         validation_fraction=settings.validation_fraction,
         seed=recipe.training.seed,
         split=settings.split,
-        table={} if matched is None else matched.said,
+        table={} if matched is None else matched.columns,
     )
     differing = (listing.missing, listing.unexpected, listing.doubled, listing.conflicts)
     if differences := sum(len(names) for names in differing):
