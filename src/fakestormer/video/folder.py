@@ -84,11 +84,11 @@ def files_below(
     unusable: told of each folder that cannot be read, and the rest is looked through; without it
     the first one raises InputError.
     """
-    own = leave_out.resolve() if leave_out is not None else None
+    excluded = leave_out.resolve() if leave_out is not None else None
 
     def walk(folder: Path, above: str, around: frozenset[str]) -> Iterator[str]:
         real = os.path.realpath(folder)
-        if real in around or (own is not None and Path(real).is_relative_to(own)):
+        if real in around or (excluded is not None and Path(real).is_relative_to(excluded)):
             return
         try:
             entries = scan(folder)

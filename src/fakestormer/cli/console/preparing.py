@@ -58,6 +58,9 @@ def prepare_with_bar(
             "reasons",
             file=sys.stderr,
         )
+    notes = {row.video: row.detail for row in rows if row.detail and not row.rejected}
+    for video, note in list(notes.items())[:LISTED]:
+        print(f"{shown(video)}: {note}", file=sys.stderr)
     if summary.vanished:
         print(
             f"{store}: {summary.vanished} videos that were finished earlier are not listed any "
