@@ -22,6 +22,7 @@ from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Reason, Row, StoreSettings
 from fakestormer.data.store import encode_frame, write_track
 from fakestormer.data.units import Unit, units_of
+from fakestormer.detection.warnings import another_stream, picture_notes
 from fakestormer.errors import InputError
 from fakestormer.faces.crop import crop, crop_squares, map_landmarks
 from fakestormer.faces.protocol import FaceBackend
@@ -81,7 +82,7 @@ def prepare_entry(
     """
     rows: list[Row] = []
     try:
-        with units_of(entry, max_frames=max_frames, scratch=store) as units:
+        with units_of(entry, max_frames=max_frames, scratch=store, stream=settings.stream) as units:
             for unit in units:
                 rows += _prepare_unit(unit, store, faces, settings)
     except InputError as error:
@@ -92,10 +93,15 @@ def prepare_entry(
 def _prepare_unit(unit: Unit, store: Path, faces: FaceSource, settings: StoreSettings) -> list[Row]:
     try:
         tracks = followed(unit, faces, settings)
+        info = None if unit.info is None else unit.info()
         if not tracks:
-            detail = "no face could be followed in it"
+            detail = "no face could be followed in it" + (another_stream(info) if info else "")
             return [Row(video=unit.video, sha256=unit.sha256, rejected="no face", detail=detail)]
-        return _store_tracks(unit, store, tracks)
+        rows = _store_tracks(unit, store, tracks)
+        if info is None:
+            return rows
+        notes = " ".join(picture_notes(info.turned_clockwise(tracks[0].turned)))
+        return [row if row.rejected else replace(row, detail=notes) for row in rows]
     except LandmarkError as error:
         detail = str(error)
         return [Row(video=unit.video, sha256=unit.sha256, rejected="no landmarks", detail=detail)]
