@@ -73,8 +73,14 @@ def stub_worker(connection: Connection) -> None:
         else:
             for stage in ("faces", "scores"):
                 say({"say": "progress", "stage": stage, "done": 1, "total": 1})
-            (folder / "report.html").write_text("<!DOCTYPE html><title>report</title><p>Stub")
-            result = RESULT | {"path": name, "options": json.loads(order["options"])}
+            options = json.loads(order["options"])
+            link = '<a href="overlay.mp4">film</a>' if options["overlay"] else ""
+            if link:
+                (folder / "overlay.mp4").write_bytes(b"a film")
+            (folder / "report.html").write_text(
+                f"<!DOCTYPE html><title>report</title><p>Stub{link}"
+            )
+            result = RESULT | {"path": name, "options": options}
             (folder / "result.json").write_text(json.dumps(result))
             (folder / "thumbnail.jpg").write_bytes(b"\xff\xd8 a picture")
             say(found)
@@ -98,7 +104,7 @@ def serving(settings: ServerSettings, entry: Entry = stub_worker) -> Iterator[ht
         except BaseException as error:  # noqa: BLE001 - raised below, in the thread that waits
             news.put(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     running = news.get(timeout=PATIENCE)
     if isinstance(running, BaseException):

@@ -35,6 +35,7 @@ _DRAWING = "one drawing, in the order in which it is drawn"
 # Functions that are larger, and why.
 LARGE_FUNCTIONS = {
     "cli.data.prepare": _COMMAND,
+    "cli.data.synthesize": _COMMAND,
     "cli.evaluating.ablate": _COMMAND,
     "cli.evaluating.evaluate": _COMMAND,
     "cli.judging.detect": _COMMAND,

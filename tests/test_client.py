@@ -20,7 +20,7 @@ def test_videos_are_sent_waited_for_and_deleted(tmp_path: Path) -> None:
     settings = ServerSettings(store=tmp_path / "store", port=0, token=TOKEN, queue=3)
     with serving(settings) as served:
         client = Client(str(served.base_url), token=TOKEN)
-        sent = client.send([tmp_path / name for name in films], threshold=0.75)
+        sent = client.send([tmp_path / name for name in films], threshold=0.75, overlay=True)
         jobs = [client.wait(job.id) for job in sent]
         assert [job.name for job in jobs] == ["first.mp4", "odd _ ä.mp4", "bad.mp4"]
         assert [job.state for job in jobs] == ["done", "done", "failed"]
@@ -31,6 +31,10 @@ def test_videos_are_sent_waited_for_and_deleted(tmp_path: Path) -> None:
         assert client.result(jobs[0].id)["path"] == "first.mp4"
         client.save_report(jobs[0].id, tmp_path / "report.html")
         assert "Stub" in (tmp_path / "report.html").read_text()
+        client.save_overlay(jobs[0].id, tmp_path / "film.mp4")
+        assert (tmp_path / "film.mp4").read_bytes() == b"a film"
+        with pytest.raises(ServerError, match="409"):
+            client.save_overlay(jobs[2].id, tmp_path / "film.mp4")
         assert [job.id for job in client.jobs("odd fake")] == [jobs[1].id]
         client.delete(jobs[0].id)
         with pytest.raises(ServerError, match="404: there is no such job"):

@@ -84,7 +84,8 @@ def test_the_readme_fits_two_screens() -> None:
 def test_the_site_is_built_and_has_every_public_name(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="the extra `docs` is not installed (make setup does it)")
     site = tmp_path / "site"
-    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-d", str(tmp_path / "cache")]
+    sphinx = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    command = [*sphinx, "-d", str(tmp_path / "cache")]
     done = subprocess.run([*command, str(ROOT / "docs"), str(site)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for page in (ROOT / "docs").rglob("*.md"):

@@ -176,7 +176,7 @@ def test_the_default_stream_is_judged_and_named(
     assert report.probability == plain.probability
     assert report.video["stream"] == 1
     assert report.warnings[0].startswith(
-        "The file has 1 other video stream with moving pictures; judged was stream 1 (h264, 480 x"
+        "The file has 1 other video stream with moving pictures; stream 1 (h264, 480 x 360) "
     )
 
 

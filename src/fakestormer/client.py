@@ -125,6 +125,10 @@ class Client:
         """Write the HTML report of a finished job."""
         Path(file).write_bytes(self._ask("GET", f"/v1/jobs/{job_id}/report"))
 
+    def save_overlay(self, job_id: str, file: str | os.PathLike[str]) -> None:
+        """Write the film with the map drawn in, of a finished job with the option `overlay`."""
+        Path(file).write_bytes(self._ask("GET", f"/v1/jobs/{job_id}/overlay.mp4"))
+
     def delete(self, job_id: str) -> None:
         """Delete a job with its video, result and report."""
         self._ask("DELETE", f"/v1/jobs/{job_id}")

@@ -149,14 +149,14 @@ def test_every_kind_of_difference_is_told(kind: str) -> None:
 
 
 def test_counts_from_memory_are_marked_and_do_not_fail() -> None:
-    sure = Count(what="real", expected=2, found=1)
-    rough = Count(what="fake videos", expected=5, found=4, certain=False)
+    sure = Count(what="real", expected=2, present=1)
+    rough = Count(what="fake videos", expected=5, present=4, certain=False)
     report = check_report(_listing(counts=(sure, rough)))
     assert "  real         1 of 2   differs\n  fake videos  4 of ~5   differs" in report
     assert report.endswith("Not all is as it should be; see above.")
     report = check_report(_listing(counts=(rough,)))
     assert report.endswith("All is as it should be, but for counts that are only known roughly.")
-    met = Count(what="real", expected=1, found=1)
+    met = Count(what="real", expected=1, present=1)
     report = check_report(_listing(counts=(met,), notes=("Something.",)))
     assert "differs" not in report
     assert report.endswith("- Something.\nAll is as it should be; mind the notes.")

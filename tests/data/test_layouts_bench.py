@@ -159,7 +159,7 @@ def test_all_methods_of_df40_are_counted(tmp_path: Path) -> None:
         videos = {"001_870": _video(folder, "x_Fake", frames=2)}
         write_json(tmp_path / f"m{number}_ff.json", {f"m{number}_ff": {"x_Fake": {"test": videos}}})
     listing = list_dataset("df40", tmp_path, Options())
-    assert [(c.what, c.expected, c.found) for c in listing.counts] == [("methods", 40, 41)]
+    assert [(c.what, c.expected, c.present) for c in listing.counts] == [("methods", 40, 41)]
     assert listing.notes == ()
 
 

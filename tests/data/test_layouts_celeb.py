@@ -43,7 +43,7 @@ def test_the_published_list_is_read_whole(shared_data: Path, tmp_path: Path) -> 
     # The first line, which a reader of CSV files would take for a header.
     first = next(e for e in listing.entries if e.video == lines[0][1])
     assert (first.label, first.split) == ("real", "test")
-    counts = {c.what: (c.found, c.expected) for c in listing.counts}
+    counts = {c.what: (c.present, c.expected) for c in listing.counts}
     assert counts["real test"] == (178, 178)
     assert counts["fake test"] == (340, 340)
     assert counts["Celeb-synthesis"] == (340, 5639)
@@ -65,7 +65,7 @@ def test_entries_of_celeb_df(small: Path) -> None:
     assert list(facts) == sorted(facts)
     old = list_dataset("celeb-df-v1", small, Options())
     assert old.entries == listing.entries
-    assert [(c.what, c.expected, c.found) for c in old.counts] == [
+    assert [(c.what, c.expected, c.present) for c in old.counts] == [
         ("real", 408, 3),
         ("fake", 795, 2),
     ]

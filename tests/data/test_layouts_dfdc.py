@@ -35,7 +35,7 @@ def test_dfdcp(tmp_path: Path, above: str) -> None:
     ]
     assert all(e.path.is_file() for e in listing.entries)
     assert listing.lists == "dataset.json"
-    assert [(c.expected, c.found, c.certain) for c in listing.counts] == [(5250, 3, False)]
+    assert [(c.expected, c.present, c.certain) for c in listing.counts] == [(5250, 3, False)]
     assert listing.missing == listing.unexpected == listing.conflicts == ()
     one = list_dataset("dfdcp", tmp_path, Options(methods=("method_A",)))
     assert [e.method for e in one.entries] == ["method_A", ""]
@@ -99,7 +99,7 @@ def test_the_test_set_of_dfdc(tmp_path: Path, part: str, form: str) -> None:
     assert listing.missing == (f"{part}cc.mp4",)
     assert listing.unexpected == (f"{part}zz.mp4",)  # nothing says what it is
     assert listing.lists == f"{part}{form}"
-    assert [(c.what, c.expected, c.found) for c in listing.counts] == [("test", 5000, 2)]
+    assert [(c.what, c.expected, c.present) for c in listing.counts] == [("test", 5000, 2)]
     assert listing.conflicts == ()
 
 
@@ -173,7 +173,7 @@ def test_wilddeepfake(tmp_path: Path, above: str) -> None:
     }
     assert all(e.path.exists() for e in listing.entries)
     assert listing.unexpected == ("fake_test/x.md",)
-    assert [(c.what, c.expected, c.found) for c in listing.counts] == [("videos", 707, 4)]
+    assert [(c.what, c.expected, c.present) for c in listing.counts] == [("videos", 707, 4)]
     assert listing.notes[0].startswith("one score is for a sequence")
     assert "real_test/2.tar.gz" in listing.notes[2]
 

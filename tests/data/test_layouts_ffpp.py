@@ -52,7 +52,7 @@ def test_the_whole_of_ffpp_by_the_shipped_lists(tmp_path: Path) -> None:
     assert len({e.path.name for e in test}) == 140
     assert listing.lists == "shipped with fakestormer"
     assert listing.missing == listing.unexpected == listing.doubled == listing.conflicts == ()
-    assert all(count.found == count.expected and count.certain for count in listing.counts)
+    assert all(count.present == count.expected and count.certain for count in listing.counts)
     # Nobody is in two splits.
     of: dict[str, set[str]] = {}
     for entry in listing.entries:
@@ -99,7 +99,7 @@ def test_missing_unexpected_and_doubled_of_ffpp(small: Path) -> None:
     assert entry["original_sequences/youtube/c23/videos/000.mp4"].split == "train"
     assert any("left out: Mine" in note for note in listing.notes)
     assert not any("Mine" in video for video in entry)
-    counts = {count.what: (count.found, count.expected) for count in listing.counts}
+    counts = {count.what: (count.present, count.expected) for count in listing.counts}
     assert counts["Deepfakes test"] == (1, 140)
     assert counts["FaceSwap test"] == (2, 140)
 
@@ -158,7 +158,7 @@ def test_dfd(small: Path) -> None:
     ]
     assert {(e.split, e.source) for e in listing.entries} == {("test", "actors")}
     assert listing.unexpected == (f"{real}/odd.mp4",)
-    counts = [(count.what, count.expected, count.found) for count in listing.counts]
+    counts = [(count.what, count.expected, count.present) for count in listing.counts]
     assert counts == [("real", 363, 2), ("fake", 3068, 1)]
     # It is no part of ffpp.
     assert not any("actors" in e.video for e in list_dataset("ffpp", small, Options()).entries)
@@ -187,7 +187,7 @@ def test_deeperforensics_without_reals_is_fakes_only(deeper: Path) -> None:
     ]
     assert {e.method for e in listing.entries} == {"end_to_end"}
     assert "AUC needs their real videos" in listing.notes[0]
-    assert [(c.what, c.expected, c.found) for c in listing.counts] == [
+    assert [(c.what, c.expected, c.present) for c in listing.counts] == [
         ("fake train", 703, 1),
         ("fake validation", 96, 1),
         ("fake test", 201, 1),

@@ -86,11 +86,11 @@ def test_nothing_is_held_out_where_that_was_not_asked_for_or_would_leave_nothing
     assert {row.split for row in Labelling(validation_fraction=few).apply_all(rows[:1])} == {
         "train"
     }
-    said = {row.video: {"split": "train"} for row in rows}
-    pinned = Labelling(validation_fraction=few, table=said)
+    columns = {row.video: {"split": "train"} for row in rows}
+    pinned = Labelling(validation_fraction=few, table=columns)
     assert {row.split for row in pinned.apply_all(rows)} == {"train"}
-    one_said = Labelling(validation_fraction=few, table={"x_1.mp4": {"split": "validation"}})
-    assert [row.split for row in one_said.apply_all(rows)] == ["train", "validation", "train"]
+    one_pinned = Labelling(validation_fraction=few, table={"x_1.mp4": {"split": "validation"}})
+    assert [row.split for row in one_pinned.apply_all(rows)] == ["train", "validation", "train"]
     rejected = Row(video="y.mp4", sha256="", rejected="no face")
     assert [
         row.split for row in Labelling(validation_fraction=few).apply_all([rows[0], rejected])
@@ -123,8 +123,8 @@ def test_words_for_splits(tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_text(
         "\ufeffpath,split\na.mp4,val\nb.mp4, Test \nc.mp4,\n", encoding="utf-8"
     )
-    said = match_table(tmp_path / "clips.csv", tmp_path, ["a.mp4", "b.mp4", "c.mp4"]).said
-    assert [said[name]["split"] for name in ("a.mp4", "b.mp4", "c.mp4")] == [
+    columns = match_table(tmp_path / "clips.csv", tmp_path, ["a.mp4", "b.mp4", "c.mp4"]).columns
+    assert [columns[name]["split"] for name in ("a.mp4", "b.mp4", "c.mp4")] == [
         "validation", "test", ""
     ]  # fmt: skip
 
@@ -136,9 +136,9 @@ def test_a_table_beats_the_names(tmp_path: Path) -> None:
     table.write_text(
         "path,source,identity,split\nreal/a_1.mp4,news,anna,test\nreal/a_2.mp4,,,\nfake/b.mp4,x,,\n"
     )
-    said = match_table(table, videos, ["a_1.mp4", "a_2.mp4"]).said
-    assert set(said) == {"a_1.mp4", "a_2.mp4"}
-    labelling = Labelling(table=said, validation_sources=frozenset({"news"}))
+    columns = match_table(table, videos, ["a_1.mp4", "a_2.mp4"]).columns
+    assert set(columns) == {"a_1.mp4", "a_2.mp4"}
+    labelling = Labelling(table=columns, validation_sources=frozenset({"news"}))
     first, second = (labelling.apply(_row(name)) for name in ("a_1.mp4", "a_2.mp4"))
     assert (first.source, first.group, first.split) == ("news", "anna", "test")
     assert (second.source, second.group, second.split) == ("a", "a_2.mp4", "train")

@@ -22,10 +22,11 @@ import torch
 
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry
-from fakestormer.data.manifest import Labelling, Split, read_manifest, read_settings
+from fakestormer.data.manifest import Labelling, Row, Split, read_manifest, read_settings
 from fakestormer.data.origin import Origin, entries_of, write_origin
 from fakestormer.data.prepare import prepare_folder, prepare_listing
 from fakestormer.data.prepare_one import prepare_entry
+from fakestormer.data.remake import remake_command
 from fakestormer.data.store import encode_frame, read_clip
 from fakestormer.errors import InputError
 from fakestormer.faces.crop import crop, crop_squares
@@ -36,6 +37,7 @@ from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import stream_frames
 from fakestormer.video.folder import find_videos
+from odd_files import several
 from video_fixtures import astronaut_frames
 
 
@@ -107,6 +109,35 @@ def test_a_video_on_its_side_is_stored_upright(
     )
     assert torch.equal(plain.frames, turned.frames)
     assert torch.equal(plain.landmarks, turned.landmarks)
+
+
+def test_the_stream_of_a_store_is_chosen_noted_and_kept(drawn: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    face = drawn.draw(8)[0]
+    drawn.write_video(tmp_path / "face.mp4", face)
+    drawn.write_video(tmp_path / "black.mp4", face * 0)
+    both = (tmp_path / "face.mp4", tmp_path / "black.mp4")
+    several(tmp_path / "videos" / "two.mkv", *both, default=(0,))
+    origin = Origin(layout="folder", root=tmp_path / "videos", options=Options())
+
+    def prepared(name: str, stream: int | None) -> Row:
+        store = tmp_path / name
+        prepare_listing(
+            origin.listing(), store, backend=drawn.DrawnFaces, stream=stream, origin=origin
+        )
+        (row,) = read_manifest(store)
+        return row
+
+    assert prepared("usual", None).detail.startswith(
+        "The file has 1 other video stream with moving pictures; stream 0 (h264, "
+    )
+    row = prepared("second", 1)
+    assert row.rejected == "no face"
+    assert row.detail.endswith("or name another of its video streams than 1 with --stream")
+    settings = read_settings(tmp_path / "second")
+    assert "--stream 1" in remake_command(tmp_path / "second", settings.crop, settings.tracking)
+    with pytest.raises(InputError, match="stream was 1 and is now 0"):
+        prepared("second", 0)
 
 
 def test_frames_are_stored_without_loss_in_an_ordinary_zip(store: Path) -> None:

@@ -35,7 +35,7 @@ def table_of(folder: Path, *lines: str) -> Path:
 def test_a_row_finds_its_video(written: str, name: str, tmp_path: Path) -> None:
     table = table_of(tmp_path, "path,label", f"{written},fake")
     matched = match_table(table, tmp_path / "set", NAMES)
-    assert {key: row["label"] for key, row in matched.said.items()} == {name: "fake"}
+    assert {key: row["label"] for key, row in matched.columns.items()} == {name: "fake"}
     assert matched.unmatched == ()
 
 
@@ -71,7 +71,7 @@ def test_rows_that_are_about_nothing_are_named(tmp_path: Path) -> None:
         "other/y.mp4,fake",
     )
     matched = match_table(table, tmp_path / "set", NAMES)
-    assert list(matched.said) == ["a/one.mp4"]
+    assert list(matched.columns) == ["a/one.mp4"]
     assert matched.unmatched == ("line 3: set/a/gone.mp4", "line 5: other/y.mp4")
 
 
@@ -102,4 +102,4 @@ def test_the_same_row_twice_and_other_columns_are_no_fault(tmp_path: Path) -> No
     table = table_of(
         tmp_path, "path,label,licence,source_repo", *["set/a/one.mp4,fake,CC0,somebody/some"] * 2
     )
-    assert match_table(table, tmp_path / "set", NAMES).said["a/one.mp4"]["label"] == "fake"
+    assert match_table(table, tmp_path / "set", NAMES).columns["a/one.mp4"]["label"] == "fake"

@@ -233,7 +233,7 @@ def test_everything_is_reached_by_keyboard(visit: Callable[..., Page], stubbed: 
     page.reload()
     card.wait_for()
     reached = []
-    for _ in range(11):
+    for _ in range(12):
         page.keyboard.press("Tab")
         reached.append(
             page.evaluate(
@@ -257,7 +257,16 @@ def test_the_page_asks_for_the_token(visit: Callable[..., Page], tmp_path: Path)
         page.get_by_label("The token").fill("open sesame")
         page.get_by_label("The token").press("Enter")
         page.get_by_text("None yet.").wait_for()  # its script runs
-        send(page, "a.mp4", b"film").get_by_text("Likely fake").wait_for()
+        page.get_by_label("Also make a film").check()
+        card = send(page, "a.mp4", b"film")
+        card.get_by_text("Likely fake").wait_for()
+        # The report is of no origin, and what it links to needs the token all the same.
+        with page.context.expect_page() as opened:
+            card.get_by_role("link", name="Open the report").click()
+        with opened.value.expect_response("**/overlay.mp4") as film:
+            opened.value.get_by_role("link", name="film").click()
+        assert film.value.status == 200
+        opened.value.close()
         page.get_by_role("link", name="API").click()
         page.get_by_role("heading", name="POST /v1/jobs", exact=True).wait_for()
         picture(page, "api")

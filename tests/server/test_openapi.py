@@ -43,6 +43,7 @@ def test_every_operation_is_described(client: httpx.Client) -> None:
         ("GET", "/v1/jobs/{job_id}/events"),
         ("GET", "/v1/jobs/{job_id}/result"),
         ("GET", "/v1/jobs/{job_id}/report"),
+        ("GET", "/v1/jobs/{job_id}/overlay.mp4"),
     }
 
 

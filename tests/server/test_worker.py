@@ -20,6 +20,7 @@ from fakestormer.errors import InputError
 from fakestormer.server import worker
 from fakestormer.server.limits import Limits
 from fakestormer.server.worker import WorkerSettings, judge_videos
+from fakestormer.video.decode import probe
 from odd_files import several
 
 pytestmark = pytest.mark.usefixtures("face_backend_ready")
@@ -73,7 +74,7 @@ def judge(
 def test_a_process_says_what_the_detector_says(
     process: Connection, detector: Detector, film: Path, tmp_path: Path
 ) -> None:
-    *progress, done = judge(process, film, tmp_path, "holiday.mp4")
+    *progress, done = judge(process, film, tmp_path, "holiday.mp4", '{"overlay": true}')
     report = detector.detect(film)
     assert (done["say"], done["verdict"]) == ("done", report.verdict)
     assert done["probability"] == pytest.approx(report.probability, abs=1e-5)
@@ -81,7 +82,11 @@ def test_a_process_says_what_the_detector_says(
     assert done["interval"] == pytest.approx(report.interval, abs=1e-5)
     assert done["warnings"] == [*report.warnings, *report.faces[0].warnings]
     assert [said["stage"] for said in progress][-1] == "report"
-    assert {"faces", "scores"} <= {said["stage"] for said in progress}
+    assert {"faces", "scores", "overlay"} <= {said["stage"] for said in progress}
+    kept = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert kept == {"result.json", "report.html", "thumbnail.jpg", "overlay.mp4"}
+    drawn = probe(tmp_path / "overlay.mp4")
+    assert (drawn.width, drawn.frame_count) == (report.video["width"], 8)
     # All of it but the name, which is the sender's: where it lies here is nobody's business.
     found, own = json.loads((tmp_path / "result.json").read_text()), report.to_dict()
     assert str(film.parent) not in json.dumps(found)
@@ -100,6 +105,7 @@ def test_a_process_says_what_the_detector_says(
     assert found == json.loads(json.dumps(own))
     page = (tmp_path / "report.html").read_text()
     assert "holiday.mp4" in page
+    assert 'href="overlay.mp4"' in page
     assert str(film.parent) not in page
 
 

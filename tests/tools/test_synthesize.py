@@ -32,6 +32,7 @@ from fakestormer.synthesis.targets import boundary
 from fakestormer.tools.compare_synthesis import jumps, variants
 from fakestormer.tools.synthesize import SynthesisRecord, synthesize
 from fakestormer.video.decode import stream_frames
+from odd_files import several
 
 FILES = {"side_by_side.mp4", "real.mp4", "fake.mp4", "contact_sheet.png", "params.json"}
 
@@ -181,6 +182,19 @@ def test_replay_gives_the_same_pixels(done: Path, video: Path, tmp_path: Path) -
     assert (tmp_path / "params.json").read_bytes() == params.read_bytes()
     for name in ("real.mp4", "fake.mp4", "side_by_side.mp4"):
         assert np.array_equal(_decode(tmp_path / name), _decode(done / name))
+
+
+def test_another_stream_is_blended_where_it_is_named(video: Path, tmp_path: Path) -> None:
+    empty = _draw_video(tmp_path / "empty.mp4", seed=1, face=False)
+    both = several(tmp_path / "both.mkv", empty, video, default=(0,))
+    with pytest.raises(NoFaceError, match="another of its video streams than 0 with --stream"):
+        synthesize(both, tmp_path / "o", backend=DrawnFace())
+    record = synthesize(both, tmp_path / "o", stream=1, frames=2, backend=DrawnFace())
+    assert record.stream == 1
+    again = tmp_path / "again"
+    synthesize(both, again, params=tmp_path / "o" / "params.json", backend=DrawnFace())
+    for name in FILES:
+        assert (again / name).read_bytes() == (tmp_path / "o" / name).read_bytes()
 
 
 def test_another_seed_gives_other_pixels(done: Path, video: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from fakestormer.cli.options import (
     HoldOut,
     Ray,
     RecipeName,
+    Stream,
     Table,
     ValidationFraction,
     app,
@@ -99,6 +100,7 @@ def prepare(
             "256 to train, 32 to validate and 32 to test",
         ),
     ] = None,
+    stream: Stream = None,
 ) -> None:
     """Follow the faces of many videos and store their crops, for training or evaluation.
 
@@ -170,6 +172,7 @@ def prepare(
         split=one_of(split, "train", "validation", "test"),
         splits=tuple(one_of(word, "train", "validation", "test") for word in only or ()),
         max_frames=max_frames,
+        stream=stream,
         faces=backend_of(faces),
         landmarks=landmarks,
         landmarks_by=landmarks_by,
@@ -208,6 +211,7 @@ def synthesize(
     video: Annotated[str, typer.Argument(help="a video of a real face")],
     folder: Annotated[Path, typer.Option("--out", help="where the pictures and videos go")],
     seed: Annotated[int, typer.Option(min=0, help="draws the parameters")] = 0,
+    stream: Stream = None,
     params: Annotated[
         Path | None, typer.Option(help="a params.json, to replay it to the same pixels")
     ] = None,
@@ -233,9 +237,19 @@ def synthesize(
     path = named_file(video)
     with working("blending"):
         record = run(
-            path, folder, seed=seed, params=params, recipe=recipe, faces=backend, compare=compare
+            path,
+            folder,
+            seed=seed,
+            params=params,
+            recipe=recipe,
+            faces=backend,
+            compare=compare,
+            stream=stream,
         )
-    print(f"{record.frame_count} frames of {video} from frame {record.first_index} on:")
+    print(
+        f"{record.frame_count} frames of {video} from frame {record.first_index} of stream "
+        f"{record.stream} on:"
+    )
     written = ("contact_sheet.png", "side_by_side.mp4", "real.mp4", "fake.mp4", "params.json")
     for name in (*written, "comparison.png") if compare else written:
         print(f"  {folder / name}")

@@ -177,7 +177,7 @@ SamplingName = Annotated[
 ]
 Stream = Annotated[
     int | None,
-    typer.Option(min=0, help="judge this video stream; else the one that players show"),
+    typer.Option(min=0, help="take this video stream; else the one that players show"),
 ]
 Shots = Annotated[
     int | None,

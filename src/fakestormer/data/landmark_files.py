@@ -124,11 +124,11 @@ class LandmarkFiles:
             raise LandmarkError(
                 f"{unit.video}: has landmarks twice, in {there[0]} and {there[1]}; keep one"
             )
-        (found,) = there
-        if found.is_dir():
-            return found, list(_from_frames(found, unit)), None
-        document = _read_json(found) if found.suffix == ".json" else _read_npz(found)
-        return found, *_from_document(document, found)
+        (entry,) = there
+        if entry.is_dir():
+            return entry, list(_from_frames(entry, unit)), None
+        document = _read_json(entry) if entry.suffix == ".json" else _read_npz(entry)
+        return entry, *_from_document(document, entry)
 
     def _of_one_file(self, unit: Unit) -> tuple[list[_Face], int | None]:
         if self.path.suffix == ".npz":

@@ -58,7 +58,7 @@ class Count:
 
     what: str
     expected: int
-    found: int
+    present: int
     certain: bool = True
 
 

@@ -66,7 +66,8 @@ class Row:
     video. face_side: px of the source, median over the track of the face box's longer side.
     landmarks: K. face_source: the backend that found the face, or whoever gave it; "" in older
     stores. split: of rejected ones too, which are counted. rejected: "" for a usable track,
-    else why; `detail` is the sentence behind it.
+    else why; `detail` is the sentence behind it, and of a usable track what was done to the
+    picture: the choice of the stream, stretching, turning.
     """
 
     video: str
@@ -106,7 +107,8 @@ class StoreSettings(BaseModel):
 
     dataset: name of its layout, "folder" for any tree of videos. compression: "c23" and the like,
     "" where the data set has no such choice. tracking: as the recipe has it; tracks below its
-    limits are kept as rejected rows. max_frames: see `MaxFrames`.
+    limits are kept as rejected rows. max_frames: see `MaxFrames`. stream: the number of the video
+    stream that was taken of each file; None for the one that players show.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -119,6 +121,7 @@ class StoreSettings(BaseModel):
     tracking: TrackingConfig
     max_frames: MaxFrames
     min_frames: int
+    stream: int | None = None
 
     def frames_in(self, split: str) -> int | None:
         """How many frames are taken of a video of this split; None takes all."""

@@ -81,6 +81,7 @@ def prepare_listing(
     cluster: str | None = None,
     max_frames: MaxFrames = 256,
     min_frames: int = 4,
+    stream: int | None = None,
     splits: tuple[Split, ...] = (),
     methods: tuple[str, ...] = (),
     labelling: Labelling | None = None,
@@ -93,8 +94,9 @@ def prepare_listing(
     0 = this one. cluster: address of a Ray cluster that does the work instead
     (parallel/cluster.py). max_frames: of each video, from its beginning, also by split; None takes
     all of them, as detection does. min_frames: shorter tracks are rejected (T of the network, at
-    least). splits, methods: do only the videos of these splits, and only fakes made by these
-    methods; empty takes all. The manifest holds all that are finished, of earlier runs too.
+    least). stream: the video stream of each file; None takes the one that players show. splits,
+    methods: do only the videos of these splits, and only fakes made by these methods; empty takes
+    all. The manifest holds all that are finished, of earlier runs too.
     labelling: what it says of a video goes before what the listing says; changing it only rewrites
     the manifest. origin: where the listing was made, kept for those who look for the videos again.
 
@@ -119,6 +121,7 @@ def prepare_listing(
         tracking=tracking,
         max_frames=max_frames,
         min_frames=max(min_frames, tracking.min_track_frames),
+        stream=stream,
     )
     store.mkdir(parents=True, exist_ok=True)
     with hold(store, "prepare"):
@@ -208,7 +211,7 @@ def prepare_folder(
         validation_fraction=validation_fraction,
         seed=seed,
         split=split,
-        table={} if matched is None else matched.said,
+        table={} if matched is None else matched.columns,
     )
     summary = prepare_listing(
         listing,
@@ -237,7 +240,7 @@ def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:
     loose = holds_out and "validation" not in given
     table: dict[str, Mapping[str, str]] = dict(labelling.table)
     for entry in listing.entries:
-        known = {
+        listed = {
             "source": _shown(entry.source),
             "identity": entry.identity,
             "split": "" if loose and entry.split == "train" else entry.split,
@@ -247,8 +250,8 @@ def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:
             "else_label": entry.label,
             "method": entry.method,
         }
-        said = {key: word for key, word in labelling.table_row(entry.video).items() if word}
-        table[_shown(entry.video)] = known | said
+        stated = {key: word for key, word in labelling.table_row(entry.video).items() if word}
+        table[_shown(entry.video)] = listed | stated
     return Labelling(
         validation_sources=labelling.validation_sources,
         validation_fraction=labelling.validation_fraction,

@@ -22,6 +22,7 @@ from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Reason, Row, StoreSettings
 from fakestormer.data.store import encode_frame, write_track
 from fakestormer.data.units import Unit, units_of
+from fakestormer.detection.warnings import another_stream, picture_notes
 from fakestormer.errors import InputError
 from fakestormer.faces.crop import crop, crop_squares, map_landmarks
 from fakestormer.faces.protocol import FaceBackend
@@ -81,7 +82,7 @@ def prepare_entry(
     """
     rows: list[Row] = []
     try:
-        with units_of(entry, max_frames=max_frames, scratch=store) as units:
+        with units_of(entry, max_frames=max_frames, scratch=store, stream=settings.stream) as units:
             for unit in units:
                 rows += _prepare_unit(unit, store, faces, settings)
     except InputError as error:
@@ -91,11 +92,16 @@ def prepare_entry(
 
 def _prepare_unit(unit: Unit, store: Path, faces: FaceSource, settings: StoreSettings) -> list[Row]:
     try:
-        found = followed(unit, faces, settings)
-        if not found:
-            detail = "no face could be followed in it"
+        tracks = followed(unit, faces, settings)
+        info = None if unit.info is None else unit.info()
+        if not tracks:
+            detail = "no face could be followed in it" + (another_stream(info) if info else "")
             return [Row(video=unit.video, sha256=unit.sha256, rejected="no face", detail=detail)]
-        return _store_tracks(unit, store, found)
+        rows = _store_tracks(unit, store, tracks)
+        if info is None:
+            return rows
+        notes = " ".join(picture_notes(info.turned_clockwise(tracks[0].turned)))
+        return [row if row.rejected else replace(row, detail=notes) for row in rows]
     except LandmarkError as error:
         detail = str(error)
         return [Row(video=unit.video, sha256=unit.sha256, rejected="no landmarks", detail=detail)]
@@ -132,7 +138,7 @@ def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Fol
     Raises InputError where nothing can be decoded, LandmarkError where landmarks are not usable.
     """
     every_track = settings.tracking.model_copy(update={"min_track_frames": 1, "min_face_pixels": 0})
-    found = []
+    candidates = []
     side = settings.crop.stored_size
     if isinstance(faces, LandmarkFiles):
         turned, tracks = 0, faces.tracks(unit)
@@ -159,7 +165,7 @@ def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Fol
         reason, detail = _unfit(row, landmarks_tk2, settings)
         if reason is not None:
             row = replace(row, rejected=reason, detail=detail)
-        found.append(
+        candidates.append(
             Followed(
                 track=track,
                 row=row,
@@ -169,7 +175,7 @@ def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Fol
                 turned=turned,
             )
         )
-    return sorted(found, key=lambda face: face.row.track)
+    return sorted(candidates, key=lambda face: face.row.track)
 
 
 def _store_tracks(unit: Unit, store: Path, faces: list[Followed]) -> list[Row]:

@@ -49,6 +49,8 @@ def remake_command(store: Path, crop: CropConfig, tracking: TrackingConfig) -> s
         words += ["VIDEOS", *(("--split", *splits) if len(splits) == 1 else ())]
     if not isinstance(settings.max_frames, dict):
         words += ["--max-frames", str(settings.max_frames or 0)]
+    if settings.stream is not None:
+        words += ["--stream", str(settings.stream)]
     if "--landmarks" not in words:
         words += ["--faces", settings.backend]
     wanted = (crop, tracking)

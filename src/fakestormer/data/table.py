@@ -24,18 +24,18 @@ _ALIKE = 0.75
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
-    """One row. line: of the file, from 1. path: as it is written. said: what `Labelling` takes."""
+    """One row. line: of the file, from 1. path: as it is written. columns: for `Labelling`."""
 
     line: int
     path: str
-    said: dict[str, str]
+    columns: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchedTable:
-    """said: the table's words by the videos' names. unmatched: rows about no video, with line."""
+    """columns: of each video, by its name. unmatched: rows about no video, with line."""
 
-    said: dict[str, dict[str, str]]
+    columns: dict[str, dict[str, str]]
     unmatched: tuple[str, ...]
 
 
@@ -44,7 +44,7 @@ def match_table(path: Path, videos: Path, names: Iterable[str]) -> MatchedTable:
 
     It has a `path` column, relative to the CSV's own folder, and any of these: source, identity,
     split (train, validation or val, test), label (real or fake), method (how a fake was made). An
-    empty cell says nothing, but a label is never empty. Other columns are passed over. Blanks
+    empty cell means "not known", but a label is never empty. Other columns are ignored. Blanks
     around a path, backslashes and the form of accented letters make no difference. A row may be
     about a folder that holds videos. Rows about files outside of `videos` that exist are about
     something else, and left out.
@@ -60,7 +60,7 @@ def match_table(path: Path, videos: Path, names: Iterable[str]) -> MatchedTable:
     """
     known = {_plain(name): name for name in names}
     folders = {_plain(str(above)): str(above) for name in known.values() for above in _above(name)}
-    said: dict[str, dict[str, str]] = {}
+    by_video: dict[str, dict[str, str]] = {}
     lines: dict[str, int] = {}
     unmatched = []
     rows = _read_rows(path)
@@ -70,19 +70,19 @@ def match_table(path: Path, videos: Path, names: Iterable[str]) -> MatchedTable:
             if not elsewhere:
                 unmatched.append(f"line {row.line}: {row.path}")
             continue
-        if name in said and said[name] != row.said:
+        if name in by_video and by_video[name] != row.columns:
             raise InputError(
                 f"{path}: lines {lines[name]} and {row.line} say different things about {name}; "
                 "delete one of them"
             )
-        said[name], lines[name] = row.said, row.line
-    if rows and not said:
+        by_video[name], lines[name] = row.columns, row.line
+    if rows and not by_video:
         raise InputError(
             f"{path}: none of its {len(rows)} rows is about a video in {videos}; its paths are "
             f"taken as relative to the folder of the table, {path.parent or Path('.')}, and line "
             f"{rows[0].line} names {rows[0].path}; write them so, or move the table"
         )
-    return MatchedTable(said=said, unmatched=tuple(unmatched))
+    return MatchedTable(columns=by_video, unmatched=tuple(unmatched))
 
 
 def _matched(
@@ -169,7 +169,7 @@ def _row(path: Path, number: int, line: int, row: dict[str, str]) -> TableRow:
     return TableRow(
         line=line,
         path=row["path"],
-        said={
+        columns={
             "source": row.get("source") or "",
             "identity": row.get("identity") or "",
             "split": SPLIT_WORDS[word] if word else "",

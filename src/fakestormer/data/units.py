@@ -18,7 +18,7 @@ from fakestormer.data.listing import Entry
 from fakestormer.errors import InputError
 from fakestormer.files import sha256_of
 from fakestormer.video.colour import turn_clockwise
-from fakestormer.video.decode import Frame, stream_frames
+from fakestormer.video.decode import Frame, VideoInfo, probe, stream_frames
 from fakestormer.video.pictures import (
     find_sequences,
     pictures_in,
@@ -35,7 +35,7 @@ class Unit:
     """video: its name in the store. sha256: of its content. frames: decodes it anew, from the
     beginning, each time it is called; raises InputError where nothing can be decoded. frame_limit:
     the most frames that this gives, None for all. pictures: the names of all pictures, without
-    suffix; empty for a film.
+    suffix; empty for a film. info: what its file says; None where it is no film.
     """
 
     video: str
@@ -43,6 +43,7 @@ class Unit:
     frames: Callable[[], Iterator[Frame]]
     frame_limit: int | None = None
     pictures: tuple[str, ...] = ()
+    info: Callable[[], VideoInfo] | None = None
 
     def turned(self, degrees: int) -> Iterator[Frame]:
         """Its frames, turned clockwise by 0, 90, 180 or 270 degrees."""
@@ -60,15 +61,27 @@ class Unit:
 
 
 @contextmanager
-def units_of(entry: Entry, *, max_frames: int | None, scratch: Path) -> Iterator[list[Unit]]:
+def units_of(
+    entry: Entry, *, max_frames: int | None, scratch: Path, stream: int | None = None
+) -> Iterator[list[Unit]]:
     """The units of an entry; archives lie unpacked below `scratch` until the context ends.
+
+    stream: of a film, the number of its video stream; None takes the one that players show.
 
     Raises InputError when the entry is not there or, of an archive, cannot be unpacked.
     """
     if entry.kind == "video":
-        frames = partial(stream_frames, entry.path, stop_index=max_frames)
-        sha256 = sha256_of(entry.path)
-        yield [Unit(video=entry.video, sha256=sha256, frames=frames, frame_limit=max_frames)]
+        yield [
+            Unit(
+                video=entry.video,
+                sha256=sha256_of(entry.path),
+                frames=partial(
+                    stream_frames, entry.path, stop_index=max_frames, stream_number=stream
+                ),
+                frame_limit=max_frames,
+                info=partial(probe, entry.path, stream),
+            )
+        ]
     elif entry.kind == "pictures":
         if not entry.frames and not entry.path.is_dir():
             raise InputError(f"{entry.path}: no such folder of pictures; check the path")

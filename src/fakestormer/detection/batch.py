@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -142,7 +142,8 @@ class DetectOne:
             if settings.overlay is not None:
                 if progress is not None:
                     progress("overlay", 0, None)
-                detector.write_overlay(report, settings.overlay)
+                # The report may call the file by another name.
+                detector.write_overlay(replace(report, path=path), settings.overlay)
         except OutputError:
             raise
         except InputError as error:

@@ -88,13 +88,17 @@ def no_face(file: str, frames: int, info: VideoInfo) -> str:
             f"{file}: has a single frame, and this method judges change over time; "
             "give it a video of at least two frames."
         )
-    another = ""
-    if info.other_streams:
-        another = f", or name another of its video streams than {info.stream} with --stream"
     return (
         f"{file}: no face could be followed in its {frames} frames; "
-        f"give it a video in which a face is seen from the front for a while{another}."
+        f"give it a video in which a face is seen from the front for a while{another_stream(info)}."
     )
+
+
+def another_stream(info: VideoInfo) -> str:
+    """What else may be done where a video shows no face: the end of a sentence, or ""."""
+    if not info.other_streams:
+        return ""
+    return f", or name another of its video streams than {info.stream} with --stream"
 
 
 def picture_notes(info: VideoInfo) -> list[str]:
@@ -103,8 +107,8 @@ def picture_notes(info: VideoInfo) -> list[str]:
     if info.other_streams:
         others = f"{info.other_streams} other video stream{'s' * (info.other_streams > 1)}"
         notes.append(
-            f"The file has {others} with moving pictures; judged was stream {info.stream} "
-            f"({info.codec}, {info.width} x {info.height}). Choose another with --stream."
+            f"The file has {others} with moving pictures; stream {info.stream} ({info.codec}, "
+            f"{info.width} x {info.height}) was taken. Choose another with --stream."
         )
     if info.pixel_aspect != "1":
         notes.append(

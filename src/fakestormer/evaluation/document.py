@@ -207,6 +207,7 @@ def _sizes(plan: Plan, data: str) -> Counter[tuple[int, int]]:
         return Counter([(plan.crop.stored_size, plan.crop.stored_size)])
     sizes: Counter[tuple[int, int]] = Counter()
     assert plan.entries is not None
+    stream = read_settings(plan.stores[data]).stream
     scored = {
         row.video
         for row in read_manifest(plan.stores[data])
@@ -215,7 +216,7 @@ def _sizes(plan: Plan, data: str) -> Counter[tuple[int, int]]:
     for entry in plan.entries[data].values():
         if entry.kind == "video" and entry.video in scored:
             try:
-                info = probe(entry.path)
+                info = probe(entry.path, stream)
             except InputError:  # scoring has listed it
                 continue
             sizes[info.height, info.width] += 1

@@ -132,8 +132,9 @@ class ScoreTask:
             return
         entry = videos.entries[task.name]
         (first, *_) = videos.videos[videos.task_videos(task)[0]]
-        limit = videos.settings.frames_in(first.split)
-        with units_of(entry, max_frames=limit, scratch=scratch) as units:
+        settings = videos.settings
+        limit = settings.frames_in(first.split)
+        with units_of(entry, max_frames=limit, scratch=scratch, stream=settings.stream) as units:
             for unit in units:
                 if unit.video in videos.videos and unit.video not in done:
                     yield unit

@@ -264,8 +264,8 @@ def load_published(stem: EfficientNetStem) -> frozenset[str]:
     Raises SetupError as `published_state` does.
     """
     state = published_state(stem.name)
-    own = stem.layers.state_dict()
-    stem.layers.load_state_dict({key: state[key] for key in own})
+    wanted = stem.layers.state_dict()
+    stem.layers.load_state_dict({key: state[key] for key in wanted})
     return frozenset(f"layers.{key}" for key, _ in stem.layers.named_parameters())
 
 

@@ -138,8 +138,8 @@ def is_transformers(keys: Iterable[str]) -> bool:
 
 def is_original(keys: Iterable[str]) -> bool:
     """Whether these are keys of the layout of those who trained it, where timm's are others."""
-    own = ("visual.", "decoder_", "storage_tokens", "register_tokens", "class_embedding")
-    return any(key == "mask_token" or key.startswith(own) for key in keys)
+    prefixes = ("visual.", "decoder_", "storage_tokens", "register_tokens", "class_embedding")
+    return any(key == "mask_token" or key.startswith(prefixes) for key in keys)
 
 
 def tower_name(keys: Iterable[str], plain: Mapping[str, Tensor]) -> TowerName:

@@ -113,11 +113,11 @@ def load_model(path: str | Path) -> tuple[VideoNetwork, dict[str, Any]]:
             f"{described}: format {document.get('format')!r}, this program reads {FORMAT}; use a "
             "model and a program of the same age"
         )
-    expected, found = document.get("weights_sha256"), sha256_of(weights)
-    if expected != found:
+    expected, actual = document.get("weights_sha256"), sha256_of(weights)
+    if expected != actual:
         raise InputError(
-            f"{weights}: SHA-256 {found}, but its .json describes weights with {expected}; the two "
-            "files belong to different models, or one is damaged"
+            f"{weights}: SHA-256 {actual}, but its .json describes weights with {expected}; the "
+            "two files belong to different models, or one is damaged"
         )
     try:
         config = ModelConfig.model_validate(document["recipe"]["model"])

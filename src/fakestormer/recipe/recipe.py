@@ -51,8 +51,8 @@ class Recipe(BaseModel):
 
 def difference(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
     """{"training.epochs": (100, 200)}: fields in which two recipes differ, JSON-able; not names."""
-    found = differences(one.model_dump(mode="json"), other.model_dump(mode="json"))
-    return {field: values for field, values in found.items() if field != "name"}
+    differing = differences(one.model_dump(mode="json"), other.model_dump(mode="json"))
+    return {field: values for field, values in differing.items() if field != "name"}
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -117,9 +117,9 @@ def differences(before: Any, now: Any, path: str = "") -> dict[str, tuple[Any, A
     A field that one of the two lacks counts as None there.
     """
     if isinstance(before, dict) and isinstance(now, dict):
-        found: dict[str, tuple[Any, Any]] = {}
+        differing: dict[str, tuple[Any, Any]] = {}
         for name in sorted(before.keys() | now.keys()):
             field = f"{path}.{name}" if path else name
-            found |= differences(before.get(name), now.get(name), field)
-        return found
+            differing |= differences(before.get(name), now.get(name), field)
+        return differing
     return {} if before == now else {path: (before, now)}

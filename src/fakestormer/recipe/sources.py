@@ -148,8 +148,8 @@ def origin(field: str, value: Any) -> str:
 
     # ("training.epochs", 100) -> "paper 4.1", 200 -> "release", 7 -> "ours"
     """
-    said, where = PAPER.get(field, (None, ""))
-    if where and said == value:
+    stated, where = PAPER.get(field, (None, ""))
+    if where and stated == value:
         return f"paper {where}"
     if field in RELEASE and RELEASE[field] == value:
         return "release"

@@ -14,10 +14,11 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from fakestormer.detection.collected import table
 from fakestormer.server.description import RESULT
-from fakestormer.server.guard import REPORT_POLICY
+from fakestormer.server.guard import FILM_POLICY, REPORT_POLICY
 from fakestormer.server.intake import MOST_AT_ONCE, form_schema, take
 from fakestormer.server.jobs import Job
 from fakestormer.server.limits import MIB, Limits
+from fakestormer.server.store import OVERLAY
 from fakestormer.server.supervisor import QueueFullError, Supervisor
 from fakestormer.server.upload import RefusedError, drain
 from fakestormer.server.views import (
@@ -251,6 +252,23 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
         if not file.is_file():
             raise HTTPException(404, "this job has no picture")
         return FileResponse(file, media_type="image/jpeg")
+
+    @router.get(
+        f"/jobs/{{job_id}}/{OVERLAY}",
+        tags=["jobs"],
+        summary="The film",
+        description="The video with the map, boxes and numbers drawn in, of a job with the option "
+        "`overlay`.",
+        response_class=FileResponse,
+        responses=problems(404, 409, 422) | {200: {"content": {"video/mp4": {}}}},
+    )
+    async def overlay(job_id: JobId) -> FileResponse:
+        file = supervisor.store.overlay(finished(job_id).id)
+        if not file.is_file():
+            raise HTTPException(404, "this job has no film; send the video with the option overlay")
+        return FileResponse(
+            file, media_type="video/mp4", headers={"Content-Security-Policy": FILM_POLICY}
+        )
 
     @router.get(
         "/jobs/{job_id}/report",

@@ -38,6 +38,9 @@ REPORT_POLICY = (
     "form-action 'none'; frame-ancestors 'none'"
 )
 
+#: Of a film; a browser shows it in a page of its own making.
+FILM_POLICY = "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:

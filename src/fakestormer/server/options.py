@@ -17,6 +17,7 @@ class JobOptions(BaseModel):
     )
 
     every_second: bool = Field(default=False, description="score each second, for the time line")
+    overlay: bool = Field(default=False, description="also draw the map into a film of the video")
     sampling: Sampling | None = Field(default=None, description="null: the model's")
     shots: int | None = Field(default=None, ge=1, le=20, description="scores of each clip")
     threshold: float | None = Field(

@@ -6,7 +6,7 @@ addEventListener("DOMContentLoaded", () => {
   const maxBytes = Number(document.body.dataset.maxBytes);
   const headline = { "likely fake": "Likely fake", "no manipulation found": "No manipulation found", "inconclusive": "Inconclusive" };
   const tone = { "likely fake": "alarm", "no manipulation found": "calm", "inconclusive": "unsure" };
-  const stages = { starting: "Opening the video", faces: "Following faces", scores: "Scoring faces", report: "Writing the report" };
+  const stages = { starting: "Opening the video", faces: "Following faces", scores: "Scoring faces", overlay: "Drawing the film", report: "Writing the report" };
   const page = 50;
   const cards = new Map();
   let count = 0;
@@ -80,11 +80,12 @@ addEventListener("DOMContentLoaded", () => {
     const done = job.state === "done", ended = done || job.state === "failed" || job.state === "cancelled";
     const link = (selector, href, what) => {
       const a = one(selector, card);
-      a.hidden = !done;
-      if (done) { a.href = href; a.setAttribute("aria-label", `${a.textContent}: ${what}`); }
+      a.hidden = !href;
+      if (href) { a.href = href; a.setAttribute("aria-label", `${a.textContent}: ${what}`); }
     };
     link(".report", job.links.report, name);
-    link(".save", `${job.links.report}?download=true`, name);
+    link(".film", job.links.overlay, name);
+    link(".save", done && `${job.links.report}?download=true`, name);
     link(".result", job.links.result, name);
     one(".cancel", card).hidden = ended;
     one(".cancel", card).setAttribute("aria-label", `Cancel ${name}`);
@@ -225,7 +226,7 @@ addEventListener("DOMContentLoaded", () => {
   const waiting = [];
   let sending = false;
 
-  function upload(file, card) {
+  function upload(file, card, wanted) {
     return new Promise((answered) => {
       const request = new XMLHttpRequest();
       request.open("POST", "/v1/jobs");
@@ -239,15 +240,16 @@ addEventListener("DOMContentLoaded", () => {
       request.onabort = () => answered({ status: -1, said: {} });
       one(".cancel", card).onclick = () => { card.dataset.cancelled = "yes"; request.abort(); };
       const form = new FormData();
+      form.append("options", JSON.stringify(wanted));
       form.append("video", file);
       request.send(form);
     });
   }
 
-  async function send(file, card) {
+  async function send(file, card, wanted) {
     if (file.size > maxBytes) return { status: 413, said: { detail: `${file.name}: is ${size(file.size)}, and this server takes up to ${size(maxBytes)}.` } };
     while (!card.dataset.cancelled) {
-      const { status, said, again } = await upload(file, card);
+      const { status, said, again } = await upload(file, card, wanted);
       if (status !== 429) return { status, said };
       badge(card, "Waiting");
       advance(card, "The queue is full; waiting for a place", 0, null);
@@ -263,11 +265,11 @@ addEventListener("DOMContentLoaded", () => {
     if (sending) return;
     sending = true;
     for (let next = waiting.shift(); next; next = waiting.shift()) {
-      const [file, card] = next;
+      const [file, card, wanted] = next;
       if (card.dataset.cancelled) { card.remove(); continue; }
       badge(card, "Sending");
       tell(`Sending ${file.name}`);
-      const { status, said } = await send(file, card);
+      const { status, said } = await send(file, card, wanted);
       if (status === 201) { card.remove(); show(said, true); }
       else if (status === 401) location = "/login";
       else if (status === -1) { card.remove(); tell("Cancelled."); seeWhetherEmpty(); }
@@ -298,7 +300,7 @@ addEventListener("DOMContentLoaded", () => {
       cancel.hidden = false;
       cancel.setAttribute("aria-label", `Cancel ${file.name}`);
       cancel.onclick = () => { card.dataset.cancelled = "yes"; card.remove(); seeWhetherEmpty(); };
-      waiting.push([file, card]);
+      waiting.push([file, card, { overlay: one("#overlay").checked }]);
     }
     work();
   }

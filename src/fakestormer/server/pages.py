@@ -89,7 +89,9 @@ def pages_router(
             COOKIE,
             access.session(),
             httponly=True,
-            samesite="strict",
+            # Not "strict": a report is of no origin, and its link to the film needs the cookie.
+            # What changes something is checked by the guard.
+            samesite="lax",
             secure=request.headers.get("x-forwarded-proto") == "https",
         )
         return response
@@ -97,7 +99,7 @@ def pages_router(
     @router.post("/logout")
     async def log_out() -> Response:
         response = RedirectResponse("/login", status_code=303)
-        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        response.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return response
 
     @router.get("/docs")

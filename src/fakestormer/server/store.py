@@ -6,6 +6,7 @@ store/jobs/ID/upload        the video, under this name whatever its sender calle
 store/jobs/ID/result.json   of a finished job
 store/jobs/ID/report.html   of a finished job
 store/jobs/ID/thumbnail.jpg of a finished job
+store/jobs/ID/overlay.mp4   of a finished job that wanted it
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from fakestormer.detection.results import failure_of
 from fakestormer.errors import InputError
 from fakestormer.files import PARTIAL, write_atomically
 from fakestormer.server.jobs import Job
+
+#: The report links to this name beside its own address.
+OVERLAY = "overlay.mp4"
 
 log = logging.getLogger("fakestormer.server")
 
@@ -65,6 +69,10 @@ class JobStore:
     def thumbnail(self, job_id: str) -> Path:
         """The small picture of a finished job; jobs of older versions have none."""
         return self._jobs / job_id / "thumbnail.jpg"
+
+    def overlay(self, job_id: str) -> Path:
+        """The film with the map drawn in, of a finished job that wanted it."""
+        return self._jobs / job_id / OVERLAY
 
     def entries(self, jobs: Iterable[Job]) -> list[dict[str, Any]]:
         """The entries of "results" of the jobs that are done or have failed."""

@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 from fakestormer.server.jobs import Job, Progress, State
 from fakestormer.server.limits import Limits
 from fakestormer.server.options import JobOptions
+from fakestormer.server.store import OVERLAY
 from fakestormer.server.supervisor import Supervisor
 from fakestormer.types import Verdict
 
@@ -33,7 +34,7 @@ _JOB: JsonDict = {
     "finished": "2026-11-29T12:00:04Z",
     "revision": 1764417604000,
     "upload_kept": True,
-    "options": {"every_second": True, "threshold": 0.9},
+    "options": {"overlay": True, "threshold": 0.9},
     "webhook": None,
     "links": {
         "job": f"/v1/jobs/{_ID}",
@@ -41,6 +42,7 @@ _JOB: JsonDict = {
         "result": f"/v1/jobs/{_ID}/result",
         "report": f"/v1/jobs/{_ID}/report",
         "thumbnail": f"/v1/jobs/{_ID}/thumbnail",
+        "overlay": f"/v1/jobs/{_ID}/overlay.mp4",
     },
 }
 
@@ -55,13 +57,14 @@ class Problem(BaseModel):
 
 
 class Links(BaseModel):
-    """The addresses of a job; `result`, `report` and `thumbnail` exist once it is done."""
+    """The addresses of a job; all but the first two exist once it is done, `overlay` if wanted."""
 
     job: str
     events: str
     result: str | None
     report: str | None
     thumbnail: str | None
+    overlay: str | None
 
 
 class JobView(BaseModel):
@@ -169,6 +172,7 @@ def job_view(supervisor: Supervisor, job: Job) -> JobView:
             result=f"{base}/result" if done else None,
             report=f"{base}/report" if done else None,
             thumbnail=f"{base}/thumbnail" if supervisor.store.thumbnail(job.id).is_file() else None,
+            overlay=f"{base}/{OVERLAY}" if supervisor.store.overlay(job.id).is_file() else None,
         ),
     )
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -28,14 +29,18 @@ import torch
 from torch import Tensor
 
 from fakestormer.detection.batch import DetectOne, DetectorSettings
-from fakestormer.errors import InputError, SetupError
+from fakestormer.detection.film import film_name
+from fakestormer.errors import InputError, OutputError, SetupError
 from fakestormer.files import write_atomically
 from fakestormer.report.page import render_report
 from fakestormer.server.confine import bound_memory, end_with_parent
 from fakestormer.server.limits import Limits
 from fakestormer.server.options import JobOptions
+from fakestormer.server.store import OVERLAY
 from fakestormer.types import Report
 from fakestormer.video.decode import probe
+
+log = logging.getLogger("fakestormer.server")
 
 #: Seconds between two messages about the same stage.
 _PAUSE = 0.1
@@ -85,12 +90,16 @@ def judge_videos(connection: Connection, settings: WorkerSettings) -> None:
         say(connection, answer)
 
 
-def _with_options(work: DetectOne, options: str) -> DetectOne:
+def _with_options(work: DetectOne, options: JobOptions, folder: Path) -> DetectOne:
     """The same model, used as a job wants it. Raises InputError for what the model cannot do."""
-    chosen = JobOptions.model_validate_json(options)
-    settings = replace(work.settings, every_second=chosen.every_second, stream=chosen.stream)
+    settings = replace(
+        work.settings,
+        every_second=options.every_second,
+        stream=options.stream,
+        overlay=folder if options.overlay else None,
+    )
     detector = work.detector.predicting(
-        sampling=chosen.sampling, shots=chosen.shots, threshold=chosen.threshold
+        sampling=options.sampling, shots=options.shots, threshold=options.threshold
     )
     return DetectOne(settings, detector)
 
@@ -126,11 +135,20 @@ def _judge(
             last = (stage, time.monotonic())
             say(connection, {"say": "progress", "stage": stage, "done": done, "total": total})
 
+    unwritten = {
+        "say": "failed",
+        "sentence": f"{name}: its result cannot be written; make room on the server's disk and "
+        "send it again",
+    }
     outcome: Report | InputError
     try:
-        as_wanted = _with_options(work, order["options"])
+        options = JobOptions.model_validate_json(order["options"])
+        as_wanted = _with_options(work, options, folder)
         limits.check(probe(path, as_wanted.settings.stream))
         outcome = as_wanted(path, name=name, progress=progress)
+    except OutputError as error:
+        log.warning("%s", error)
+        return unwritten
     except InputError as error:
         outcome = error
     if isinstance(outcome, InputError):
@@ -139,18 +157,18 @@ def _judge(
         # Senders know the file by their own name for it.
         return {"say": "failed", "sentence": str(outcome).replace(path, name)}
     progress("report", 0, None)
-    page = render_report(outcome, date=datetime.date.today())
+    film = OVERLAY if options.overlay else None
+    page = render_report(outcome, date=datetime.date.today(), film=film)
     try:
+        if film is not None:
+            (folder / film_name(path, outcome.sha256)).replace(folder / film)
         if outcome.scene is not None:
             write_atomically(folder / "thumbnail.jpg", thumbnail(outcome.scene.picture))
         write_atomically(folder / "report.html", page.encode())
         write_atomically(folder / "result.json", outcome.to_json().encode())
     except OSError as error:
-        return {
-            "say": "failed",
-            "sentence": f"{name}: its result cannot be written ({error.strerror}); make room on "
-            "the server's disk and send it again",
-        }
+        log.warning("%s cannot be written to (%s)", folder, error.strerror)
+        return unwritten
     face_warnings = () if outcome.decisive is None else outcome.decisive.warnings
     return {
         "say": "done",

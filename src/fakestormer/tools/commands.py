@@ -48,7 +48,8 @@ class PrepareSettings:
     split, label or method. split: of the videos of which the table says nothing. splits: do only
     videos of these splits; empty does all. max_frames: of each video, from its beginning; 0 takes
     all, None as many as is usual for the data set: 256, and of FF++ and what was made from it 256
-    to train, 32 to validate and 32 to test. faces: the face backend's name. landmarks: a file or
+    to train, 32 to validate and 32 to test. stream: the number of the video stream of each file;
+    None takes the one that players show. faces: the face backend's name. landmarks: a file or
     folder of faces that were found elsewhere (docs/datasets.md), instead of a backend;
     landmarks_by: who found them. workers: processes; 0 works in this one. cluster: the address of a
     Ray cluster that does the work instead.
@@ -60,6 +61,7 @@ class PrepareSettings:
     split: Split | None = None
     splits: tuple[Split, ...] = ()
     max_frames: int | None = None
+    stream: int | None = None
     faces: BackendName = "auto"
     landmarks: Path | None = None
     landmarks_by: str = ""
@@ -123,7 +125,7 @@ def prepare(
         validation_fraction=settings.validation_fraction,
         seed=recipe.training.seed,
         split=settings.split,
-        table={} if matched is None else matched.said,
+        table={} if matched is None else matched.columns,
     )
     differing = (listing.missing, listing.unexpected, listing.doubled, listing.conflicts)
     if differences := sum(len(names) for names in differing):
@@ -145,6 +147,7 @@ def prepare(
         cluster=settings.cluster,
         max_frames=frames,
         min_frames=recipe.model.frames,
+        stream=settings.stream,
         splits=settings.splits,
         methods=methods,
         labelling=labelling,
@@ -249,6 +252,7 @@ def synthesize(
     recipe: Recipe | None = None,
     faces: BackendName = "auto",
     compare: bool = False,
+    stream: int | None = None,
 ) -> SynthesisRecord:
     """Blend the largest face of a video with itself, as training does, and write it to look at.
 
@@ -262,6 +266,7 @@ def synthesize(
         faces: the face backend's name.
         compare: also write `comparison.png`: figures 7 and 8 of the paper with this face, without
             and with CSP, interpolated landmarks, shuffled frames.
+        stream: the number of its video stream; None takes the one that players show.
 
     Returns:
         Everything that decides about the pixels, as in `params.json`.
@@ -287,4 +292,5 @@ def synthesize(
         patch_size=recipe.model.patch_size,
         backend=faces,
         compare=compare,
+        stream=stream,
     )

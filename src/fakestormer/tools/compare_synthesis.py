@@ -80,7 +80,7 @@ def comparison_sheet(
     d_t = jumps(clip.landmarks, clip.frames.shape[-1])
     at = _where_most(d_t, min(_COLUMNS, len(clip)))
     moved = int((d_t > synthesis.tau).sum())
-    said = (
+    subtitle = (
         f"eq. 1 moves landmarks where d > {synthesis.tau:g} px of a 256 px crop: in {moved} of "
         f"{len(clip) - 1} frame pairs of this clip"
     )
@@ -104,7 +104,7 @@ def comparison_sheet(
         for figure, pair in pairs
     ]
     head = np.full((56, rows[0].shape[1], 3), 250, np.uint8)
-    for line, text in enumerate((title, said)):
+    for line, text in enumerate((title, subtitle)):
         place = (12, 22 + 24 * line)
         cv2.putText(head, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (32, 32, 32), 1, cv2.LINE_AA)
     return np.concatenate([head, *rows])

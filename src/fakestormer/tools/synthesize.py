@@ -18,6 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from fakestormer.detection.warnings import another_stream
 from fakestormer.drawing.contact_sheet import (
     SheetBlock,
     SheetRow,
@@ -41,7 +42,13 @@ from fakestormer.synthesis.render import render
 from fakestormer.synthesis.targets import boundary, derivative
 from fakestormer.tools.compare_synthesis import comparison_sheet
 from fakestormer.types import Clip, FaceTrack, SelfBlended
-from fakestormer.video.decode import FrameReader, probe, stream_frames, stream_frames_at
+from fakestormer.video.decode import (
+    FrameReader,
+    VideoInfo,
+    probe,
+    stream_frames,
+    stream_frames_at,
+)
 from fakestormer.video.encode import write_film
 
 _COLUMNS = 8
@@ -51,7 +58,8 @@ class SynthesisRecord(BaseModel):
     """Everything that decides about the pixels: `params.json`.
 
     video: name, for people. sha256: of the video file. track, first_index, frame_count: which
-    frames of which face (frame numbers of the video). size, patch_size: pixels, network input.
+    frames of which face (frame numbers of the video). stream: the number of the video stream; None
+    in older files: the one that players show. size, patch_size: pixels, network input.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +68,7 @@ class SynthesisRecord(BaseModel):
     video: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     face_backend: str
+    stream: int | None = None
     track: int = Field(ge=0)
     first_index: int = Field(ge=0)
     frame_count: int = Field(ge=1)
@@ -85,6 +94,7 @@ def synthesize(
     tracking: TrackingConfig | None = None,
     backend: FaceBackend | BackendName = "auto",
     compare: bool = False,
+    stream: int | None = None,
 ) -> SynthesisRecord:
     """Blend the largest face of `video` with itself; write pictures, films and `params.json`.
 
@@ -101,6 +111,8 @@ def synthesize(
 
     compare: also `comparison.png`, figures 7 and 8 of the paper (`compare_synthesis`).
 
+    stream: the number of the video stream, None for the one that players show.
+
     params: a `params.json` to replay; then only `video`, `out` and `backend` count besides it.
     Raises InputError when the video cannot be used, NoFaceError when no face can be followed in
     it, InputError when `params` is broken or belongs to another video, or when `out` is no folder.
@@ -112,18 +124,19 @@ def synthesize(
     replayed = None if params is None else _read_record(params, video, sha256)
     faces = open_backend(backend) if isinstance(backend, str) else backend
     if replayed is not None:
-        tracking, crop = replayed.tracking, replayed.crop
+        tracking, crop, stream = replayed.tracking, replayed.crop, replayed.stream
     tracking, crop = tracking or TrackingConfig(), crop or CropConfig()
+    info = probe(video, stream)
     turned, tracks = find_upright_tracks(
-        lambda degrees: stream_frames(video, turned=degrees),
-        partial(stream_frames_at, video),
+        lambda degrees: stream_frames(video, stream_number=info.stream, turned=degrees),
+        partial(stream_frames_at, video, stream_number=info.stream),
         faces,
         tracking,
     )
     if not tracks:
         raise NoFaceError(
             f"{video}: no face could be followed for {tracking.min_track_frames} frames; "
-            "choose a video that shows one larger or longer"
+            f"choose a video that shows one larger or longer{another_stream(info)}"
         )
     if replayed is not None:
         record = replayed
@@ -138,6 +151,7 @@ def synthesize(
             video=video.name,
             sha256=sha256,
             face_backend=faces.name,
+            stream=info.stream,
             track=track.number,
             first_index=int(track.indices[0]),
             frame_count=count,
@@ -149,7 +163,7 @@ def synthesize(
             params=sample(np.random.default_rng(seed), drawn_from, clip_length=count),
         )
     positions = np.arange(start, start + record.frame_count, dtype=np.int64)[None]
-    with FrameReader(video, turned=turned) as reader:
+    with FrameReader(video, info.stream, turned) as reader:
         clip = read_clips(video, track, positions, crop, reader=reader)[0]
     try:
         films, sheets = _films(clip, record), {"contact_sheet.png": _sheet(clip, record)}
@@ -162,7 +176,7 @@ def synthesize(
             f"{params}: its parameters cannot be rendered ({error}); give a params.json that "
             "synthesize wrote, unchanged"
         ) from error
-    _write_all(films, sheets, record, out, rate=_rate(video))
+    _write_all(films, sheets, record, out, rate=_rate(info))
     return record
 
 
@@ -214,8 +228,8 @@ def _find_again(
     )
 
 
-def _rate(video: Path) -> Fraction:
-    rate = probe(video).frames_per_second
+def _rate(info: VideoInfo) -> Fraction:
+    rate = info.frames_per_second
     return Fraction(rate if math.isfinite(rate) and rate > 0 else 25.0).limit_denominator(1001)
 
 

@@ -34,8 +34,8 @@ NOMINAL_RATE = 25
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
     """The pictures directly in a folder by the numbers in their names: 2.png before 10.png."""
-    found = [p for p in folder.iterdir() if p.suffix.lower() in PICTURE and p.name[0] != "."]
-    return tuple(sorted(found, key=lambda path: naturally(path.name)))
+    pictures = [p for p in folder.iterdir() if p.suffix.lower() in PICTURE and p.name[0] != "."]
+    return tuple(sorted(pictures, key=lambda path: naturally(path.name)))
 
 
 def stream_pictures(files: Sequence[Path], *, stop_index: int | None = None) -> Iterator[Frame]:
@@ -67,8 +67,10 @@ def stream_pictures(files: Sequence[Path], *, stop_index: int | None = None) -> 
 def find_sequences(folder: Path) -> list[tuple[str, tuple[Path, ...]]]:
     """Every folder that holds pictures, `folder` or one below it: (path below it, its pictures)."""
     folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
-    found = [(path.relative_to(folder).as_posix(), pictures_in(path)) for path in folders]
-    return sorted(((name, files) for name, files in found if files), key=lambda s: naturally(s[0]))
+    sequences = [(path.relative_to(folder).as_posix(), pictures_in(path)) for path in folders]
+    return sorted(
+        ((name, files) for name, files in sequences if files), key=lambda s: naturally(s[0])
+    )
 
 
 def unpack_pictures(archive: Path, folder: Path) -> None:

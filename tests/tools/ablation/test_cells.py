@@ -90,11 +90,12 @@ def test_a_detector_that_lacks_a_column_has_no_average() -> None:
 
 
 def test_the_interval_of_several_seeds_is_students() -> None:
-    cell = over_seeds([Cell(auc=0.70), Cell(auc=0.80), Cell(auc=0.90)])
+    cell = over_seeds([Cell(auc=0.75), Cell(auc=0.80), Cell(auc=0.85)])
     assert cell.auc == pytest.approx(0.80)
     assert cell.interval is not None
-    # t(0.975, 2) = 4.303; standard deviation 0.1
-    assert cell.interval[1] - 0.80 == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
+    # t(0.975, 2) = 4.303; standard deviation 0.05
+    assert cell.interval[1] - 0.80 == pytest.approx(4.3027 * 0.05 / 3**0.5, rel=1e-4)
+    assert over_seeds([Cell(auc=0.1), Cell(auc=0.9)]).interval == (0.0, 1.0)
     assert over_seeds([Cell(auc=0.7), Cell(auc=None)]).auc is None
     alone = Cell(auc=0.7, interval=(0.6, 0.8))
     assert over_seeds([alone]) is alone

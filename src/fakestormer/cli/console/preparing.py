@@ -29,6 +29,7 @@ def prepare_with_bar(
     from fakestormer.data.manifest import read_manifest, tracks_of
     from fakestormer.tools.commands import prepare
 
+    print_log_of("fakestormer.video.folder")
     print_log_of("fakestormer.tools.commands")
     with bar() as drawn:
         task = drawn.add_task("preparing", total=None)
@@ -58,6 +59,9 @@ def prepare_with_bar(
             "reasons",
             file=sys.stderr,
         )
+    notes = {row.video: row.detail for row in rows if row.detail and not row.rejected}
+    for video, note in list(notes.items())[:LISTED]:
+        print(f"{shown(video)}: {note}", file=sys.stderr)
     if summary.vanished:
         print(
             f"{store}: {summary.vanished} videos that were finished earlier are not listed any "

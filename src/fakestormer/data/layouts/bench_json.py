@@ -79,7 +79,7 @@ def df40(root: Path, options: Options) -> Listing:
     if len(methods) < METHODS_OF_DF40:  # part of it is enough
         note = f"methods here: {len(methods)} of {METHODS_OF_DF40}"
         return replace(listing, notes=(*listing.notes, note))
-    count = Count(what="methods", expected=METHODS_OF_DF40, found=len(methods))
+    count = Count(what="methods", expected=METHODS_OF_DF40, present=len(methods))
     return replace(listing, counts=(count,))
 
 

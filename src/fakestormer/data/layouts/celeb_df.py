@@ -147,6 +147,6 @@ def _counts(dataset: str, entries: list[Entry]) -> list[Count]:
         for key in (entry.label, *(name for name in FOLDERS if name.lower() == folder)):
             tally.update([(key, ""), (key, entry.split)])
     return [
-        Count(what=" ".join(key).strip(), expected=expected, found=tally[key])
+        Count(what=" ".join(key).strip(), expected=expected, present=tally[key])
         for key, expected in COUNTS[dataset].items()
     ]

@@ -58,7 +58,7 @@ def deeperforensics(root: Path, options: Options) -> Listing:
         )
     tally = Counter(entry.split for entry in survey.entries)
     survey.counts = [
-        Count(what=f"fake {name}", expected=expected, found=tally[name])
+        Count(what=f"fake {name}", expected=expected, present=tally[name])
         for name, expected in COUNTS.items()
     ]
     if options.reals is None:

@@ -83,7 +83,7 @@ def dfdcp(root: Path, options: Options) -> Listing:
         )
     if not options.methods:
         total = len(survey.entries)
-        survey.counts = [Count(what="videos", expected=5250, found=total, certain=False)]
+        survey.counts = [Count(what="videos", expected=5250, present=total, certain=False)]
     survey.missing = [
         name
         for stem, name in known.items()
@@ -115,7 +115,7 @@ def dfdc(root: Path, options: Options) -> Listing:
         )
     tests = sum(entry.split == "test" for entry in survey.entries)
     if tests or "test" in folders:
-        survey.counts = [Count(what="test", expected=5000, found=tests)]
+        survey.counts = [Count(what="test", expected=5000, present=tests)]
     else:
         survey.notes = ["the test set, which papers report, is not here"]
     return survey.listing()

@@ -88,7 +88,7 @@ def ffpp(root: Path, options: Options) -> Listing:
             )
         tally = Counter(splits.split[stem] for stem in videos if stem in listed)
         survey.counts += [
-            Count(what=f"{method or 'real'} {split}", expected=expected, found=tally[split])
+            Count(what=f"{method or 'real'} {split}", expected=expected, present=tally[split])
             for split, expected in COUNTS.items()
         ]
     return survey.listing(options.compression)
@@ -117,8 +117,8 @@ def dfd(root: Path, options: Options) -> Listing:
             )
     labels = Counter(entry.label for entry in survey.entries)
     survey.counts = [
-        Count(what="real", expected=363, found=labels["real"]),
-        Count(what="fake", expected=3068, found=labels["fake"]),
+        Count(what="real", expected=363, present=labels["real"]),
+        Count(what="fake", expected=3068, present=labels["fake"]),
     ]
     return survey.listing(options.compression)
 

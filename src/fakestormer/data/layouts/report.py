@@ -37,8 +37,8 @@ def check_report(listing: Listing) -> str:
 
 def _count(count: Count, width: int) -> str:
     about = "" if count.certain else "~"
-    differs = "" if count.found == count.expected else "   differs"
-    return f"  {count.what:{width}}  {count.found} of {about}{count.expected}{differs}"
+    differs = "" if count.present == count.expected else "   differs"
+    return f"  {count.what:{width}}  {count.present} of {about}{count.expected}{differs}"
 
 
 def _names(heading: str, names: Sequence[str]) -> list[str]:
@@ -54,7 +54,7 @@ def _sentences(heading: str, sentences: Sequence[str]) -> list[str]:
 
 
 def _verdict(listing: Listing) -> str:
-    differing = [count for count in listing.counts if count.found != count.expected]
+    differing = [count for count in listing.counts if count.present != count.expected]
     wrong = listing.missing or listing.unexpected or listing.doubled or listing.conflicts
     if wrong or any(count.certain for count in differing):
         return "Not all is as it should be; see above."

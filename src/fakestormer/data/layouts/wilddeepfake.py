@@ -61,5 +61,5 @@ def wilddeepfake(root: Path, options: Options) -> Listing:
             f"{some(both)}"
         )
     survey.notes += [f"{name}/ is not here" for name in parts if name not in here]
-    survey.counts = [Count(what="videos", expected=707, found=len(survey.entries))]
+    survey.counts = [Count(what="videos", expected=707, present=len(survey.entries))]
     return survey.listing()

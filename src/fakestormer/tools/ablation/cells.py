@@ -37,8 +37,8 @@ class Cell:
 
 def columns_of(table: Table, tests: Iterable[str]) -> list[str]:
     """The table's own columns, then test sets that it does not have; without the average."""
-    own = [name for name in table.columns if name != "Avg"]
-    return own + [name for name in tests if table.cells == "sets" and name not in own]
+    columns = [name for name in table.columns if name != "Avg"]
+    return columns + [name for name in tests if table.cells == "sets" and name not in columns]
 
 
 def row_cells(table: Table, columns: Sequence[str], results: Sequence[RowResult]) -> list[Cell]:
@@ -67,7 +67,7 @@ def joined_cells(
 
 
 def over_seeds(cells: Sequence[Cell]) -> Cell:
-    """One cell as it is; of several, their mean and the 95 % interval of the mean."""
+    """One cell as it is; of several, their mean and the part in 0..1 of its 95 % interval."""
     if len(cells) == 1:
         return cells[0]
     aucs = [cell.auc for cell in cells if cell.auc is not None]
@@ -77,7 +77,7 @@ def over_seeds(cells: Sequence[Cell]) -> Cell:
 
     mean = statistics.fmean(aucs)
     half = float(t.ppf(0.975, len(aucs) - 1)) * statistics.stdev(aucs) / math.sqrt(len(aucs))
-    return Cell(auc=mean, interval=(mean - half, mean + half))
+    return Cell(auc=mean, interval=(max(0.0, mean - half), min(1.0, mean + half)))
 
 
 def paper_average(table: Table, columns: Sequence[str], cells: Sequence[Cell], row: Numbers) -> str:
@@ -99,13 +99,13 @@ def paper_average(table: Table, columns: Sequence[str], cells: Sequence[Cell], r
 
 def _average(table: Table, columns: Sequence[str], cells: Sequence[Cell]) -> float | None:
     """Over the paper's columns where there is one, else over all."""
-    own = [
+    papers = [
         cell.auc
         for column, cell in zip(columns, cells, strict=True)
         if column in table.columns and cell.auc is not None
     ]
     every = [cell.auc for cell in cells if cell.auc is not None]
-    return statistics.fmean(own or every) if every else None
+    return statistics.fmean(papers or every) if every else None
 
 
 def _cell(table: Table, result: RowResult, column: str) -> Cell:
