@@ -54,11 +54,8 @@ def verdict(probability: float, config: PredictionConfig) -> Verdict:
     return "no manipulation found" if probability <= config.clear_below else "inconclusive"
 
 
-#: Clips of a batch, by the kind of device. On a CPU, what a layer of more clips gives fits in no
-#: cache, and the system gives and takes its memory anew for each layer: 8 clips of the weights that
-#: ship take 0.49 s in a batch of 8 and 0.29 s in batches of 2 (benchmarks/detect-2026-11-29b.md).
-_BATCH = {"cpu": 2}
-_LARGE_BATCH = 8
+#: Clips of a batch on a CPU, and elsewhere.
+_FEW, _MANY = 2, 8
 
 
 @torch.inference_mode()
@@ -81,17 +78,13 @@ def predict_clips(
         if len(clip) != length:
             raise ValueError(f"{clip.source}: expected clips of {length} frames, got {len(clip)}")
     network.eval()
-    device = network.pixel_scale.device
     crops_cthw = torch.stack(
         [
             network_input(clip.frames, margin=config.margin, size=network.config.image_size)
             for clip in clips
         ]
     )
-    batches = [
-        judge_in_shots(network, batch.to(device), config)
-        for batch in torch.split(crops_cthw, _BATCH.get(device.type, _LARGE_BATCH))
-    ]
+    batches = [judge_in_shots(network, batch, config) for batch in in_batches(crops_cthw, network)]
     logits_cs = torch.cat([logits for logits, _ in batches])
     outputs = [first for _, first in batches]
     counted_cs = logits_cs if config.shot_score == "mean" else logits_cs[:, -1:]
@@ -116,6 +109,18 @@ def predict_clips(
         distance=None if distance_c is None else float(distance_c.mean()),
     )
     return prediction, crops_cthw
+
+
+def in_batches(crops_cthw: Tensor, network: VideoNetwork) -> list[Tensor]:
+    """Clips as the network takes them at once, on its device.
+
+    On a CPU few: what a layer gives of many fits in no cache, and each layer's memory comes from
+    the system anew. 8 clips of the weights that ship take 0.49 s in one batch and 0.29 s in four
+    (docs/performance.md).
+    """
+    device = network.pixel_scale.device
+    size = _FEW if device.type == "cpu" else _MANY
+    return [batch.to(device) for batch in torch.split(crops_cthw, size)]
 
 
 def judge_in_shots(
