@@ -86,7 +86,7 @@ def seen(network: FakeSTormer, frames: Tensor) -> tuple[Tensor, Tensor]:
     """What f is a function of, place by place (b, t, c, G, G), and f's gradient by it."""
     assert isinstance(network.f, SurroundingsHead)
     with torch.no_grad():
-        stem = network.features(frames).stem
+        stem = network.features(frames).reference
     assert stem is not None
     stem = stem.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(network.f(stem).sum(), stem)
@@ -220,7 +220,8 @@ def score(network: FakeSTormer, frames: Tensor) -> Tensor:
     """f's score of frames (b, t, 3, H, W), each clip's mean; without h and g, which cost time."""
     assert isinstance(network.f, SurroundingsHead)
     flat = rearrange(network.normalised(frames), "b t c h w -> (b t) c h w")
-    _, stem = network.backbone.stem.both(flat)  # type: ignore[operator, union-attr]
+    assert network.reference is not None
+    stem = network.reference(flat)
     logit: Tensor = network.f(rearrange(stem, "(b t) c y x -> b t c y x", b=len(frames)))
     return logit.sigmoid()
 
