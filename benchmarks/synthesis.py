@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "synthesi
 
 import oracle
 
+from fakestormer.parallel.memory import keep_freed_memory
 from fakestormer.recipe.synthesis import BeyondConfig, SynthesisConfig
 from fakestormer.synthesis import render as room
 from fakestormer.synthesis.beyond.donor import lay_on
@@ -160,8 +161,9 @@ def stage_ms(work: Callable[[ClipParams], object], draws: Sequence[ClipParams]) 
 
 
 def on_cpu(count: int, rounds: int) -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # as a loading process has it
     cv2.setNumThreads(1)
+    keep_freed_memory()
     config = SynthesisConfig()
     for stored, size in SIZES.items():
         frames, landmarks = made_up_clip(stored, seed=0)
