@@ -46,8 +46,9 @@ def cut_margin(
     planes = x.reshape(-1, side, side)
     floating = planes if planes.is_floating_point() else planes.float()
     out = x.new_empty((len(planes), size, size), dtype=floating.dtype)
-    for old, new in zip(floating.split(_PLANES), out.split(_PLANES), strict=True):
-        _fill(new, old, kept=kept, top=top, left=left)
+    for first in range(0, len(planes), _PLANES):
+        some = slice(first, first + _PLANES)
+        _fill(out[some], floating[some], kept=kept, top=top, left=left)
     if not x.is_floating_point():
         out = out.round_().clamp_(0, 255).to(torch.uint8)
     return out.reshape(*x.shape[:-2], size, size)
