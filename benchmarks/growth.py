@@ -69,7 +69,9 @@ def fitted(rgb_hwc: RGB, width: int, height: int) -> RGB:
 
 
 def side_by_side(rgb_hwc: RGB, count: int, width: int, height: int) -> RGB:
-    """So many of the picture in a grid that fills the frame."""
+    """So many of the picture's middle in a grid that fills the frame."""
+    left = max(0, rgb_hwc.shape[1] - rgb_hwc.shape[0]) // 2
+    rgb_hwc = rgb_hwc[:, left : left + rgb_hwc.shape[0]]
     columns = min(count, 4)
     rows = -(-count // columns)
     cell = fitted(rgb_hwc, width // columns, height // rows)
@@ -93,8 +95,9 @@ def encode(path: Path, frames: Iterable[RGB]) -> None:
         # No frame refers to a later one, so that packets can be repeated in their order.
         stream.options = {"crf": "20", "preset": "veryfast", "g": str(2 * RATE), "bf": "0"}
         stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            stream.height, stream.width = frame.shape[:2]
+        for number, frame in enumerate(frames):
+            if number == 0:
+                stream.height, stream.width = frame.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
 
