@@ -179,7 +179,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def draw(kind: str, costs: dict[int, Cost], weights: dict[int, float], file: Path) -> None:
-    """Time against the point, and a line of what would be proportional from the last point on."""
+    """Processor time and memory against the point, and what would be proportional to the last."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -187,15 +187,15 @@ def draw(kind: str, costs: dict[int, Cost], weights: dict[int, float], file: Pat
 
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     points = list(costs)
-    for name, values in (
-        ("of the processor", [statistics.median(costs[p].processor) for p in points]),
-        ("by the clock", [statistics.median(costs[p].clock) for p in points]),
-    ):
-        axes.plot(points, values, marker="o", label=name)
-    last = statistics.median(costs[points[-1]].processor) / weights[points[-1]]
-    proportional = [last * weights[p] for p in points]
-    axes.plot(points, proportional, "--", color="grey", label="proportional to it")
-    axes.set(xscale="log", yscale="log", xlabel=UNITS[kind], ylabel="seconds")
+    values = [statistics.median(costs[p].processor) for p in points]
+    axes.plot(points, values, marker="o", label="processor time")
+    axes.set(xscale="log", xlabel=UNITS[kind], ylabel="seconds of the processor")
+    if kind == "batch":
+        axes.set(ylim=(0, None))
+    else:
+        proportional = [values[-1] * weights[p] / weights[points[-1]] for p in points]
+        axes.plot(points, proportional, "--", color="grey", label="proportional to the last")
+        axes.set(yscale="log")
     axes.set_xticks(points, [str(point) for point in points], minor=False)
     axes.minorticks_off()
     axes.grid(alpha=0.3)
