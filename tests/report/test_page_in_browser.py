@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from fakestormer.detection.results import failure_of
-from fakestormer.errors import OutputError, SetupError
+from fakestormer.errors import InputError, SetupError
 from fakestormer.recipe.prediction import ErrorRates
 from fakestormer.report.index import write_index, write_thumbnail
 from fakestormer.report.page import write_report
@@ -384,7 +384,7 @@ def test_without_a_browser_one_sentence_says_so(
         find_browser()
     (broken := tmp_path / "browser").write_text("#!/bin/sh\necho 'no display' >&2; exit 3\n")
     broken.chmod(0o755)
-    with pytest.raises(OutputError, match="could not print it \\(no display\\)"):
+    with pytest.raises(InputError, match="could not print it \\(no display\\)"):
         write_pdf(tmp_path / "a.html", browser=str(broken))
 
 

@@ -56,7 +56,7 @@ class DetectorSettings:
     runtime: RuntimeName = "torch"
     every_second: bool = False
     scene: bool = True
-    overlay: Path | None = None
+    overlay: str | Path | None = None
     stream: int | None = None
 
     def open(self) -> Detector:
@@ -86,10 +86,10 @@ class ResultFiles:
     kept.
     """
 
-    json_file: Path | None = None
-    csv_file: Path | None = None
+    json_file: str | Path | None = None
+    csv_file: str | Path | None = None
     resume: bool = False
-    reports: Path | None = None
+    reports: str | Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +228,7 @@ def _earlier(
     def is_whole(path: str, sha256: str) -> bool:
         beside = ((files.reports, page_name), (settings.overlay, film_name))
         return all(
-            folder is None or (folder / name(path, sha256)).is_file() for folder, name in beside
+            folder is None or Path(folder, name(path, sha256)).is_file() for folder, name in beside
         )
 
     kept = {path: entry for path, entry in finished.items() if is_whole(path, entry["sha256"])}

@@ -57,11 +57,16 @@ class Collected:
     """
 
     def __init__(
-        self, files: Sequence[str], *, json_file: Path | None = None, csv_file: Path | None = None
+        self,
+        files: Sequence[str],
+        *,
+        json_file: str | Path | None = None,
+        csv_file: str | Path | None = None,
     ) -> None:
         self.files = list(files)
         self.results: dict[str, dict[str, Any]] = {}
-        self._json_file, self._csv_file = json_file, csv_file
+        self._json_file = None if json_file is None else Path(json_file)
+        self._csv_file = None if csv_file is None else Path(csv_file)
         self._stamps = {path: stamp_of(path) for path in self.files}
         self._next_writing = 0.0
         self._unwritten = False
@@ -158,7 +163,11 @@ def _plain(text: str, before: str) -> str:
 
 
 def finished_before(
-    json_file: Path, files: Sequence[str], *, model: Mapping[str, Any], settings: Mapping[str, Any]
+    json_file: str | Path,
+    files: Sequence[str],
+    *,
+    model: Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> dict[str, dict[str, Any]]:
     """The results of an earlier run that still hold for these files; failures never do.
 
@@ -168,7 +177,7 @@ def finished_before(
     InputError where `json_file` is no results file.
     """
     try:
-        content = json.loads(json_file.read_text(encoding="utf-8"))
+        content = json.loads(Path(json_file).read_text(encoding="utf-8"))
         results = content["results"] if content["schema"] == SCHEMA else ()
         by_path = {entry["path"]: entry for entry in results if "error" not in entry}
     except FileNotFoundError:
