@@ -284,23 +284,11 @@ def fit(
     network, document = load_model(weights)
     recipe = recipe_of(document, weights)
     require_crops(store, recipe.crop, recipe.tracking)
+    rows = read_manifest(store)
     fitted = fit_surroundings(
-        network,
-        recipe,
-        store,
-        read_manifest(store),
-        pairs=pairs,
-        ridge=ridge,
-        seed=seed,
-        progress=progress,
+        network, recipe, store, rows, pairs=pairs, ridge=ridge, seed=seed, progress=progress
     )
-    about = {
-        "pairs": fitted.pairs,
-        "tracks": fitted.tracks,
-        "ridge": ridge,
-        "seed": seed,
-        "left_out_auc": fitted.left_out_auc,
-    }
+    about = dataclasses.asdict(fitted) | {"ridge": ridge, "seed": seed}
     save_model(
         Path(out),
         network,
