@@ -149,7 +149,7 @@ def detection(videos: Path) -> dict[str, Any]:
                     "probability": face.prediction.probability,
                     "raw": face.prediction.raw,
                     "clips": face.prediction.clip_probabilities.tolist(),
-                    "frames": listed(face.prediction.frame_scores),
+                    "frames": listed(face.prediction.frame_probabilities),
                     "boxes": face.boxes.double().sum().item(),
                     "derivative": total(face.prediction.derivative),
                     "interval": listed(face.interval),

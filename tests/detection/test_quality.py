@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from fakestormer.detection import quality
-from fakestormer.video.cuts import CutDetector
 from fakestormer.video.decode import stream_frames
 
 
@@ -36,7 +35,7 @@ def test_a_variable_rate_is_no_row_of_gaps() -> None:
     pace = quality.pace_of(times)
     assert pace.variable
     assert (pace.slowest, pace.fastest) == (pytest.approx(1 / 0.06), pytest.approx(50))
-    watched = quality.Watched(CutDetector(correlation=0.7, colours=0.85))
+    watched = quality.Watched()
     watched.times.extend(times.tolist())
     (warning,) = watched.warnings()
     assert "varies, between about 16.7 and 50 frames" in warning
@@ -49,11 +48,12 @@ def test_gaps_and_cuts_are_told_with_their_times(
     dark, bright = np.full((90, 160, 3), 20, np.uint8), np.full((90, 160, 3), 230, np.uint8)
     cv2.circle(dark, (40, 40), 30, (200, 30, 30), -1)
     cv2.circle(bright, (120, 50), 30, (30, 30, 90), -1)
-    watched = quality.Watched(CutDetector(correlation=0.7, colours=0.85))
+    watched = quality.Watched()
     video = make_video([dark] * 20 + [bright] * 20, tmp_path / "cut.mp4")
     for index, seconds, rgb in stream_frames(video):
         if index not in (9, 10):
             watched.see(seconds, rgb)
+    watched.cuts.append(0.8)
     missing, scenes = watched.warnings()
     assert "missing in 1 place, the longest 0.12 s at 0:00.32" in missing
     assert "1 cut was found (0:00.80)" in scenes

@@ -120,11 +120,14 @@ def test_two_faces_are_two_tracks_and_a_late_one_joins_at_the_next_detection():
 
 
 def test_a_cut_ends_the_track_even_when_a_face_is_in_the_same_place():
-    faces = [[(100, 90)]] * 20
-    backend, tracks = run(faces, 20, scene=lambda number: int(number >= 8))
+    cuts = []
+    backend = Scripted([[(100, 90)]] * 20)
+    frames = frames_of(20, scene=lambda number: int(number >= 8))
+    tracks = find_tracks(frames, backend, TrackingConfig(), on_cut=cuts.append)
 
     assert spans(tracks) == [(0, 7), (8, 19)]
     assert backend.detected_in[:4] == [0, 5, 8, 13]
+    assert cuts == [8 / 25]
 
 
 def test_a_short_loss_is_bridged_by_straight_lines_with_confidence_zero():
@@ -246,21 +249,6 @@ def test_no_frames_and_no_faces_give_no_tracks():
     backend, tracks = run([[]] * 4, 4)
     assert tracks == []
     assert backend.detected_in == [0, 1, 2, 3]
-
-
-def test_progress_hears_of_every_frame_and_frames_are_not_kept():
-    heard = []
-    alive = []
-
-    def frames():
-        for frame in frames_of(6):
-            assert len(heard) == frame[0]
-            alive.append(frame[0])
-            yield frame
-
-    backend = Scripted([[(100, 90)]] * 6)
-    find_tracks(frames(), backend, TrackingConfig(), progress=heard.append)
-    assert heard == alive == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_gap_in_the_indices_is_a_cut():

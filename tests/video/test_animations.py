@@ -7,6 +7,7 @@ import pytest
 
 from fakestormer.errors import InputError
 from fakestormer.video.decode import FrameReader, probe, stream_frames
+from fakestormer.video.folder import find_videos
 from fakestormer.video.packets import PacketLog
 
 pillow = pytest.importorskip("PIL.Image", reason="pillow writes the animations")
@@ -72,6 +73,19 @@ def test_a_cut_webp_gives_what_is_there_and_says_so(tmp_path, numbered_frames):
     log = PacketLog()
     assert 5 < len(list(stream_frames(cut, log=log))) < 15
     assert log.damaged
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif", ".gif", ".png"])
+def test_in_a_folder_pictures_that_move_are_videos(suffix, tmp_path, numbered_frames, caplog):
+    animation(numbered_frames(3), tmp_path / f"film{suffix}", duration=40)
+    animation(numbered_frames(1), tmp_path / f"photo{suffix}")
+    (tmp_path / f"broken{suffix}").write_bytes((tmp_path / f"film{suffix}").read_bytes()[:11])
+    with caplog.at_level("INFO"):
+        assert find_videos(tmp_path) == [f"film{suffix}"]
+    assert caplog.messages == [f"{tmp_path}: left out as no videos: 2 {suffix}"]
+    (tmp_path / f"film{suffix}").unlink()
+    with pytest.raises(InputError, match=f"left out as no videos: 2 {suffix}"):
+        find_videos(tmp_path)
 
 
 def test_a_single_picture_is_no_video(tmp_path, numbered_frames):

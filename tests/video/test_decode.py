@@ -11,7 +11,13 @@ import pytest
 
 from fakestormer.errors import InputError
 from fakestormer.video import decode, seek
-from fakestormer.video.decode import probe, stream_frames, stream_frames_at
+from fakestormer.video.decode import (
+    FrameReader,
+    KeptFrames,
+    probe,
+    stream_frames,
+    stream_frames_at,
+)
 
 # (suffix, codec, pixel format, encoder options)
 KINDS = {
@@ -389,6 +395,26 @@ def test_a_reader_goes_on_where_it_stopped(
 
     assert got == [[2, 7], [8, 30], [70, 110], [90, 111]]
     assert len(opened) == 2  # only what lay before 110 had to be decoded anew
+
+
+@pytest.mark.parametrize("degrees", [0, 90])
+def test_kept_frames_are_not_decoded_again(
+    degrees, tmp_path, make_video, numbered_frames, monkeypatch
+):
+    path = make_video(numbered_frames(30), tmp_path / "v.mp4")
+    kept = KeptFrames(frozenset({3, 4, 28}))
+    frames = list(stream_frames(path, turned=degrees, keep=kept))
+    path.rename(tmp_path / "elsewhere.mp4")
+    with FrameReader(path, turned=degrees, kept=kept) as reader:
+        for index, seconds, rgb_hwc in reader.at([4, 28]):
+            assert seconds == frames[index][1]
+            assert (rgb_hwc == frames[index][2]).all()
+        with pytest.raises(InputError):  # of another frame the file is read
+            list(reader.at([4, 5]))
+    monkeypatch.setattr(decode, "_MOST_KEPT", 100)
+    nothing = KeptFrames(frozenset({3}))
+    list(stream_frames(tmp_path / "elsewhere.mp4", keep=nothing))
+    assert not nothing.stored
 
 
 def test_the_packets_of_a_file_are_read_once_until_it_changes(

@@ -135,6 +135,7 @@ def detect(
     fetching = None if fetch_into is None else Fetching(fetch_into)
     paths = named_paths(videos, fetching)
     reports = ReportFolder(report, inputs=paths, pdf=pdf, overlay=overlay)
+    print_log_of("fakestormer.video.folder")
     print_log_of("fakestormer.detection.batch")
     print_log_of("fakestormer.runtimes.exported")
     results: dict[int, dict[str, Any]] = {}

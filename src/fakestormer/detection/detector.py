@@ -17,7 +17,7 @@ from fakestormer.detection.every_second import score_every_second
 from fakestormer.detection.film import scene_of, write_overlay
 from fakestormer.detection.following import follow
 from fakestormer.detection.moment import input_landmarks, with_moments
-from fakestormer.detection.prediction import input_boxes, predict_track
+from fakestormer.detection.prediction import clip_positions, input_boxes, predict_track
 from fakestormer.detection.scored_faces import PICTURE_BYTES, ScoredFaces, kept_warnings
 from fakestormer.detection.source import Source, Video, opened
 from fakestormer.detection.verdict import Seen, judge, standing
@@ -217,7 +217,13 @@ class Detector:
             NoFaceError: no face can be followed in it for at least two frames.
         """
         with opened(video, name=name, frames_per_second=frames_per_second, stream=stream) as given:
-            followed = follow(given, self.backend, self.recipe.tracking, progress)
+            followed = follow(
+                given,
+                self.backend,
+                self.recipe.tracking,
+                progress,
+                clips=lambda length: clip_positions(self.network, length, self.prediction),
+            )
             source, info, log = followed.source, followed.info, followed.log
             watched, tracks = followed.watched, followed.tracks
             bits = {

@@ -21,7 +21,7 @@ from einops import rearrange
 from torch import Tensor
 
 from fakestormer.detection.moment import MAP_SIDE, face_mask, smoothed
-from fakestormer.detection.prediction import calibrated, network_input
+from fakestormer.detection.prediction import calibrated, in_batches, network_input
 from fakestormer.detection.printable import face_name, page_name
 from fakestormer.drawing.drawing import COLOURS, RGB, FaceLook, draw_face, made_smaller, with_bar
 from fakestormer.drawing.overlays import evidence_scale
@@ -244,9 +244,10 @@ def _score(run: list[_Seen], network: VideoNetwork, prediction: PredictionConfig
     crops = np.stack([np.stack([run[k].crop for k in row]) for row in places])
     stored = rearrange(torch.from_numpy(crops), "b t h w c -> b t c h w")
     seen = network_input(stored, margin=prediction.margin, size=network.config.image_size)
-    outputs, evidence_btgg = network.explain(seen.to(network.pixel_scale.device))
-    probabilities = calibrated(outputs.logit.float().sigmoid().cpu(), prediction).tolist()
-    maps_btgg = [smoothed(maps_tgg.float().cpu()) for maps_tgg in evidence_btgg]
+    explained = [network.explain(batch) for batch in in_batches(seen, network)]
+    logits = torch.cat([outputs.logit.float().cpu() for outputs, _ in explained])
+    probabilities = calibrated(logits.sigmoid(), prediction).tolist()
+    maps_btgg = [smoothed(maps_tgg.float().cpu()) for _, maps in explained for maps_tgg in maps]
     for k, face in enumerate(run):
         row, t = divmod(k, 2 * length)
         face.probability = probabilities[row]

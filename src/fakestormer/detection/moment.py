@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fakestormer.detection.prediction import in_batches
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig
 from fakestormer.types import Clip, FaceReport, Moment, Prediction
@@ -67,10 +68,7 @@ def explained(face: FaceReport, network: VideoNetwork) -> FaceReport:
     """The face with f's evidence and its most suspicious moment."""
     assert face.crops is not None, "a face is explained by its pictures"
     assert face.landmarks is not None, "regions are named by landmarks"
-    device = network.pixel_scale.device
-    parts = [
-        network.explain(clip.to(device))[1].float().cpu() for clip in torch.split(face.crops, 2)
-    ]
+    parts = [network.explain(batch)[1].float().cpu() for batch in in_batches(face.crops, network)]
     prediction = replace(face.prediction, evidence=torch.cat(parts))
     return replace(face, prediction=prediction, moment=moment_of(prediction, face.landmarks))
 

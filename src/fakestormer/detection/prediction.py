@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fakestormer.errors import InputError
@@ -53,9 +54,13 @@ def verdict(probability: float, config: PredictionConfig) -> Verdict:
     return "no manipulation found" if probability <= config.clear_below else "inconclusive"
 
 
+#: Clips of a batch on a CPU, and elsewhere.
+_FEW, _MANY = 2, 8
+
+
 @torch.inference_mode()
 def predict_clips(
-    network: VideoNetwork, clips: Sequence[Clip], config: PredictionConfig, *, batch_size: int = 8
+    network: VideoNetwork, clips: Sequence[Clip], config: PredictionConfig
 ) -> tuple[Prediction, Tensor]:
     """Score the clips of one track.
 
@@ -63,9 +68,8 @@ def predict_clips(
     W). Frame scores and D~ are those of the first shot, which sees the whole face. Where `config`
     has a calibration, all probabilities are calibrated by it, so that one threshold holds for all.
     It was fitted on tracks: of a single clip or frame a number says less. The network is put into
-    evaluation mode; the result does not depend on `batch_size` beyond rounding. Raises ValueError
-    without clips, or when a clip's length is not the network's T; InputError when several shots are
-    asked of a network without h.
+    evaluation mode. Raises ValueError without clips, or when a clip's length is not the network's
+    T; InputError when several shots are asked of a network without h.
     """
     if not clips:
         raise ValueError("predict_clips: no clips; a track needs at least one")
@@ -74,17 +78,13 @@ def predict_clips(
         if len(clip) != length:
             raise ValueError(f"{clip.source}: expected clips of {length} frames, got {len(clip)}")
     network.eval()
-    device = network.pixel_scale.device
     crops_cthw = torch.stack(
         [
             network_input(clip.frames, margin=config.margin, size=network.config.image_size)
             for clip in clips
         ]
     )
-    batches = [
-        judge_in_shots(network, batch.to(device), config)
-        for batch in torch.split(crops_cthw, batch_size)
-    ]
+    batches = [judge_in_shots(network, batch, config) for batch in in_batches(crops_cthw, network)]
     logits_cs = torch.cat([logits for logits, _ in batches])
     outputs = [first for _, first in batches]
     counted_cs = logits_cs if config.shot_score == "mean" else logits_cs[:, -1:]
@@ -109,6 +109,18 @@ def predict_clips(
         distance=None if distance_c is None else float(distance_c.mean()),
     )
     return prediction, crops_cthw
+
+
+def in_batches(crops_cthw: Tensor, network: VideoNetwork) -> list[Tensor]:
+    """Clips as the network takes them at once, on its device.
+
+    On a CPU few: what a layer gives of many fits in no cache, and each layer's memory comes from
+    the system anew. 8 clips of the weights that ship take 0.49 s in one batch and 0.29 s in four
+    (docs/performance.md).
+    """
+    device = network.pixel_scale.device
+    size = _FEW if device.type == "cpu" else _MANY
+    return [batch.to(device) for batch in torch.split(crops_cthw, size)]
 
 
 def judge_in_shots(
@@ -174,8 +186,6 @@ def predict_track(
     track_length: int,
     read: Callable[[np.ndarray], Sequence[Clip]],
     config: PredictionConfig,
-    *,
-    batch_size: int = 8,
 ) -> tuple[Prediction, Tensor]:
     """Sample clips of a track of `track_length` frames, read and score them.
 
@@ -183,10 +193,14 @@ def predict_track(
     detection, from a prepared store in evaluation. Everything after it is the same code, so the
     two give the same number for the same track. Returns what `predict_clips` returns.
     """
-    positions_ct = sample_clips(
-        config.sampling, track_length, network.config.frames, frames=config.frames
-    )
-    return predict_clips(network, read(positions_ct), config, batch_size=batch_size)
+    return predict_clips(network, read(clip_positions(network, track_length, config)), config)
+
+
+def clip_positions(
+    network: VideoNetwork, track_length: int, config: PredictionConfig
+) -> NDArray[np.int64]:
+    """Positions in a track of the frames of its clips, int64 (C, T), as `config` samples them."""
+    return sample_clips(config.sampling, track_length, network.config.frames, frames=config.frames)
 
 
 def input_boxes(squares_ct3: Tensor, config: PredictionConfig) -> Tensor:

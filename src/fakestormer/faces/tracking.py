@@ -85,15 +85,16 @@ def find_tracks(
     backend: FaceBackend,
     config: TrackingConfig,
     *,
-    progress: Callable[[int], None] | None = None,
+    on_cut: Callable[[float], None] | None = None,
 ) -> list[FaceTrack]:
     """Every face of a video, in order of appearance (of those appearing together: largest first).
 
     Tracks are numbered before the short and the small ones are dropped, so that a face keeps its
     number whatever these limits are, and however long the video goes on after it appeared.
     frames: (index, pts_seconds, rgb uint8 (H, W, 3)) with indices one apart, as `stream_frames`
-    yields them; a gap in the indices counts as a cut. progress: called with each index when its
-    frame is done. Returns an empty list where no face is found.
+    yields them; a gap in the indices counts as a cut. on_cut: called with the time of each frame
+    that looks like another shot than the frame before. Returns an empty list where no face is
+    found.
     """
     active: list[_Followed] = []
     ended: list[_Followed] = []
@@ -101,8 +102,10 @@ def find_tracks(
     previous: int | None = None
     since_detection, since_look = 0, _LOOK_EVERY
     for index, seconds, rgb_hwc in frames:
-        is_cut = cuts.is_cut(rgb_hwc) or (previous is not None and index != previous + 1)
-        if is_cut:
+        is_cut = cuts.is_cut(rgb_hwc)
+        if is_cut and on_cut is not None:
+            on_cut(seconds)
+        if is_cut or (previous is not None and index != previous + 1):
             ended += active
             active = []
             since_look = _LOOK_EVERY
@@ -129,8 +132,6 @@ def find_tracks(
         ended += [track for track in active if track not in still]
         active = still
         previous = index
-        if progress is not None:
-            progress(index)
     return _finished(ended + active, config)
 
 

@@ -39,6 +39,8 @@ def find_upright_tracks(
     frames_at: Callable[[Sequence[int]], Iterator[Frame]],
     backend: FaceBackend,
     config: TrackingConfig,
+    *,
+    on_cut: Callable[[float], None] | None = None,
 ) -> tuple[int, list[FaceTrack]]:
     """The faces of a video, as `find_tracks` gives them, after the video was turned upright.
 
@@ -49,6 +51,7 @@ def find_upright_tracks(
     Args:
         frames: called with clockwise degrees: every frame from the beginning, so turned.
         frames_at: called with indices, ascending: these frames as they are.
+        on_cut: as in `find_tracks`, for each time that the video is followed.
 
     Returns:
         (0, 90, 180 or 270: degrees by which the frames were turned clockwise; the tracks in them).
@@ -61,14 +64,14 @@ def find_upright_tracks(
             count += 1
             yield frame
 
-    tracks = find_tracks(counted(), backend, config)
+    tracks = find_tracks(counted(), backend, config, on_cut=on_cut)
     main = max(tracks, key=_seen_area, default=None)
     if not count or (main is not None and _is_upright(main)):
         return 0, tracks
     first, length = (0, count) if main is None else (int(main.indices[0]), len(main))
     tried = sorted({first + length * (2 * n + 1) // (2 * _TRIED) for n in range(_TRIED)})
     degrees = _best_turn([rgb_hwc for _, _, rgb_hwc in frames_at(tried)], backend)
-    if degrees and (turned := find_tracks(frames(degrees), backend, config)):
+    if degrees and (turned := find_tracks(frames(degrees), backend, config, on_cut=on_cut)):
         return degrees, turned
     return 0, tracks
 

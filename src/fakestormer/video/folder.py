@@ -1,12 +1,17 @@
-"""Which videos lie in a folder, by their names; no file is opened."""
+"""Which videos lie in a folder, by their names; of pictures, by what they hold."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from fakestormer.errors import InputError
+from fakestormer.video.animations import is_animated
+
+log = logging.getLogger(__name__)
 
 #: Told of a folder that cannot be used, and why.
 Unusable = Callable[[Path, InputError], object]
@@ -17,14 +22,16 @@ VIDEO = frozenset(
 NOT_VIDEO = frozenset(
     {
         ".aac", ".ass", ".avif", ".bmp", ".crdownload", ".csv", ".db", ".description", ".doc",
-        ".docx", ".download", ".flac", ".gif", ".gz", ".heic", ".html", ".idx", ".ini", ".jpeg",
-        ".jpg", ".json", ".jsonl", ".lnk", ".log", ".lrc", ".m4a", ".md", ".md5", ".mp3", ".nfo",
-        ".npy", ".npz", ".opus", ".parquet", ".part", ".pdf", ".png", ".py", ".sbv", ".sh",
+        ".docx", ".download", ".flac", ".gif", ".gz", ".heic", ".heif", ".html", ".idx", ".ini",
+        ".jpeg", ".jpg", ".json", ".jsonl", ".lnk", ".log", ".lrc", ".m4a", ".md", ".md5", ".mp3",
+        ".nfo", ".npy", ".npz", ".opus", ".parquet", ".part", ".pdf", ".png", ".py", ".sbv", ".sh",
         ".sha256", ".srt", ".ssa", ".sub", ".svg", ".tar", ".temp", ".tif", ".tiff", ".tmp",
         ".torrent", ".ttml", ".txt", ".url", ".vtt", ".wav", ".webp", ".wma", ".xls", ".xlsx",
         ".xml", ".yaml", ".yml", ".ytdl", ".zip",
     }
 )  # fmt: skip
+#: Of these, the ones are videos that hold several pictures.
+MAY_MOVE = frozenset({".avif", ".gif", ".heic", ".heif", ".png", ".webp"})
 
 
 def is_video(name: str) -> bool:
@@ -111,7 +118,8 @@ def find_videos(
 ) -> list[str]:
     """Relative paths ("/"-separated, sorted) of the files below `videos` that may be videos.
 
-    Hidden files, files that are clearly something else, and the store itself are left out.
+    Hidden files, files that are clearly something else, still pictures among them, and the store
+    itself are left out; how many, and of what kinds, is logged.
     Raises InputError when nothing is left, and for a folder that cannot be read. unusable: told of
     the latter instead, and then nothing may be left.
     """
@@ -125,12 +133,20 @@ def find_videos(
         refused.append(folder)
         unusable(folder, error)
 
-    names = files_below(
-        videos,
-        lambda name: PurePosixPath(name).suffix.lower() not in NOT_VIDEO,
-        leave_out=store,
-        unusable=told,
-    )
+    files = files_below(videos, lambda _: True, leave_out=store, unusable=told)
+    names = [name for name in files if _may_be_video(videos / name)]
+    left_out = Counter(PurePosixPath(name).suffix.lower() for name in {*files} - {*names})
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
     if not names and not refused:
-        raise InputError(f"{videos}: no videos in this folder or below it")
+        raise InputError(
+            f"{videos}: no videos in this folder or below it"
+            + (f"; left out as no videos: {kinds}" if kinds else "")
+        )
+    if kinds:
+        log.info("%s: left out as no videos: %s", videos, kinds)
     return names
+
+
+def _may_be_video(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix not in NOT_VIDEO or (suffix in MAY_MOVE and is_animated(path))

@@ -29,6 +29,7 @@ def prepare_with_bar(
     from fakestormer.data.manifest import read_manifest, tracks_of
     from fakestormer.tools.commands import prepare
 
+    print_log_of("fakestormer.video.folder")
     print_log_of("fakestormer.tools.commands")
     with bar() as drawn:
         task = drawn.add_task("preparing", total=None)
