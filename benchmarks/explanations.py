@@ -9,6 +9,7 @@ number to each patch of each frame; patches are taken in falling order.
 
     deletion     mean score of f while patches of the fake give way to the real twin's; low is good
     insertion    the same the other way round, from the real twin to the fake; high is good
+    beats chance clips in which it deletes better than chance, smoothed
     hard edges   deletion where patches end sharply, as is usual; above they fade over one patch
     pointing     clips in which the largest patch lies where the mask is above one half
     in part      the same for fakes of half a face: chance and the middle of the face know nothing
@@ -349,7 +350,19 @@ def table(rows: Rows, scores: list[Ends], weights_sha256: str) -> None:
     print(f"\n{len(scores)} clips, weights {weights_sha256[:12]}; f scores the real twins")
     print(f"{real_score:.3f} and the fakes {fake_score:.3f} on average; a straight line between")
     print(f"them has the area {(real_score + fake_score) / 2:.3f}\n")
-    columns = ("deletion", "hard edges", "insertion", "pointing", "in part", "AUC in part", "CPU s")
+    base = rows["chance, smoothed"]["deletion"]
+    for row in rows.values():
+        row["beats chance"] = [float(a < b) for a, b in zip(row["deletion"], base, strict=False)]
+    columns = (
+        "deletion",
+        "beats chance",
+        "hard edges",
+        "insertion",
+        "pointing",
+        "in part",
+        "AUC in part",
+        "CPU s",
+    )
     print("| map | " + " | ".join(columns) + " |\n| --- |" + " --- |" * len(columns))
     for name, row in rows.items():
         means = " | ".join(f"{np.mean(row[c]):.3f}" for c in columns)

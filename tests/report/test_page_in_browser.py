@@ -419,6 +419,7 @@ def test_a_batch_is_one_table_that_can_be_sorted(
     widths = page.locator("tbody img").evaluate_all("(all) => all.map((i) => i.naturalWidth)")
     assert widths == [32, 32, 32]
     assert "is empty" in page.locator("tbody tr").last.inner_text()
+    assert "/x/" not in index.read_text(), "the folder a video lay in is nobody's business"
     assert "strongest: left jaw line" in page.locator("tbody tr").first.inner_text()
     page.get_by_role("button", name="Video").click()
     assert names.all_inner_texts() == ["a.mp4", "b <i>.mp4", "c.mp4", "d.mp4"]
