@@ -1,4 +1,4 @@
-"""The network forward, and forward and backward: fused attention, torch.compile, bf16, by size.
+"""Forward, forward and backward, and a SAM step: fused attention, torch.compile, bf16, by size.
 
     python benchmarks/network.py [--sizes tiny small] [--device cuda] [--clips 8] [--quick]
 
@@ -27,6 +27,7 @@ from fakestormer.model import attention as attention_of_ours
 from fakestormer.model.attention import Attention, attend
 from fakestormer.model.build import build
 from fakestormer.recipe import model as sizes
+from fakestormer.training.sam import SAM, frozen_statistics
 
 SIZES = {"tiny": sizes.tiny, "small": sizes.small, "base": sizes.base}
 
@@ -100,8 +101,13 @@ def measure(name: str, clips: int, clock: Clock, *, compiled: bool) -> None:
         f"\n{name}: {clips} clips of {shape.frames} frames at {side} px; measured peak "
         f"{peaks[torch.float32]:.0f} GFLOP/s in float32, {peaks[torch.bfloat16]:.0f} in bfloat16\n"
     )
-    print("| | forward, ms a clip | | of peak | and backward, ms a clip | | of peak |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| | forward, ms a clip | | of peak | and backward, ms a clip | | of peak | SAM step, ms a "
+        "clip |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6)
+    sam = SAM(optimizer, rho=0.05)
     fast: nn.Module = torch.compile(network) if compiled else network  # type: ignore[assignment]
     variants: list[tuple[str, nn.Module, object, AbstractContextManager[None], torch.dtype]] = [
         ("plain attention (reference)", network, plain_attention, nullcontext(), torch.float32),
@@ -122,12 +128,23 @@ def measure(name: str, clips: int, clock: Clock, *, compiled: bool) -> None:
             with torch.inference_mode(), context:
                 module(frames)
 
-        def both(module: nn.Module = module, context=context) -> None:  # type: ignore[no-untyped-def]
+        def backward(module: nn.Module = module, context=context) -> None:  # type: ignore[no-untyped-def]
             with context:
-                said = module(frames)
-            total = said.logit.float().sum() + said.derivative.float().square().mean()
-            (total + said.frame_logits.float().sum()).backward()
-            network.zero_grad(set_to_none=True)
+                outputs = module(frames)
+            total = outputs.logit.float().sum() + outputs.derivative.float().square().mean()
+            (total + outputs.frame_logits.float().sum()).backward()
+
+        def both(backward: Callable[[], None] = backward) -> None:
+            backward()
+            optimizer.zero_grad()
+
+        def sam_step(backward: Callable[[], None] = backward) -> None:
+            backward()
+            with sam.perturbed(), frozen_statistics(network):
+                optimizer.zero_grad()
+                backward()
+            optimizer.step()
+            optimizer.zero_grad()
 
         with attention(how):  # type: ignore[arg-type]
             network.eval()
@@ -137,6 +154,7 @@ def measure(name: str, clips: int, clock: Clock, *, compiled: bool) -> None:
             if not work[1]:
                 work = (work[0], operations(both))
             back = clock.ms(both) / clips
+            step = clock.ms(sam_step) / clips
         reference = reference or (ahead, back)
         # 10^9 operations a clip in so many milliseconds
         shares = [
@@ -144,7 +162,7 @@ def measure(name: str, clips: int, clock: Clock, *, compiled: bool) -> None:
         ]
         print(
             f"| {label} | {ahead:.1f} | {reference[0] / ahead:.2f}x | {shares[0]:.0f} % | "
-            f"{back:.1f} | {reference[1] / back:.2f}x | {shares[1]:.0f} % |",
+            f"{back:.1f} | {reference[1] / back:.2f}x | {shares[1]:.0f} % | {step:.1f} |",
             flush=True,
         )
 

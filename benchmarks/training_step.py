@@ -141,6 +141,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--quick", action="store_true", help="few steps, no workers")
+    parser.add_argument(
+        "--waiting-alone", action="store_true", help="leave out one process against two"
+    )
     asked = parser.parse_args()
     settings = read_settings(asked.store)
     recipe = override(
@@ -168,6 +171,8 @@ def main() -> None:
             run(recipe, store, asked.device, workers).line(
                 f"SAM, {workers} workers", clips, reference
             )
+        if asked.waiting_alone:
+            return
         alike = override(recipe, UNDRAWN)
         one, two = (losses(alike, store, processes) for processes in (1, 2))
         apart = max(

@@ -291,10 +291,22 @@ CASES: dict[str, Case] = {
     "name too long": Case(make=lambda folder: folder / ("x" * 300 + ".mp4"), says="cannot be read"),
     "empty": Case(make=_bytes("empty.mp4", b""), says="is empty"),
     "zeros": Case(make=_bytes("zeros.mp4", bytes(5000)), says="cannot be opened as a video"),
-    "text": Case(make=_bytes("letter.mp4", b"a letter\n" * 99), says="cannot be opened as a video"),
+    "text": Case(make=_bytes("letter.mp4", b"a letter\n" * 99), says="it is a text, such as"),
     "picture as a video": Case(make=_bytes("picture.mp4", _JPEG), says="is a still picture"),
     "sound only": Case(make=_renamed("sound.mp4", _sound), says="has no video stream"),
     "link in a circle": Case(make=_linked_in_a_circle, says="leads round in a circle"),
+    "encrypted": Case(
+        make=_video(
+            "encrypted.mp4",
+            lambda: face_frames(8),
+            container_options={
+                "encryption_scheme": "cenc-aes-ctr",
+                "encryption_key": "76a6c65c5ea762046bd749a2e632ccbb",
+                "encryption_kid": "a7e61c373e219033c21091fa607bf3b8",
+            },
+        ),
+        says="not one frame of its video stream can be decoded; it is damaged, incomplete or enc",
+    ),
     "one frame": Case(make=_video("one.mp4", lambda: face_frames(1)), says="has a single frame"),
     "nobody": Case(make=_video("nobody.mp4", lambda: _nobody(8)), says="no face could be followed"),
     "1 x 1": Case(

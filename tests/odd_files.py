@@ -23,6 +23,7 @@ def remuxed(
     delay: float = 0.0,
     hidden: float = 0.0,
     slower: int = 1,
+    jump: float = 0.0,
     aspect: Fraction | None = None,
     keep: float = 1.0,
     begin: int = 0,
@@ -33,9 +34,10 @@ def remuxed(
 
     sound: seconds of noise beside them. subtitle_at: a subtitle at so many seconds. attachment:
     bytes of an attached font. delay: seconds until the pictures begin. hidden: seconds at their
-    start that an edit list hides. slower: each time and step so many times as long. aspect: of a
-    sample. keep: the share of the packets that is kept, from the first on. begin: packets that are
-    left out before. sound_first: whether its stream is the first one.
+    start that an edit list hides. slower: each time and step so many times as long. jump: seconds
+    by which the clock leaps in the middle. aspect: of a sample. keep: the share of the packets that
+    is kept, from the first on. begin: packets that are left out before. sound_first: whether its
+    stream is the first one.
     """
     options = {"avoid_negative_ts": "disabled"} if hidden else {}
     with (
@@ -61,8 +63,11 @@ def remuxed(
         if isinstance(heard, av.AudioStream):
             _make_noise(write, heard, sound)
         packets = [packet for packet in read.demux(pictures) if packet.size]
-        for packet in packets[begin : max(1, round(keep * len(packets)))]:
-            ticks = round((delay - hidden) / float(packet.time_base))
+        for number, packet in enumerate(packets[: max(1, round(keep * len(packets)))]):
+            if number < begin:
+                continue
+            leap = jump * (number >= len(packets) // 2)
+            ticks = round((delay - hidden + leap) / float(packet.time_base))
             assert packet.pts is not None
             assert packet.dts is not None
             packet.pts = packet.pts * slower + ticks

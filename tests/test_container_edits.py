@@ -63,6 +63,8 @@ def edit_of(rng: random.Random) -> tuple[str, dict[str, Any]]:
     if suffix in (".mp4", ".mov") and rng.random() < 0.3:
         meant = [Fraction(16, 15), Fraction(4, 3), Fraction(3, 4)]
         how["aspect"] = rng.choice([Fraction(1), Fraction(4095, 4096), Fraction(1000), *meant])
+    if rng.random() < 0.2:
+        how["jump"] = rng.choice([90.0, 3600.0])
     return suffix, how
 
 

@@ -93,3 +93,18 @@ def test_the_site_is_built_and_has_every_public_name(tmp_path: Path) -> None:
     api = (site / "reference" / "api.html").read_text(encoding="utf-8")
     missing = [n for n in fakestormer.__all__ if f'id="fakestormer.{n}"' not in api]
     assert [name for name in missing if not name.startswith("_")] == []
+
+
+def test_every_situation_of_the_robustness_table_names_tests_that_are_there() -> None:
+    page = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| (?!kind|---)", line)]
+    assert len(rows) >= 40
+    for row in rows:
+        cells = re.split(r"(?<!\\)\|", row)[1:-1]
+        assert len(cells) == 4, row
+        names = re.findall(r"`((?:tests|\.ci)/[^` ]+)", cells[3])
+        assert names, f"names no test: {row}"
+        for name in names:
+            file, _, test = name.partition("::")
+            assert (ROOT / file).is_file(), name
+            assert not test or f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), name

@@ -36,6 +36,8 @@ BESIDE = {
     "an attached font": (".mkv", {"attachment": 500_000}),
     "pictures start late, MKV": (".mkv", {"delay": 5, "sound": 9}),
     "pictures start late, MP4": (".mp4", {"delay": 5, "sound": 9}),
+    "the clock wraps round, TS": (".ts", {"delay": 95443.2}),
+    "a live recording, MKV": (".mkv", {"container_options": {"live": "1"}}),
     "pictures start late, TS": (".ts", {"delay": 5, "sound": 9}),
 }
 
@@ -142,6 +144,18 @@ def test_a_missing_end_is_told_in_every_container(
 
     assert told(whole) == []
     assert len(told(cut)) == 1
+
+
+def test_transport_streams_that_were_joined_are_not_damaged(
+    sceptic: Detector, crushed: Path, tmp_path: Path
+) -> None:
+    piece = remuxed(crushed, tmp_path / "piece.ts").read_bytes()
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(piece * 2)
+    report = sceptic.detect(joined)
+    assert report.video["frames_decoded"] == 48
+    assert not any("truncated" in text for text in report.warnings)
+    assert any("breaks off in 1 place: packets were lost" in text for text in report.warnings)
 
 
 def test_anamorphic_video_is_judged_as_players_show_it(

@@ -114,13 +114,16 @@ def test_what_lies_beside_videos_is_no_failure(
     (tmp_path / "one.mp4").write_bytes(crowd.read_bytes())
     for name in ("one.vtt", "two.mp4.part", "one.mp3", "desktop.ini", "one.description",
                  "Thumbs.db", "one.info.json", "one.ass", "one.nfo", "one.ytdl", "one.m4a",
-                 "one.avif", "one.mp4.crdownload"):  # fmt: skip
+                 "one.avif", "one.mp4.crdownload", "README", "SHA256SUMS", "one.xyz"):  # fmt: skip
         (tmp_path / name).write_bytes(b"beside")
+    (tmp_path / "unnamed").write_bytes(crowd.read_bytes())
     code, out, err = run(["detect", tmp_path, "--model", untrained_model], monkeypatch, capfd)
     assert code == 0
     (line,) = err.splitlines()
     assert line.startswith(f"{tmp_path}: left out as no videos: 1 .ass, 1 .avif, 1 .crdownload, ")
+    assert line.endswith(", 1 .xyz, 1 .ytdl, 1 README, 1 SHA256SUMS")
     assert "one.mp4" in out
+    assert "unnamed" in out
 
 
 @pytest.mark.parametrize("url", ["https://example.org/a.mp4", "rtsp://example.org/live"])

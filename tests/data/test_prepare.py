@@ -133,7 +133,7 @@ def test_the_stream_of_a_store_is_chosen_noted_and_kept(drawn: ModuleType, tmp_p
     )
     row = prepared("second", 1)
     assert row.rejected == "no face"
-    assert row.detail.endswith("or name another of its video streams than 1 with --stream")
+    assert row.detail.endswith("; name another of its video streams than 1 with --stream")
     settings = read_settings(tmp_path / "second")
     assert "--stream 1" in remake_command(tmp_path / "second", settings.crop, settings.tracking)
     with pytest.raises(InputError, match="stream was 1 and is now 0"):

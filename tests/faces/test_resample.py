@@ -39,3 +39,12 @@ def test_what_leaves_nothing_is_refused() -> None:
         cut_margin(x, margin=2, size=2, shift=(3, 0))
     with pytest.raises(ValueError, match="square"):
         cut_margin(torch.zeros(3, 8, 9), margin=1, size=4)
+
+
+@pytest.mark.parametrize(("stored", "margin", "size"), [(256, 9, 224), (128, 12, 112), (64, 0, 7)])
+def test_the_quick_way_is_torchs_antialiased_resize(stored: int, margin: int, size: int) -> None:
+    """Smaller, larger and much smaller; more planes than are done at a time."""
+    x = torch.rand(2, 4, stored, stored, generator=torch.Generator().manual_seed(0)) * 255
+    kept = x[..., margin : stored - margin, margin : stored - margin]
+    plain = torch.nn.functional.interpolate(kept, (size, size), mode="bilinear", antialias=True)
+    torch.testing.assert_close(cut_margin(x, margin=margin, size=size), plain, atol=1e-4, rtol=0)

@@ -31,8 +31,8 @@ from fakestormer.recipe.faces import CropConfig
 from fakestormer.synthesis.targets import boundary
 from fakestormer.tools.compare_synthesis import jumps, variants
 from fakestormer.tools.synthesize import SynthesisRecord, synthesize
-from fakestormer.video.decode import stream_frames
-from odd_files import several
+from fakestormer.video.decode import probe, stream_frames
+from odd_files import remuxed, several
 
 FILES = {"side_by_side.mp4", "real.mp4", "fake.mp4", "contact_sheet.png", "params.json"}
 
@@ -195,6 +195,15 @@ def test_another_stream_is_blended_where_it_is_named(video: Path, tmp_path: Path
     synthesize(both, again, params=tmp_path / "o" / "params.json", backend=DrawnFace())
     for name in FILES:
         assert (again / name).read_bytes() == (tmp_path / "o" / name).read_bytes()
+
+
+def test_films_are_as_fast_as_the_frames_whatever_the_file_claims(
+    video: Path, tmp_path: Path
+) -> None:
+    leaping = remuxed(video, tmp_path / "leaping.mp4", jump=3600)
+    assert probe(leaping).frames_per_second < 0.01
+    synthesize(leaping, tmp_path / "o", frames=2, backend=DrawnFace())
+    assert probe(tmp_path / "o" / "fake.mp4").frames_per_second == pytest.approx(25)
 
 
 def test_another_seed_gives_other_pixels(done: Path, video: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Generic, TypeVar
 
 import cv2
 
+from fakestormer.parallel.memory import keep_freed_memory
 from fakestormer.parallel.termination import obey_only_the_parent, signals_held
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ def shared_memory() -> int | None:
 def start_worker(_: int) -> None:
     """One thread per loading process; what a signal means is decided by the one that trains."""
     cv2.setNumThreads(1)
+    keep_freed_memory()
     obey_only_the_parent()
     # A loading process that is told to end may still have a batch in PyTorch's sending thread.
     # Python ends such a thread inside C++ code, which aborts the process. So the process leaves

@@ -95,7 +95,8 @@ def _prepare_unit(unit: Unit, store: Path, faces: FaceSource, settings: StoreSet
         tracks = followed(unit, faces, settings)
         info = None if unit.info is None else unit.info()
         if not tracks:
-            detail = "no face could be followed in it" + (another_stream(info) if info else "")
+            another = another_stream(info) if info is not None else ""
+            detail = f"no face could be followed in it{'; ' if another else ''}{another}"
             return [Row(video=unit.video, sha256=unit.sha256, rejected="no face", detail=detail)]
         rows = _store_tracks(unit, store, tracks)
         if info is None:

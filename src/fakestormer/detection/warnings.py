@@ -19,7 +19,13 @@ def truncation_warnings(log: PacketLog, last_seconds: float) -> list[str]:
     its number of frames includes those that an edit list hides. last_seconds: of the last frame.
     """
     if not log.damaged:
-        return []
+        if not log.breaks:
+            return []
+        places = "place" if log.breaks == 1 else "places"
+        return [
+            f"The transport stream breaks off in {log.breaks} {places}: packets were lost there, "
+            "or recordings were joined. A clip across one sees a jump."
+        ]
     damages = []
     if log.missing:
         damages.append(f"{log.missing} of its pictures are missing")
@@ -88,17 +94,19 @@ def no_face(file: str, frames: int, info: VideoInfo) -> str:
             f"{file}: has a single frame, and this method judges change over time; "
             "give it a video of at least two frames."
         )
+    another = another_stream(info)
     return (
         f"{file}: no face could be followed in its {frames} frames; "
-        f"give it a video in which a face is seen from the front for a while{another_stream(info)}."
+        "give it a video in which a face is seen from the front for a while"
+        f"{', or ' if another else ''}{another}."
     )
 
 
 def another_stream(info: VideoInfo) -> str:
-    """What else may be done where a video shows no face: the end of a sentence, or ""."""
+    """What may be done where a stream shows no face and there are others: words, or ""."""
     if not info.other_streams:
         return ""
-    return f", or name another of its video streams than {info.stream} with --stream"
+    return f"name another of its video streams than {info.stream} with --stream"
 
 
 def picture_notes(info: VideoInfo) -> list[str]:

@@ -31,9 +31,9 @@ _GRID = 48
 _MIN_SCORE = 0.3
 _NMS_OVERLAP = 0.3
 # Faces from about a fourteenth of a picture's longer side on are found (benchmarks/face_sizes.py).
-# Looking closer, tiles of at most so many pixels are searched, for faces from 64 pixels on; they
-# overlap so far that a face too small for the whole frame is whole in one of them.
-_TILE = 896
+# Larger frames are looked at more closely: tiles of at most so many pixels are searched, for faces
+# from 64 pixels on. They overlap so far that a face too small for the whole frame is whole in one.
+_WHOLE, _TILE = 896, 720
 _REACH = 12
 # Around a small face that is followed, a tile of so many times its side is searched.
 _ROOM_AROUND = 4
@@ -90,7 +90,7 @@ class BlazeFace:
         height, width = rgb_hwc.shape[:2]
         longer = max(height, width)
         if near is None:
-            if longer <= _TILE:
+            if longer <= _WHOLE:
                 return []
             overlap = math.ceil(longer / _REACH)
             rows, columns = _spans(height, overlap), _spans(width, overlap)

@@ -17,6 +17,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fakestormer.faces.resample import cut_margin
 from fakestormer.synthesis.blur import opencv_reads
 from fakestormer.synthesis.params import Colour, Downscale, Sharpen
 
@@ -57,21 +58,24 @@ def change_detail(frames_fchw: Tensor, detail: Downscale | Sharpen) -> Tensor:
         return _sharpen(frames_fchw, detail)
     height, width = frames_fchw.shape[-2:]
     down = (max(1, height // detail.factor), max(1, width // detail.factor))
-    few = F.interpolate(frames_fchw, size=down, mode="nearest")
     if not opencv_reads(frames_fchw):
+        few = F.interpolate(frames_fchw, size=down, mode="nearest")
         up = F.interpolate(few.float(), size=(height, width), mode="bilinear", align_corners=False)
         return up.round_().to(torch.uint8)
-    return _each_plane(
-        few, lambda old, new, _: cv2.resize(old, (width, height), dst=new), size=(height, width)
-    )
+
+    def coarsen(old: NDArray[np.uint8], new: NDArray[np.uint8], _: int) -> None:
+        few = cv2.resize(old, down[::-1], interpolation=cv2.INTER_NEAREST)
+        cv2.resize(few, (width, height), dst=new)
+
+    return _each_plane(frames_fchw, coarsen)
 
 
 def lose_resolution(frames_fchw: Tensor, share: float) -> Tensor:
     """Shrunk to `share` of their side and enlarged again: uint8 (F, 3, S, S) -> the same."""
     side = frames_fchw.shape[-1]
     smaller = max(1, round(share * side))
-    shrunk = F.interpolate(frames_fchw.float(), (smaller, smaller), mode="bilinear", antialias=True)
-    return to_bytes(F.interpolate(shrunk, (side, side), mode="bilinear"))
+    shrunk = cut_margin(frames_fchw.float(), margin=0.0, size=smaller)
+    return to_bytes(cut_margin(shrunk, margin=0.0, size=side))
 
 
 def compress_jpeg(frames_fchw: Tensor, quality: int) -> Tensor:
@@ -149,12 +153,9 @@ def _sharpen(frames_fchw: Tensor, detail: Sharpen) -> Tensor:
 def _each_plane(
     frames_fchw: Tensor,
     change: Callable[[NDArray[np.uint8], NDArray[np.uint8], int], object],
-    *,
-    size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """`change(plane, its new one to fill, channel)` of every colour plane; size: (H, W) of the
-    result, if another."""
-    changed = np.empty((*frames_fchw.shape[:2], *(size or frames_fchw.shape[-2:])), dtype=np.uint8)
+    """`change(plane, its new one to fill, channel)` of every colour plane."""
+    changed = np.empty(frames_fchw.shape, dtype=np.uint8)
     for new_chw, old_chw in zip(changed, frames_fchw.contiguous().numpy(), strict=True):
         for c, old_hw in enumerate(old_chw):
             change(old_hw, new_chw[c], c)

@@ -182,6 +182,7 @@ def _render_clip(
     step = 1 if opencv_reads(frames_tchw) else share
     for first, sbv in zip(range(0, length, share), params.frames, strict=True):
         mask = soft_mask(landmarks_tk2[first : first + share], sbv, size=stored, device=device)
+        shown = cut_margin(mask, margin=margin, size=size, shift=shift)
         # Outside the mask nothing is blended: on a CPU that is half of the work saved.
         # A membrane hangs on the pixels around it.
         reach = 1 if sbv.gradient_domain else 0
@@ -204,7 +205,7 @@ def _render_clip(
                 twins[: len(soft)] = _copy(frames_tchw[at], sbv, everywhere).round_()
             times = [*range(length)[at]] * 2
             twins = _finish(twins, params, size=size, times=times)
-            yield at, twins, cut_margin(soft, margin=margin, size=size, shift=shift)
+            yield at, twins, shown[start - first : start - first + step]
 
 
 def _finish(frames_fchw: Tensor, params: ClipParams, *, size: int, times: Sequence[int]) -> Tensor:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from fractions import Fraction
 from functools import partial
@@ -43,13 +42,7 @@ from fakestormer.synthesis.render import render
 from fakestormer.synthesis.targets import boundary, derivative
 from fakestormer.tools.compare_synthesis import comparison_sheet
 from fakestormer.types import Clip, FaceTrack, SelfBlended
-from fakestormer.video.decode import (
-    FrameReader,
-    VideoInfo,
-    probe,
-    stream_frames,
-    stream_frames_at,
-)
+from fakestormer.video.decode import FrameReader, probe, stream_frames, stream_frames_at
 from fakestormer.video.encode import write_film
 
 _COLUMNS = 8
@@ -142,7 +135,8 @@ def synthesize(
     if not tracks:
         raise NoFaceError(
             f"{video}: no face could be followed for {tracking.min_track_frames} frames; "
-            f"choose a video that shows one larger or longer{another_stream(info)}"
+            "choose a video that shows one larger or longer"
+            + (f", or {another}" if (another := another_stream(info)) else "")
         )
     if replayed is not None:
         record = replayed
@@ -182,7 +176,7 @@ def synthesize(
             f"{params}: its parameters cannot be rendered ({error}); give a params.json that "
             "synthesize wrote, unchanged"
         ) from error
-    _write_all(films, sheets, record, out, rate=_rate(info))
+    _write_all(films, sheets, record, out, rate=_rate(track))
     return record
 
 
@@ -234,9 +228,11 @@ def _find_again(
     )
 
 
-def _rate(info: VideoInfo) -> Fraction:
-    rate = info.frames_per_second
-    return Fraction(rate if math.isfinite(rate) and rate > 0 else 25.0).limit_denominator(1001)
+def _rate(track: FaceTrack) -> Fraction:
+    """Frames a second by the times of the frames; what a file claims may be 1000, or 1 in 150 s."""
+    steps = track.pts_seconds.diff()
+    rate = 1 / float(steps.median()) if len(steps) else 25.0
+    return Fraction(min(max(rate, 1.0), 240.0)).limit_denominator(1001)
 
 
 def _render(clip: Clip, record: SynthesisRecord, size: int) -> SelfBlended:

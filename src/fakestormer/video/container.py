@@ -18,6 +18,7 @@ from av.container import Container, InputContainer
 from av.video.stream import VideoStream
 
 from fakestormer.errors import InputError
+from fakestormer.video.content import is_text
 from fakestormer.video.packets import PacketLog
 from fakestormer.video.streams import choose_stream
 from fakestormer.video.webp import is_animated_webp, webp_frames, webp_rate
@@ -48,6 +49,11 @@ def open_video(
             options={"protocol_whitelist": "file", "max_pixels": _decoders_limit()},
         )
     except (av.FFmpegError, OSError, ValueError) as error:
+        if is_text(file):
+            raise InputError(
+                f"{path}: cannot be opened as a video (it is a text, such as the page of a failed "
+                "download or a pointer of Git LFS); download it again, or run `git lfs pull`"
+            ) from error
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"{path}: cannot be opened as a video ({reason}); it is damaged, incomplete or not a "

@@ -1,4 +1,4 @@
-"""Which videos lie in a folder, by their names; of pictures, by what they hold."""
+"""Which videos lie in a folder, by their names, and where these say nothing by their content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from fakestormer.errors import InputError
-from fakestormer.video.animations import is_animated
+from fakestormer.video.content import is_animated, is_text
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +21,14 @@ VIDEO = frozenset(
 #: Files that lie beside videos; everything else is tried.
 NOT_VIDEO = frozenset(
     {
-        ".aac", ".ass", ".avif", ".bmp", ".crdownload", ".csv", ".db", ".description", ".doc",
-        ".docx", ".download", ".flac", ".gif", ".gz", ".heic", ".heif", ".html", ".idx", ".ini",
-        ".jpeg", ".jpg", ".json", ".jsonl", ".lnk", ".log", ".lrc", ".m4a", ".md", ".md5", ".mp3",
-        ".nfo", ".npy", ".npz", ".opus", ".parquet", ".part", ".pdf", ".png", ".py", ".sbv", ".sh",
-        ".sha256", ".srt", ".ssa", ".sub", ".svg", ".tar", ".temp", ".tif", ".tiff", ".tmp",
+        ".7z", ".aac", ".aria2", ".ass", ".avif", ".bmp", ".bz2", ".crdownload", ".csv", ".db",
+        ".description", ".doc", ".docx", ".download", ".flac", ".gif", ".gz", ".h5", ".heic",
+        ".heif", ".html", ".idx", ".ini", ".jpeg", ".jpg", ".json", ".jsonl", ".lnk", ".log",
+        ".lrc", ".m4a", ".md", ".md5", ".mp3", ".nfo", ".npy", ".npz", ".opus", ".parquet", ".part",
+        ".pdf", ".pkl", ".png", ".pt", ".pth", ".py", ".rar", ".safetensors", ".sbv", ".sh",
+        ".sha256", ".srt", ".ssa", ".sub", ".svg", ".tar", ".temp", ".thm", ".tif", ".tiff", ".tmp",
         ".torrent", ".ttml", ".txt", ".url", ".vtt", ".wav", ".webp", ".wma", ".xls", ".xlsx",
-        ".xml", ".yaml", ".yml", ".ytdl", ".zip",
+        ".xml", ".xz", ".yaml", ".yml", ".ytdl", ".zip",
     }
 )  # fmt: skip
 #: Of these, the ones are videos that hold several pictures.
@@ -135,7 +136,7 @@ def find_videos(
 
     files = files_below(videos, lambda _: True, leave_out=store, unusable=told)
     names = [name for name in files if _may_be_video(videos / name)]
-    left_out = Counter(PurePosixPath(name).suffix.lower() for name in {*files} - {*names})
+    left_out = Counter(PurePosixPath(name).suffix.lower() or name for name in {*files} - {*names})
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
     if not names and not refused:
         raise InputError(
@@ -149,4 +150,6 @@ def find_videos(
 
 def _may_be_video(path: Path) -> bool:
     suffix = path.suffix.lower()
-    return suffix not in NOT_VIDEO or (suffix in MAY_MOVE and is_animated(path))
+    if suffix in NOT_VIDEO:
+        return suffix in MAY_MOVE and is_animated(path)
+    return suffix in VIDEO or not is_text(path)

@@ -31,7 +31,8 @@ class PacketLog:
     each packet that is to be shown. shown: pts of each frame that was decoded. pixels: of a frame
     as it is stored. read: packets that came, with those that an edit list hides. undecodable:
     packets and frames that are damaged. missing: packets that the file's index has and the file has
-    not. cut_short: the file ends inside of something that it began.
+    not. cut_short: the file ends inside of something that it began. breaks: places where a
+    transport stream does not go on as it should: packets were lost, or recordings were joined.
     """
 
     times: array[int] = field(default_factory=lambda: array("q"))
@@ -43,6 +44,7 @@ class PacketLog:
     undecodable: int = 0
     missing: int = 0
     cut_short: bool = False
+    breaks: int = 0
 
     def packet(self, packet: av.Packet[VideoStream]) -> None:
         """Take a packet down."""
@@ -52,7 +54,7 @@ class PacketLog:
         if packet.is_discard:
             return
         self.add(pts=packet.pts, size=packet.size, key=packet.is_keyframe)
-        self.undecodable += packet.is_corrupt
+        self.breaks += packet.is_corrupt
 
     def add(self, *, pts: int | None, size: int, key: bool) -> None:
         """Take down a packet that is to be shown."""
@@ -74,6 +76,9 @@ class PacketLog:
     def finish(self, container: InputContainer, stream: VideoStream, path: str | Path) -> None:
         """Find out, at the end of the stream, what should have come and did not."""
         names = set(container.format.name.split(","))
+        if "mpegts" not in names:
+            self.undecodable += self.breaks
+            self.breaks = 0
         if names & _INDEXED:
             # Empty samples are how some programs write that the picture stays.
             announced = sum(entry.size > 0 for entry in stream.index_entries)

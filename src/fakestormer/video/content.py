@@ -1,7 +1,8 @@
-"""Whether a picture file holds one picture or a film, by its content; nothing is decoded."""
+"""What a file holds, by its first bytes: a text, one picture, a film of pictures."""
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +11,20 @@ from fakestormer.video.webp import is_animated_webp
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: What files of the HEIF family (AVIF, HEIC) call themselves that hold image sequences.
 _SEQUENCES = {b"avis", b"msf1"}
+#: Bytes that show whether a file is a text; control characters that none has.
+_LOOKED_AT, _NEVER_IN_TEXT = 512, set(range(32)) - set(b"\t\n\f\r")
 _GIF_EXTENSION, _GIF_PICTURE = b"\x21", b"\x2c"
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file begins as a text in UTF-8. False where it is empty or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(_LOOKED_AT)
+        codecs.getincrementaldecoder("utf-8")().decode(begin)  # whose last letter may be cut
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(begin) and not _NEVER_IN_TEXT & set(begin) and not begin.startswith(b"YUV4MPEG2")
 
 
 def is_animated(path: Path) -> bool:
