@@ -36,6 +36,7 @@ ELSEWHERE = {
     "make": "the Makefile is what CI runs",
     "fakestormer serve": "tests/server",
     "curl": "tests/server/test_documented_session.py",
+    "python benchmarks/": "takes minutes; the result files beside the scripts are of such runs",
 }
 #: Beginnings of commands that are parsed here and not run, and the test that runs such a command.
 PARSED = {
@@ -45,6 +46,18 @@ PARSED = {
     "fakestormer prepare ffpp --root DIR --out STORE --landmarks": (
         "tests/data/test_landmark_files.py"
         "::test_a_store_names_the_source_and_one_bad_file_costs_only_its_video"
+    ),
+    "fakestormer prepare VIDEOS --out STORE --ray": (
+        "tests/test_on_a_cluster.py::test_prepare_loses_nothing_with_a_node"
+    ),
+    "fakestormer detect VIDEOS --json results.json --resume --ray": (
+        "tests/test_on_a_cluster.py::test_detect_loses_nothing_with_a_node"
+    ),
+    "fakestormer detect s3://": (
+        "tests/detection/test_objects.py::test_results_name_the_objects_and_nothing_stays_here"
+    ),
+    "fakestormer detect - --json s3://": (
+        "tests/detection/test_objects.py::test_results_name_the_objects_and_nothing_stays_here"
     ),
     "fakestormer train STORE --out RUN --recipe foundation": (
         "tests/training/test_foundation.py::test_one_command_trains_norms_and_what_is_new"

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from fakestormer.cli.fetching import is_address, not_fetched
 from fakestormer.errors import InputError
+from fakestormer.video.objects import is_object
 
 #: The argument that stands for a list on standard input; a file of that name is "./-".
 LISTED = "-"
@@ -23,8 +24,10 @@ _NEVER_IN_NAMES = set(range(1, 32)) - set(b"\t\n\r")
 
 def named_paths(
     arguments: Sequence[str], fetched: Callable[[str], Path | None] | None = None
-) -> list[Path]:
+) -> list[Path | str]:
     """The files and folders that the arguments name, in that order; they need not exist.
+
+    Addresses in object stores (s3://BUCKET/KEY) stay as they are.
 
     A pattern (`*`, `?`, `[...]`, and `**` for folders at any depth) counts as one only where no
     file has that very name: for shells that pass patterns on. "-" is a list on standard input: one
@@ -33,10 +36,12 @@ def named_paths(
     Raises InputError for a pattern or a list that names nothing, for an empty name, and for an
     address that is not to be fetched.
     """
-    paths: list[Path] = []
+    paths: list[Path | str] = []
 
     def add(name: str) -> None:
-        if not is_address(name) or os.path.lexists(name):
+        if is_object(name):
+            paths.append(name)
+        elif not is_address(name) or os.path.lexists(name):
             paths.append(Path(name))
         elif fetched is None:
             raise not_fetched(name)

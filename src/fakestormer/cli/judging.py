@@ -26,6 +26,7 @@ from fakestormer.cli.options import (
     exit_by,
     model_of,
     one_of,
+    place_of,
     print_log_of,
     require_file,
     require_folder,
@@ -44,21 +45,24 @@ VERDICTS = ("likely-fake", "inconclusive", "no-manipulation-found")
 @app.command()
 def detect(
     videos: Annotated[
-        list[str], typer.Argument(help="video files, folders, patterns; - reads a list")
+        list[str], typer.Argument(help="video files, folders, patterns, s3://...; - reads a list")
     ],
     model: Model = None,
     fetch_into: Annotated[
         Path | None,
         typer.Option("--fetch", help="fetch addresses with yt-dlp into this folder, and keep them"),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="write all results here; - is standard output")
+    json_place: Annotated[
+        str | None,
+        typer.Option("--json", metavar="PATH", help="write all results here; - is standard output"),
     ] = None,
     lines_file: Annotated[
         Path | None,
         typer.Option("--jsonl", help="write each result here as it comes, one a line; or -"),
     ] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="a line per file, here")] = None,
+    csv_place: Annotated[
+        str | None, typer.Option("--csv", metavar="PATH", help="a line per file, here")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="keep the results that --json has of an earlier run")
     ] = False,
@@ -109,6 +113,7 @@ def detect(
     from fakestormer.cli.reports import ReportFolder
     from fakestormer.detection.batch import DetectorSettings, ResultFiles, detect_many
 
+    json_file, csv_file = place_of(json_place), place_of(csv_place)
     bad_verdicts = {one_of(word, *VERDICTS).replace("-", " ") for word in fail_on or ()}
     _check_places(json_file, lines_file, csv_file, report, resume=resume, overlay=overlay, pdf=pdf)
     if runtime != "torch" and device != "cpu":
@@ -170,9 +175,9 @@ def detect(
 
 
 def _check_places(
-    json_file: Path | None,
+    json_file: Path | str | None,
     lines_file: Path | None,
-    csv_file: Path | None,
+    csv_file: Path | str | None,
     report: Path | None,
     *,
     resume: bool,

@@ -119,7 +119,14 @@ def require_folder(path: Path, option: str) -> None:
         raise typer.BadParameter(f"{option} {path}: is a file; name a folder")
 
 
-def require_file(path: Path, option: str) -> None:
+def place_of(text: str | None) -> Path | str | None:
+    """Where results go: a file, or as it is the address of an object (s3://BUCKET/KEY)."""
+    from fakestormer.video.objects import is_object
+
+    return text if text is None or is_object(text) else Path(text)
+
+
+def require_file(path: Path | str, option: str) -> None:
     """Wrong usage for a path that is a folder, a device or a pipe."""
     if os.path.isdir(path):
         raise typer.BadParameter(f"{option} {path}: is a folder; name a file")
@@ -127,7 +134,7 @@ def require_file(path: Path, option: str) -> None:
         raise typer.BadParameter(f"{option} {path}: is a device or a pipe; name a file")
 
 
-def same_place(a: Path, b: Path) -> bool:
+def same_place(a: Path | str, b: Path | str) -> bool:
     return os.path.realpath(a) == os.path.realpath(b)
 
 

@@ -15,7 +15,7 @@ class ReportFolder:
     """Written while files are judged. Of the modules of `report` it loads what is used."""
 
     def __init__(
-        self, folder: Path | None, *, inputs: Sequence[Path], pdf: bool, overlay: bool
+        self, folder: Path | None, *, inputs: Sequence[Path | str], pdf: bool, overlay: bool
     ) -> None:
         """folder: None writes nothing. inputs: more than one, or a folder, have an index.
 

@@ -27,7 +27,8 @@ from fakestormer.parallel.pool import map_videos
 from fakestormer.recipe.prediction import Sampling
 from fakestormer.runtimes.exported import RuntimeName
 from fakestormer.types import Report
-from fakestormer.video.folder import Unusable, find_videos
+from fakestormer.video.folder import find_videos
+from fakestormer.video.objects import fetched, is_object, videos_at
 
 log = logging.getLogger(__name__)
 
@@ -79,15 +80,15 @@ class DetectorSettings:
 class ResultFiles:
     """Where `detect_many` writes its results while it works.
 
-    json_file: all results (`detection/results.schema.json`). csv_file: a line per file. Both are
-    always whole; an older file is written over. resume: keep the results that json_file has of an
-    earlier run with the same model and settings, and of files that have not changed; failures are
-    tried again. reports: the folder of the HTML reports; a result without its report there is not
-    kept.
+    json_file: all results (`detection/results.schema.json`). csv_file: a line per file. Each is a
+    file or the address of an object (s3://BUCKET/KEY), always whole; an older one is written over.
+    resume: keep the results that json_file has of an earlier run with the same model and settings,
+    and of files that have not changed; failures are tried again. reports: the folder of the HTML
+    reports; a result without its report there is not kept.
     """
 
-    json_file: Path | None = None
-    csv_file: Path | None = None
+    json_file: Path | str | None = None
+    csv_file: Path | str | None = None
     resume: bool = False
     reports: Path | None = None
 
@@ -129,6 +130,19 @@ class DetectOne:
     def __call__(
         self, path: str, *, name: str | None = None, progress: Progress | None = None
     ) -> Report | InputError:
+        if not is_object(path):
+            return self._of_file(path, name=name, progress=progress)
+        try:
+            with fetched(path) as file:
+                return self._of_file(str(file), name=name or path, progress=progress)
+        except OutputError:
+            raise
+        except InputError as error:
+            return error
+
+    def _of_file(
+        self, path: str, *, name: str | None, progress: Progress | None
+    ) -> Report | InputError:
         detector, settings = self.detector, self.settings
         try:
             report = detector.detect(
@@ -168,6 +182,7 @@ def detect_many(
 
     Args:
         paths: video files, and folders, which stand for every video below them; each counts once.
+            Addresses s3://BUCKET/KEY too: each object is fetched where it is judged, and dropped.
         settings: the model and how to use it; None takes the weights that come with the package.
         files: where results are written, and whether an earlier run is resumed.
         workers: processes on this machine, each with a model; 0 works in this one.
@@ -188,9 +203,7 @@ def detect_many(
     """
     settings, files = settings or DetectorSettings(), files or ResultFiles()
     failures = dict(unusable or {})
-    videos = files_of(
-        map(Path, paths), unusable=lambda folder, error: failures.setdefault(str(folder), error)
-    )
+    videos = files_of(paths, unusable=lambda folder, error: failures.setdefault(str(folder), error))
     names = list(dict.fromkeys([*map(str, videos), *failures]))
     place = {name: number for number, name in enumerate(names)}
     with Collected(names, json_file=files.json_file, csv_file=files.csv_file) as collected:
@@ -276,14 +289,25 @@ def _detection(path: str, place: int, outcome: Report | InputError) -> Detection
     return Detection(path=path, place=place, result=outcome.to_dict(), report=outcome)
 
 
-def files_of(inputs: Iterable[Path], *, unusable: Unusable) -> list[Path]:
-    """The files given, and every video below the folders given, each once.
+def files_of(
+    inputs: Iterable[str | os.PathLike[str]],
+    *,
+    unusable: Callable[[Path | str, InputError], object],
+) -> list[Path | str]:
+    """The files given, and every video below the folders given, each once; objects as strings.
 
     unusable: called with each folder given that has no videos, and each folder at any depth that
     cannot be read, and the reason.
     """
-    files: list[Path] = []
-    for path in inputs:
+    files: list[Path | str] = []
+    for given in inputs:
+        if is_object(given):
+            try:
+                files += videos_at(os.fspath(given))
+            except InputError as error:
+                unusable(os.fspath(given), error)
+            continue
+        path = Path(given)
         # os.path.isdir: a path that cannot be examined is no folder, and no reason to stop.
         if not os.path.isdir(path):
             files.append(path)

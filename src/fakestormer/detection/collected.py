@@ -18,9 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fakestormer.detection.results import SCHEMA, write_results
+from fakestormer.detection.results import SCHEMA, write_results, write_whole
 from fakestormer.errors import InputError
-from fakestormer.files import held, sha256_of, write_atomically
+from fakestormer.files import held, sha256_of
+from fakestormer.video.objects import is_object, read, size_and_time
 
 #: Writing takes at most about this share of a run, because each time writes all results.
 WRITING_SHARE = 0.05
@@ -38,6 +39,9 @@ Stamp = dict[str, int]
 
 def stamp_of(path: str) -> Stamp | None:
     """{"size": bytes, "modified_ns": ...} of a file as it is now; None where there is none."""
+    if is_object(path):
+        there = size_and_time(path)
+        return None if there is None else {"size": there[0], "modified_ns": there[1]}
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -57,7 +61,11 @@ class Collected:
     """
 
     def __init__(
-        self, files: Sequence[str], *, json_file: Path | None = None, csv_file: Path | None = None
+        self,
+        files: Sequence[str],
+        *,
+        json_file: Path | str | None = None,
+        csv_file: Path | str | None = None,
     ) -> None:
         self.files = list(files)
         self.results: dict[str, dict[str, Any]] = {}
@@ -89,7 +97,7 @@ class Collected:
             if file is not None:
                 write_results(file, results)
             if (file := self._csv_file) is not None:
-                write_atomically(file, table(results).encode(errors="backslashreplace"))
+                write_whole(file, table(results).encode(errors="backslashreplace"))
         except OSError as error:
             raise InputError(
                 f"{file}: the results cannot be written there ({error.strerror}); make room or "
@@ -102,8 +110,8 @@ class Collected:
     def __enter__(self) -> Self:
         with ExitStack() as entered:
             for file in (self._json_file, self._csv_file):
-                if file is not None:
-                    entered.enter_context(held(file, "detect"))
+                if file is not None and not is_object(file):  # a store has no locks
+                    entered.enter_context(held(Path(file), "detect"))
             self._held = entered.pop_all()
         return self
 
@@ -158,7 +166,11 @@ def _plain(text: str, before: str) -> str:
 
 
 def finished_before(
-    json_file: Path, files: Sequence[str], *, model: Mapping[str, Any], settings: Mapping[str, Any]
+    json_file: Path | str,
+    files: Sequence[str],
+    *,
+    model: Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> dict[str, dict[str, Any]]:
     """The results of an earlier run that still hold for these files; failures never do.
 
@@ -168,7 +180,9 @@ def finished_before(
     InputError where `json_file` is no results file.
     """
     try:
-        content = json.loads(json_file.read_text(encoding="utf-8"))
+        content = json.loads(
+            read(str(json_file)) if is_object(json_file) else Path(json_file).read_bytes()
+        )
         results = content["results"] if content["schema"] == SCHEMA else ()
         by_path = {entry["path"]: entry for entry in results if "error" not in entry}
     except FileNotFoundError:

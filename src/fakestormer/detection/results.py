@@ -14,6 +14,7 @@ from typing import Any
 
 from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
+from fakestormer.video.objects import is_object, write
 
 #: What the JSON says it is; the number rises when something is taken out or changes its meaning.
 #: Version 1 counted faces from 0, and its probabilities of clips and shots were not calibrated.
@@ -37,13 +38,21 @@ def document_of(results: Sequence[dict[str, Any]]) -> str:
     return json.dumps({"schema": SCHEMA, "results": list(results)}, indent=2) + "\n"
 
 
-def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
+def write_whole(place: Path | str, content: bytes) -> None:
+    """Write a file or an object, whole or not at all. Raises OSError or OutputError."""
+    if is_object(place):
+        write(str(place), content)
+    else:
+        write_atomically(Path(place), content)
+
+
+def write_results(path: Path | str, results: Sequence[dict[str, Any]]) -> None:
     """Write all results so far, whole or not at all, over an older file.
 
     Raises InputError where that is not possible; the older file then stays as it is.
     """
     try:
-        write_atomically(path, document_of(results).encode())
+        write_whole(path, document_of(results).encode())
     except OSError as error:
         raise InputError(
             f"{path}: the results cannot be written there ({error.strerror}); choose a place that "

@@ -79,7 +79,7 @@ class Written:
 
 
 @contextmanager
-def machine_readable(document: Path | None, lines: Path | None) -> Iterator[Written]:
+def machine_readable(document: Path | str | None, lines: Path | None) -> Iterator[Written]:
     """Results for programs, complete when the context ends, an interrupted run included.
 
     While one of them goes to standard output, what is printed for people goes to standard error.
