@@ -90,7 +90,7 @@ class Detector:
             torch.zeros(1, device=device).add(1).item()
             network = network.to(device)
         except (AssertionError, RuntimeError) as error:  # torch's, for a device it does not have
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].partition(". ")[0]
             raise InputError(
                 f"device '{device}' cannot be used here ({reason}); choose another, e.g. cpu"
             ) from error
