@@ -2,8 +2,8 @@
 
     python benchmarks/detect.py VIDEOS... [--model MODEL] [--scene] [--quick]
 
-Stages: decoding, finding and following faces, reading and cropping the sampled clips (which decodes
-their frames again), the network, and the rest. Without --model the network is the untrained one of
+Stages: decoding, finding and following faces, reading and cropping the sampled clips, the network,
+and the rest. Without --model the network is the untrained one of
 recipe `tiny`, as fast as a trained one. Reference: decoding all frames once and nothing else, in
 the same run. Seconds by the clock, or of the processor; peak memory is that of the process.
 """
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from fakestormer.detection import detector as room
-from fakestormer.detection import source
+from fakestormer.detection import following, source
 from fakestormer.detection.detector import Detector
 from fakestormer.errors import NoFaceError
 from fakestormer.model.build import build
@@ -41,8 +41,8 @@ class Stages:
         self.spent = dict.fromkeys(STAGES, 0.0)
         self.frames = 0
 
-    def streamed(self, *positional: Any) -> Iterator[Any]:
-        frames = iter(stream_frames(*positional))
+    def streamed(self, *positional: Any, **named: Any) -> Iterator[Any]:
+        frames = iter(stream_frames(*positional, **named))
         while True:
             began = self.clock()
             frame = next(frames, None)
@@ -75,7 +75,9 @@ def detect_once(
     clips = ("clips read and cropped",)
     wrapped = {
         (source, "stream_frames"): stages.streamed,
-        (room, "find_tracks"): stages.around("faces", ("decoding",), room.find_tracks),
+        (following, "find_upright_tracks"): stages.around(
+            "faces", ("decoding",), following.find_upright_tracks
+        ),
         (room, "read_clips"): stages.around(clips[0], (), room.read_clips),
         (room, "predict_track"): stages.around("network", clips, room.predict_track),
     }

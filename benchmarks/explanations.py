@@ -9,6 +9,8 @@ number to each patch of each frame; patches are taken in falling order.
 
     deletion     mean score of f while patches of the fake give way to the real twin's; low is good
     insertion    the same the other way round, from the real twin to the fake; high is good
+    beats chance clips in which it deletes better than chance, smoothed
+    hard edges   deletion where patches end sharply, as is usual; above they fade over one patch
     pointing     clips in which the largest patch lies where the mask is above one half
     in part      the same for fakes of half a face: chance and the middle of the face know nothing
     AUC in part  how well a map's values tell fake patches of half a face from the face's others
@@ -16,7 +18,8 @@ number to each patch of each frame; patches are taken in falling order.
 Deletion and insertion use the real twin and not grey or blur, so that f only sees pictures of the
 kind it knows; f is a mean over frames, so one frame of each clip is enough. They ask whether a map
 is true to f; the pointing game asks whether f and the map together are true to the fake. The middle
-of the face is a map that knows only where faces lie.
+of the face is a map that knows only where faces lie. A map that knows the twin bounds what any map
+can reach: it takes the parts of f's logit in the fake less those in the twin.
 """
 
 from __future__ import annotations
@@ -55,6 +58,16 @@ STEPS = (0.05, 0.1, 0.2, 0.4, 0.7)
 def chance(network: FakeSTormer, frames: Tensor) -> Tensor:
     grid = network.config.grid
     return torch.rand(len(frames), network.config.frames, grid, grid)
+
+
+def knows_the_twin(network: FakeSTormer, fake: Tensor, real: Tensor) -> Tensor:
+    """What each patch of the fake adds to f's logit beyond its twin's; no detector has the twin."""
+    assert isinstance(network.f, SurroundingsHead)
+    with torch.no_grad():
+        of_fake, of_real = (network.features(frames).reference for frames in (fake, real))
+        assert of_fake is not None
+        assert of_real is not None
+        return network.f.evidence(of_fake) - network.f.evidence(of_real)
 
 
 def middle(network: FakeSTormer, frames: Tensor) -> Tensor:
@@ -183,6 +196,7 @@ def together(*of: Map) -> Map:
 
 MAPS: dict[str, Map] = {
     "chance": chance,
+    "chance, smoothed": smoothed(chance),
     "the middle of the face": middle,
     "h alone (before)": change,
     "g's attention": attention,
@@ -195,6 +209,7 @@ MAPS: dict[str, Map] = {
     "from the clip's mean, smoothed": smoothed(gradient_x_own_deviation),
     "deviation + h + attention": together(gradient_x_deviation, change, attention),
 }
+TWIN = "knows the twin (bound)"
 
 
 def half(size: int, which: int) -> Tensor:
@@ -204,15 +219,18 @@ def half(size: int, which: int) -> Tensor:
     return side[None].expand(size, size) if which < 2 else side[:, None].expand(size, size)
 
 
-def mixed(under: Tensor, over: Tensor, maps: Tensor, share: float) -> Tensor:
-    """The frames `under` with the given share of patches, the highest of each frame, of `over`."""
+def mixed(under: Tensor, over: Tensor, maps: Tensor, share: float, *, hard: bool) -> Tensor:
+    """The frames `under` with the given share of patches, the highest of each frame, of `over`.
+
+    hard: patches end sharply, which draws edges that neither picture has; otherwise they fade.
+    """
     b, t, grid, _ = maps.shape
     count = round(share * grid * grid)
     taken = torch.zeros(b, t, grid * grid)
     taken.scatter_(2, maps.flatten(2).argsort(-1, descending=True)[..., :count], 1.0)
-    patch = under.shape[-1] // grid
-    mask = taken.view(b, t, 1, grid, grid).repeat_interleave(patch, -1).repeat_interleave(patch, -2)
-    return torch.where(mask > 0, over, under)
+    how = {"mode": "nearest"} if hard else {"mode": "bilinear", "align_corners": False}
+    mask = F.interpolate(taken.view(b, t, grid, grid), under.shape[-2:], **how)[:, :, None]
+    return (under + mask * (over.float() - under)).round().to(torch.uint8)
 
 
 @torch.no_grad()
@@ -227,9 +245,17 @@ def score(network: FakeSTormer, frames: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def area(network: FakeSTormer, under: Tensor, over: Tensor, maps: Tensor, ends: Ends) -> float:
+def area(
+    network: FakeSTormer,
+    under: Tensor,
+    over: Tensor,
+    maps: Tensor,
+    ends: Ends,
+    *,
+    hard: bool = False,
+) -> float:
     """Under the score of f while `over` takes the place of `under`; ends: the score of either."""
-    steps = torch.cat([mixed(under, over, maps, share) for share in STEPS])
+    steps = torch.cat([mixed(under, over, maps, share, hard=hard) for share in STEPS])
     scores = [ends[0], *score(network, steps).tolist(), ends[1]]
     return float(np.trapezoid(scores, (0.0, *STEPS, 1.0)))
 
@@ -267,7 +293,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", default=list(MAPS))
+    parser.add_argument("--only", nargs="*", default=[*MAPS, TWIN])
     arguments = parser.parse_args()
     path = weights_file(arguments.model)
     network, document = load_model(path)
@@ -292,15 +318,21 @@ def main() -> None:
         scores.append((of_real, of_fake))
         for name in arguments.only:
             began = time.process_time()
-            maps = MAPS[name](network, fake).detach()
-            cost = time.process_time() - began
-            of_part = MAPS[name](network, partly).detach().mean(dim=(0, 1))
+            if name == TWIN:
+                maps, of_partly = (knows_the_twin(network, x, real) for x in (fake, partly))
+            else:
+                maps, of_partly = (MAPS[name](network, x).detach() for x in (fake, partly))
+            cost = (time.process_time() - began) / 2
+            of_part = of_partly.mean(dim=(0, 1))
             row = rows[name]
             row["deletion"].append(
                 area(network, fake[:, :1], real[:, :1], maps[:, :1], (of_fake, of_real))
             )
             row["insertion"].append(
                 area(network, real[:, :1], fake[:, :1], maps[:, :1], (of_real, of_fake))
+            )
+            row["hard edges"].append(
+                area(network, fake[:, :1], real[:, :1], maps[:, :1], (of_fake, of_real), hard=True)
             )
             best = int(maps.mean(dim=(0, 1)).argmax())
             row["pointing"].append(float(whole_gg.flatten()[best] > 0.5))
@@ -317,8 +349,21 @@ def main() -> None:
 def table(rows: Rows, scores: list[Ends], weights_sha256: str) -> None:
     real_score, fake_score = np.mean(scores, axis=0)
     print(f"\n{len(scores)} clips, weights {weights_sha256[:12]}; f scores the real twins")
-    print(f"{real_score:.3f} and the fakes {fake_score:.3f} on average\n")
-    columns = ("deletion", "insertion", "pointing", "in part", "AUC in part", "CPU s")
+    print(f"{real_score:.3f} and the fakes {fake_score:.3f} on average; a straight line between")
+    print(f"them has the area {(real_score + fake_score) / 2:.3f}\n")
+    base = rows["chance, smoothed"]["deletion"]
+    for row in rows.values():
+        row["beats chance"] = [float(a < b) for a, b in zip(row["deletion"], base, strict=False)]
+    columns = (
+        "deletion",
+        "beats chance",
+        "hard edges",
+        "insertion",
+        "pointing",
+        "in part",
+        "AUC in part",
+        "CPU s",
+    )
     print("| map | " + " | ".join(columns) + " |\n| --- |" + " --- |" * len(columns))
     for name, row in rows.items():
         means = " | ".join(f"{np.mean(row[c]):.3f}" for c in columns)

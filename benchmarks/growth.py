@@ -69,7 +69,9 @@ def fitted(rgb_hwc: RGB, width: int, height: int) -> RGB:
 
 
 def side_by_side(rgb_hwc: RGB, count: int, width: int, height: int) -> RGB:
-    """So many of the picture in a grid that fills the frame."""
+    """So many of the picture's middle in a grid that fills the frame."""
+    left = max(0, rgb_hwc.shape[1] - rgb_hwc.shape[0]) // 2
+    rgb_hwc = rgb_hwc[:, left : left + rgb_hwc.shape[0]]
     columns = min(count, 4)
     rows = -(-count // columns)
     cell = fitted(rgb_hwc, width // columns, height // rows)
@@ -93,8 +95,9 @@ def encode(path: Path, frames: Iterable[RGB]) -> None:
         # No frame refers to a later one, so that packets can be repeated in their order.
         stream.options = {"crf": "20", "preset": "veryfast", "g": str(2 * RATE), "bf": "0"}
         stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            stream.height, stream.width = frame.shape[:2]
+        for number, frame in enumerate(frames):
+            if number == 0:
+                stream.height, stream.width = frame.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
 
@@ -176,7 +179,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def draw(kind: str, costs: dict[int, Cost], weights: dict[int, float], file: Path) -> None:
-    """Time against the point, and a line of what would be proportional from the last point on."""
+    """Processor time and memory against the point, and what would be proportional to the last."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -184,15 +187,15 @@ def draw(kind: str, costs: dict[int, Cost], weights: dict[int, float], file: Pat
 
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     points = list(costs)
-    for name, values in (
-        ("of the processor", [statistics.median(costs[p].processor) for p in points]),
-        ("by the clock", [statistics.median(costs[p].clock) for p in points]),
-    ):
-        axes.plot(points, values, marker="o", label=name)
-    last = statistics.median(costs[points[-1]].processor) / weights[points[-1]]
-    proportional = [last * weights[p] for p in points]
-    axes.plot(points, proportional, "--", color="grey", label="proportional to it")
-    axes.set(xscale="log", yscale="log", xlabel=UNITS[kind], ylabel="seconds")
+    values = [statistics.median(costs[p].processor) for p in points]
+    axes.plot(points, values, marker="o", label="processor time")
+    axes.set(xscale="log", xlabel=UNITS[kind], ylabel="seconds of the processor")
+    if kind == "batch":
+        axes.set(ylim=(0, None))
+    else:
+        proportional = [values[-1] * weights[p] / weights[points[-1]] for p in points]
+        axes.plot(points, proportional, "--", color="grey", label="proportional to the last")
+        axes.set(yscale="log")
     axes.set_xticks(points, [str(point) for point in points], minor=False)
     axes.minorticks_off()
     axes.grid(alpha=0.3)

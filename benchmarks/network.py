@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -193,12 +194,68 @@ def attention_alone(name: str, clips: int, clock: Clock) -> None:
             )
 
 
+def growth(clock: Clock, clips: int, plot: Path | None) -> None:
+    """Forward and backward of the network that ships (stem frozen) against T and against size."""
+    taken: dict[tuple[int, int], float] = {}
+    base = sizes.tiny().model_copy(
+        update={
+            "stem": "efficientnet-lite0", "frozen_stages": 6, "branches": ("h", "g", "b"),
+            "classifier": "surroundings", "width": 192, "heads": 3, "image_size": 192,
+        }
+    )  # fmt: skip
+    print(f"\n{clips} clips, EfficientNet-Lite0 stem frozen, width 192\n")
+    print("| frames T | px | ms a clip | ms a frame |\n| --- | --- | --- | --- |")
+    for frames, side in ((1, 192), (4, 192), (8, 192), (16, 192), (4, 96), (4, 128), (4, 256)):
+        torch.manual_seed(0)
+        shape = base.model_copy(update={"frames": frames, "image_size": side})
+        network = build(shape).to(clock.device).train()
+        shown = torch.randint(0, 256, (clips, frames, 3, side, side), dtype=torch.uint8)
+        shown = shown.to(clock.device)
+
+        def step(network: nn.Module = network, shown: Tensor = shown) -> None:
+            outputs = network(shown)
+            total = outputs.derivative.square().mean() + outputs.boundary_logits.mean()
+            (total + outputs.frame_logits.sum()).backward()
+            network.zero_grad(set_to_none=True)
+
+        ms = taken[frames, side] = clock.ms(step) / clips
+        print(f"| {frames} | {side} | {ms:.0f} | {ms / frames:.1f} |", flush=True)
+
+    if plot is not None:
+        draw(taken, plot)
+
+
+def draw(taken: dict[tuple[int, int], float], file: Path) -> None:
+    """Milliseconds against T and against pixels, beside the line of what is proportional."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    base = taken[4, 192]
+    panels: list[tuple[str, dict[float, float], float]] = [
+        ("frames T, at 192 px", {t: ms for (t, side), ms in taken.items() if side == 192}, 4),
+        (
+            "thousands of pixels a frame, T = 4",
+            {side**2 / 1000: ms for (t, side), ms in sorted(taken.items()) if t == 4},
+            192**2 / 1000,
+        ),
+    ]
+    for axes, (what, points, at) in zip(figure.subplots(1, 2), panels, strict=True):
+        axes.plot(list(points), list(points.values()), "o-", label="measured")
+        axes.plot([0, max(points)], [0, base * max(points) / at], ":", label="proportional")
+        axes.set_xlabel(what)
+        axes.set_ylabel("ms a clip")
+        axes.legend()
+    figure.savefig(file, dpi=100)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["tiny", "small"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clips", type=int, help="per batch; default 2 on a CPU, else 32")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--growth", action="store_true", help="only: a step against T and size")
+    parser.add_argument("--plot", type=Path, help="with --growth: draw it into this PNG")
     parser.add_argument("--quick", action="store_true", help="tiny alone, not compiled, 2 rounds")
     asked = parser.parse_args()
     device = torch.device(asked.device)
@@ -207,6 +264,9 @@ def main() -> None:
     clips = asked.clips or (2 if device.type == "cpu" else 32)
     clock = Clock(device, rounds=2 if asked.quick else 5)
     print(f"{platform.machine()}, torch {torch.__version__}, {device}")
+    if asked.growth:
+        growth(clock, clips, asked.plot)
+        return
     for name in ["tiny"] if asked.quick else asked.sizes:
         measure(name, clips, clock, compiled=not (asked.quick or asked.no_compile))
         attention_alone(name, clips, clock)

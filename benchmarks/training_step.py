@@ -65,7 +65,8 @@ class Measured:
         rate = clips * len(worked) / step
         print(
             f"| {name} | {rate:.1f} | {rate / reference if reference else 1:.2f}x | "
-            f"{1000 * statistics.median(worked):.0f} | {100 * sum(waited) / step:.0f} % | "
+            f"{1000 * statistics.median(worked):.0f} | {1000 * statistics.fmean(waited):.0f} | "
+            f"{100 * sum(waited) / step:.0f} % | "
             f"{peak_gib():.2f} |",
             flush=True,
         )
@@ -161,15 +162,20 @@ def main() -> None:
             f"{recipe.model.frames} frames, {steps - WARM_UP} steps, {asked.device}, "
             f"{torch.get_num_threads()} threads\n"
         )
-        print("| | clips a second | | step without waiting, ms | waiting for data | peak, GiB |")
-        print("| --- | --- | --- | --- | --- | --- |")
+        print(
+            "| | clips a second | | step without waiting, ms | waiting, ms a step | of the whole | "
+            "peak, GiB |"
+        )
+        print("| --- | --- | --- | --- | --- | --- | --- |")
         once = override(recipe, ["training.sam_rho=0"])
         reference = run(once, store, asked.device, 0).line(
             "one pass, 0 workers (reference)", clips, 0
         )
         for workers in [0] if asked.quick else asked.workers:
             run(recipe, store, asked.device, workers).line(
-                f"SAM, {workers} workers", clips, reference
+                f"{'SAM' if recipe.training.sam_rho else 'one pass'}, {workers} workers",
+                clips,
+                reference,
             )
         if asked.waiting_alone:
             return

@@ -30,8 +30,8 @@ from video_fixtures import astronaut_frames, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
 FUNCTIONS = (
-    "detect_many", "evaluate", "load_recipe", "prepare", "synthesize", "train", "write_index",
-    "write_pdf", "write_report", "write_thumbnail",
+    "detect_many", "evaluate", "fit", "load_recipe", "prepare", "synthesize", "train",
+    "write_index", "write_pdf", "write_report", "write_thumbnail",
 )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def test_many_files_are_resumed(
     first = astronaut_video(tmp_path / "videos" / "a.mp4", count=4)
     (tmp_path / "videos" / "b.mp4").write_bytes(b"no film")
     settings = DetectorSettings(model=untrained_model, scene=False)
-    files = ResultFiles(json_file=tmp_path / "results.json", resume=True)
+    files = ResultFiles(json_file=str(tmp_path / "results.json"), resume=True)
     stages: list[str] = []
     detections = list(
         detect_many(

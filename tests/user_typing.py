@@ -50,7 +50,7 @@ def detect(path: Path) -> Report | None:
 
 def detect_all(folder: str) -> list[Detection]:
     settings = DetectorSettings(model="RUN", sampling="windows", every_second=True)
-    files = ResultFiles(json_file=Path("results.json"), resume=True)
+    files = ResultFiles(json_file="results.json", csv_file=Path("a.csv"), resume=True)
     return list(detect_many([folder], settings=settings, files=files, workers=2))
 
 

@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from fakestormer.report.page import write_report as write_report
     from fakestormer.report.pdf import write_pdf as write_pdf
     from fakestormer.tools.commands import PrepareSettings as PrepareSettings
+    from fakestormer.tools.commands import fit as fit
     from fakestormer.tools.commands import prepare as prepare
     from fakestormer.tools.commands import synthesize as synthesize
     from fakestormer.tools.commands import train as train
     from fakestormer.tools.synthesize import SynthesisRecord as SynthesisRecord
     from fakestormer.training.loop import TrainingResult as TrainingResult
     from fakestormer.training.settings import TrainSettings as TrainSettings
+    from fakestormer.training.surroundings import FittedSurroundings as FittedSurroundings
     from fakestormer.types import FaceReport as FaceReport
     from fakestormer.types import Prediction as Prediction
     from fakestormer.types import Report as Report
@@ -62,10 +64,11 @@ _HOME = {
     "report.index": ("write_index", "write_thumbnail"),
     "report.page": ("write_report",),
     "report.pdf": ("write_pdf",),
-    "tools.commands": ("PrepareSettings", "prepare", "synthesize", "train"),
+    "tools.commands": ("PrepareSettings", "fit", "prepare", "synthesize", "train"),
     "tools.synthesize": ("SynthesisRecord",),
     "training.loop": ("TrainingResult",),
     "training.settings": ("TrainSettings",),
+    "training.surroundings": ("FittedSurroundings",),
     "types": ("FaceReport", "Prediction", "Report"),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}

@@ -249,8 +249,13 @@ def test_a_run_that_is_gone_on_with(
     assert kept["path"] == str(first)
 
     stop_at, scored[:] = "", []
-    code, said, err = run(videos, *options, "--resume")
+    (broken := tmp_path / "browser").write_text("#!/bin/sh\necho 'no display' >&2; exit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CHROMIUM", str(broken))
+    code, said, err = run(videos, *options, "--resume", "--pdf")
     assert code == ExitCode.SOME_FAILED
+    assert "could not print it (no display)" in err
+    assert (out / "index.html").is_file(), "a page that is not printed costs only itself"
     assert "1 of 3 files were done earlier" in err
     assert scored == ["2.mp4", "bad.mp4"]
     document = json.loads((out / "r.json").read_text())

@@ -183,7 +183,7 @@ def test_addresses_are_fetched_where_that_is_asked_for(
     assert failed["error"] in done.stderr.decode()
 
 
-@pytest.mark.parametrize("device", ["meta", "nonsense", "cuda:99"])
+@pytest.mark.parametrize("device", ["meta", "nonsense", "cuda:99", "mps:1"])
 def test_a_device_that_cannot_compute_is_refused(
     device: str,
     untrained_model: Path,
@@ -195,6 +195,7 @@ def test_a_device_that_cannot_compute_is_refused(
     assert code == ExitCode.ALL_FAILED
     (sentence,) = err.splitlines()
     assert sentence.startswith(f"device '{device}' cannot be used here (")
+    assert len(sentence) < 300
 
 
 def test_a_folder_that_is_gone_is_one_sentence(untrained_model: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from fakestormer.detection.results import failure_of
-from fakestormer.errors import OutputError, SetupError
+from fakestormer.errors import InputError, SetupError
 from fakestormer.recipe.prediction import ErrorRates
 from fakestormer.report.index import write_index, write_thumbnail
 from fakestormer.report.page import write_report
@@ -384,7 +384,7 @@ def test_without_a_browser_one_sentence_says_so(
         find_browser()
     (broken := tmp_path / "browser").write_text("#!/bin/sh\necho 'no display' >&2; exit 3\n")
     broken.chmod(0o755)
-    with pytest.raises(OutputError, match="could not print it \\(no display\\)"):
+    with pytest.raises(InputError, match="could not print it \\(no display\\)"):
         write_pdf(tmp_path / "a.html", browser=str(broken))
 
 
@@ -419,6 +419,7 @@ def test_a_batch_is_one_table_that_can_be_sorted(
     widths = page.locator("tbody img").evaluate_all("(all) => all.map((i) => i.naturalWidth)")
     assert widths == [32, 32, 32]
     assert "is empty" in page.locator("tbody tr").last.inner_text()
+    assert "/x/" not in index.read_text(), "the folder a video lay in is nobody's business"
     assert "strongest: left jaw line" in page.locator("tbody tr").first.inner_text()
     page.get_by_role("button", name="Video").click()
     assert names.all_inner_texts() == ["a.mp4", "b <i>.mp4", "c.mp4", "d.mp4"]

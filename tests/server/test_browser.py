@@ -109,7 +109,9 @@ def test_upload_progress_result_report_and_error(
         picture(page, "running")
         verdict = re.compile("^(Likely fake|No manipulation found|Inconclusive)$")
         card.get_by_text(verdict).wait_for()
-        assert card.get_by_text(re.compile(r"^Score 0\.\d{3}.* on a scale from 0 to 1\.$")).count()
+        assert card.get_by_text(
+            re.compile(r"^Probability of a fake 0\.\d\d \(.* over its clips\)\.$")
+        ).count()
         with page.context.expect_page() as opened:
             card.get_by_role("link", name="Open the report").click()
         report = opened.value

@@ -171,7 +171,9 @@ def detect(
     judged = {result["verdict"] for result in results.values() if "error" not in result}
     if judged & bad_verdicts:
         raise typer.Exit(ExitCode.VERDICT)
-    exit_by(failed=sum("error" in result for result in results.values()), of=len(results))
+    # A page that could not be printed has a verdict: it is never all that failed.
+    failed = sum("error" in result for result in results.values()) + reports.unprinted
+    exit_by(failed=failed, of=len(results) + reports.unprinted)
 
 
 def _check_places(

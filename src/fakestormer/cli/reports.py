@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fakestormer.cli.options import say
 from fakestormer.detection.film import film_name
+from fakestormer.errors import InputError, OutputError
 from fakestormer.types import Report
 
 
@@ -24,6 +26,7 @@ class ReportFolder:
         self._folder, self._overlay = folder, overlay
         self._has_index = len(inputs) > 1 or any(os.path.isdir(path) for path in inputs)
         self._browser: str | None = None
+        self.unprinted = 0
         if pdf:
             from fakestormer.report.pdf import find_browser
 
@@ -38,9 +41,7 @@ class ReportFolder:
         page = write_report(report, self._folder)
         lines = [f"  report: {page}"]
         if self._browser is not None:
-            from fakestormer.report.pdf import write_pdf
-
-            lines.append(f"  pdf: {write_pdf(page, browser=self._browser)}")
+            lines += self._printed(page, self._browser)
         if self._overlay:
             lines.append(f"  overlay: {self._folder / film_name(report.path, report.sha256)}")
         if self._has_index:
@@ -48,6 +49,18 @@ class ReportFolder:
 
             write_thumbnail(report, self._folder)
         return lines
+
+    def _printed(self, page: Path, browser: str) -> list[str]:
+        from fakestormer.report.pdf import write_pdf
+
+        try:
+            return [f"  pdf: {write_pdf(page, browser=browser)}"]
+        except OutputError:
+            raise
+        except InputError as error:  # this page alone; its report is there
+            say(str(error))
+            self.unprinted += 1
+            return []
 
     def finish(self, results: Sequence[Mapping[str, Any]]) -> None:
         """Write the index of all files."""

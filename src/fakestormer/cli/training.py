@@ -72,7 +72,7 @@ def train(
         chosen = _sized(chosen, weights, set_ or [])
     from fakestormer.cli.console.preparing import prepare_with_bar
     from fakestormer.tools.commands import HELD_OUT, PrepareSettings, is_store
-    from fakestormer.tools.commands import train as fit
+    from fakestormer.tools.commands import train as train_on
     from fakestormer.training.settings import TrainSettings
 
     preparation = None
@@ -105,7 +105,7 @@ def train(
         workers=workers,
     )
     try:
-        result = fit(
+        result = train_on(
             data,
             run,
             recipe=chosen,
@@ -160,44 +160,20 @@ def fit(
     ImageNet's layers, which the extra `pretrained` brings.
     """
     from fakestormer.cli.console.bars import bar
-    from fakestormer.data.manifest import read_manifest
-    from fakestormer.data.remake import require_crops
-    from fakestormer.model.model_file import load_model, recipe_of, save_model, weights_file
-    from fakestormer.training.surroundings import fit_surroundings, with_surroundings
+    from fakestormer.tools.commands import fit as fit_f
 
     require_folder(output, "--output")
-    weights = weights_file(model)
-    network, document = load_model(weights)
-    recipe = recipe_of(document, weights)
-    require_crops(data, recipe.crop, recipe.tracking)
-    network, recipe = with_surroundings(network, recipe)
     with bar() as drawn:
         task = drawn.add_task("pairs", total=pairs)
-        fitted = fit_surroundings(
-            network,
-            recipe,
+        fitted = fit_f(
+            model,
             data,
-            read_manifest(data),
+            output,
             pairs=pairs,
             ridge=ridge,
             seed=seed,
             progress=lambda done: drawn.update(task, completed=done),
         )
-    about = {
-        "pairs": fitted.pairs,
-        "tracks": fitted.tracks,
-        "ridge": ridge,
-        "seed": seed,
-        "left_out_auc": fitted.left_out_auc,
-    }
-    save_model(
-        output,
-        network,
-        recipe.model_dump(mode="json"),
-        document["metrics"] | {"surroundings": about},
-        face_backend=document.get("face_backend"),
-        trained_on=document.get("trained_on"),
-    )
     print(
         f"{output / 'model.safetensors'}: f fitted to {fitted.pairs} pairs of {fitted.tracks} "
         f"tracks; AUC {fitted.left_out_auc:.4f} on pairs of people left out of a fit"

@@ -62,14 +62,14 @@ def write_origin(store: Path, origin: Origin) -> None:
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def entries_of(store: Path, root: Path | None = None) -> dict[str, Entry]:
+def entries_of(store: Path, root: str | Path | None = None) -> dict[str, Entry]:
     """The entries that a store was made from, by name.
 
     root: where they lie now, if they were moved. Raises InputError when they are not there.
     """
     origin = read_origin(store)
     if root is not None:
-        origin = replace(origin, root=root)
+        origin = replace(origin, root=Path(root))
     if not origin.root.is_dir():
         raise InputError(
             f"{store}: its videos were in {origin.root}, which is not there now; say where they "

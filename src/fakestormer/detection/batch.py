@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -57,7 +57,7 @@ class DetectorSettings:
     runtime: RuntimeName = "torch"
     every_second: bool = False
     scene: bool = True
-    overlay: Path | None = None
+    overlay: str | Path | None = None
     stream: int | None = None
 
     def open(self) -> Detector:
@@ -90,7 +90,7 @@ class ResultFiles:
     json_file: Path | str | None = None
     csv_file: Path | str | None = None
     resume: bool = False
-    reports: Path | None = None
+    reports: str | Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +156,7 @@ class DetectOne:
             if settings.overlay is not None:
                 if progress is not None:
                     progress("overlay", 0, None)
-                # The report may call the file by another name.
-                detector.write_overlay(replace(report, path=path), settings.overlay)
+                detector.write_overlay(report, settings.overlay, video=path)
         except OutputError:
             raise
         except InputError as error:
@@ -241,7 +240,7 @@ def _earlier(
     def is_whole(path: str, sha256: str) -> bool:
         beside = ((files.reports, page_name), (settings.overlay, film_name))
         return all(
-            folder is None or (folder / name(path, sha256)).is_file() for folder, name in beside
+            folder is None or Path(folder, name(path, sha256)).is_file() for folder, name in beside
         )
 
     kept = {path: entry for path, entry in finished.items() if is_whole(path, entry["sha256"])}

@@ -90,7 +90,7 @@ class Detector:
             torch.zeros(1, device=device).add(1).item()
             network = network.to(device)
         except (AssertionError, RuntimeError) as error:  # torch's, for a device it does not have
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].partition(". ")[0]
             raise InputError(
                 f"device '{device}' cannot be used here ({reason}); choose another, e.g. cpu"
             ) from error
@@ -347,14 +347,17 @@ class Detector:
             landmarks=input_landmarks(clips, self.prediction),
         )
 
-    def write_overlay(self, report: Report, folder: str | Path) -> Path:
+    def write_overlay(
+        self, report: Report, folder: str | Path, *, video: str | Path | None = None
+    ) -> Path:
         """Write the video of a report with boxes, numbers, scores and heat maps drawn into it.
 
         Every frame of every face is scored anew, so this takes longer than detection.
 
         Args:
-            report: of a video file that is still at `report.path`.
+            report: of a video file.
             folder: where the video goes; made if absent.
+            video: where that file is; None: still at `report.path`.
 
         Returns:
             The path of the video, named like the report's page.
@@ -363,4 +366,11 @@ class Detector:
             InputError: the video cannot be read any more, or has changed.
             OutputError: the overlay cannot be written.
         """
-        return write_overlay(report, Path(folder), self.network, self.prediction, self.recipe.crop)
+        return write_overlay(
+            report,
+            Path(folder),
+            self.network,
+            self.prediction,
+            self.recipe.crop,
+            video=video or report.path,
+        )

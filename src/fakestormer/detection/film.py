@@ -128,15 +128,17 @@ def write_overlay(
     network: VideoNetwork,
     prediction: PredictionConfig,
     config: CropConfig,
+    *,
+    video: str | Path,
 ) -> Path:
-    """Draw `report` into its video, at most 1280 pixels on the longer side; returns the film.
+    """Draw `report` into its `video`, at most 1280 pixels on the longer side; returns the film.
 
     Raises InputError when the video cannot be read any more, OutputError when the film cannot be
     written.
     """
     target = folder / film_name(report.path, report.sha256)
     partial = target.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
-    drawn = _drawn(report, network, prediction, config)
+    drawn = _drawn(report, network, prediction, _kept_frames(report, config, video))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -153,11 +155,10 @@ def write_overlay(
 
 
 def _drawn(
-    report: Report, network: VideoNetwork, prediction: PredictionConfig, config: CropConfig
+    report: Report, network: VideoNetwork, prediction: PredictionConfig, frames: Iterator[_Kept]
 ) -> Iterator[Frame]:
     margin = 1 - 2 * prediction.margin / REFERENCE_SIDE
     looks = [_look(face, report) for face in report.faces]
-    frames = _kept_frames(report, config)
     while kept := list(itertools.islice(frames, _CLIPS_AT_ONCE * 2 * network.config.frames)):
         for place in sorted({place for one in kept for place in one.faces}):
             for run in _runs(kept, place):
@@ -193,7 +194,7 @@ def _look(face: FaceReport, report: Report) -> FaceLook:
     )
 
 
-def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
+def _kept_frames(report: Report, config: CropConfig, video: str | Path) -> Iterator[_Kept]:
     # Of a film with thousands of faces only those on the screen are looked at for each frame.
     ahead = [
         (face.first_frame, k) for k, face in enumerate(report.faces) if face.squares is not None
@@ -201,7 +202,7 @@ def _kept_frames(report: Report, config: CropConfig) -> Iterator[_Kept]:
     ahead.sort(reverse=True)
     visible: list[tuple[int, Tensor]] = []  # place of the face, its squares
     for index, seconds, rgb_hwc in stream_frames(
-        report.path,
+        video,
         stream_number=report.settings.get("stream"),
         turned=report.video["turned"],
     ):

@@ -56,7 +56,7 @@ class EvaluationSettings:
     corruptions: tuple[CorruptionName, ...] = ()
     levels: tuple[int, ...] = (1, 2, 3, 4, 5)
     applied_to: AppliedTo = "frames"
-    roots: Mapping[str, Path] = field(default_factory=dict)
+    roots: Mapping[str, str | Path] = field(default_factory=dict)
     faces: BackendName = "auto"
     device: str = "cpu"
     workers: int = 0

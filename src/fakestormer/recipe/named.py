@@ -75,7 +75,7 @@ def small() -> Recipe:
 
 
 def tiny() -> Recipe:
-    """Trains from scratch on two CPU cores in minutes; what `make demo` uses.
+    """Trains from scratch on two CPU cores in minutes.
 
     Besides size, three things differ from the method (docs/decisions.md 15): a convolutional stem,
     no SAM, whose second pass would halve the steps that a few minutes allow, and lambda_h = 1

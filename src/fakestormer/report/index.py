@@ -100,7 +100,8 @@ def _row(result: Mapping[str, Any], folder: Path) -> Row:
     reasons = [reason["text"] for reason in result.get("reasons", ())]
     strongest = [face["strongest"] for face in result["faces"] if "strongest" in face]
     if "error" in result:
-        reasons = [result["error"]]
+        # The row names the file, and the folder it lay in is nobody's business.
+        reasons = [result["error"].removeprefix(f"{result['path']}: ")]
     elif not reasons and strongest and result["verdict"] == "likely fake":
         first, last = strongest[0]["seconds"]
         reasons = [f"strongest: {strongest[0]['region']}, {first:.1f} to {last:.1f} s"]

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fakestormer.errors import OutputError, SetupError
+from fakestormer.errors import InputError, OutputError, SetupError
 
 #: Names of browsers that print pages, as commands; then where macOS and Windows keep them.
 _COMMANDS = (
@@ -62,7 +62,8 @@ def write_pdf(page: str | Path, *, browser: str | None = None) -> Path:
 
     Raises:
         SetupError: there is no browser.
-        OutputError: the browser could not print it.
+        InputError: the browser could not print this page.
+        OutputError: the PDF cannot be written.
     """
     page = Path(page).resolve()
     target = page.with_suffix(".pdf")
@@ -86,13 +87,13 @@ def write_pdf(page: str | Path, *, browser: str | None = None) -> Path:
             done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)
             if done.returncode or not printed.is_file():
                 last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-                raise OutputError(
+                raise InputError(
                     f"{page}: {command[0]} could not print it ({' '.join(last) or done.returncode})"
                     "; open the page in a browser and print it there"
                 )
             shutil.copyfile(printed, target)
         except subprocess.TimeoutExpired as error:
-            raise OutputError(
+            raise InputError(
                 f"{page}: {command[0]} did not print it within {_PATIENCE} s; open the page in a "
                 "browser and print it there"
             ) from error

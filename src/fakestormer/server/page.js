@@ -68,8 +68,8 @@ addEventListener("DOMContentLoaded", () => {
       card.dataset.stage = at.stage;
       put(card, ".said", "");
     } else if (job.state === "done") {
-      const spread = job.interval ? ` (over its clips ${job.interval.map((bound) => bound.toFixed(3)).join(" to ")})` : "";
-      put(card, ".said", job.probability === null ? "" : `Score ${job.probability.toFixed(3)}${spread} on a scale from 0 to 1.`);
+      const spread = job.interval ? ` (${job.interval.map((bound) => bound.toFixed(2)).join(" to ")} over its clips)` : "";
+      put(card, ".said", job.probability === null ? "" : `Probability of a fake ${job.probability.toFixed(2)}${spread}.`);
     } else put(card, ".said", job.error || "");
     one(".said", card).hidden = !one(".said", card).textContent;
     for (const [selector, sentences] of [[".why", job.reasons], [".warned", job.warnings]]) {

@@ -161,7 +161,7 @@ def _judge(
     page = render_report(outcome, date=datetime.date.today(), film=film)
     try:
         if film is not None:
-            (folder / film_name(path, outcome.sha256)).replace(folder / film)
+            (folder / film_name(outcome.path, outcome.sha256)).replace(folder / film)
         if outcome.scene is not None:
             write_atomically(folder / "thumbnail.jpg", thumbnail(outcome.scene.picture))
         write_atomically(folder / "report.html", page.encode())

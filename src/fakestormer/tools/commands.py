@@ -1,4 +1,4 @@
-"""Commands as functions: prepare, train, synthesize. The command line uses them too.
+"""Commands as functions: prepare, train, fit, synthesize. The command line uses them too.
 
 Each loads what it needs when it is called, so that an extra that is not installed is reported by
 the function that needs it.
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fakestormer.data.prepare import Progress, Summary
     from fakestormer.tools.synthesize import SynthesisRecord
     from fakestormer.training.loop import TrainingResult
+    from fakestormer.training.surroundings import FittedSurroundings
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +58,13 @@ class PrepareSettings:
 
     hold_out: tuple[str, ...] = ()
     validation_fraction: float = 0.0
-    table: Path | None = None
+    table: str | Path | None = None
     split: Split | None = None
     splits: tuple[Split, ...] = ()
     max_frames: int | None = None
     stream: int | None = None
     faces: BackendName = "auto"
-    landmarks: Path | None = None
+    landmarks: str | Path | None = None
     landmarks_by: str = ""
     workers: int = 0
     cluster: str | None = None
@@ -119,7 +120,7 @@ def prepare(
     matched = None
     if settings.table is not None:
         names = [entry.video for entry in listing.entries]
-        matched = match_table(settings.table, origin.root, names)
+        matched = match_table(Path(settings.table), origin.root, names)
     labelling = Labelling(
         validation_sources=frozenset(settings.hold_out),
         validation_fraction=settings.validation_fraction,
@@ -168,11 +169,11 @@ def _labels(settings: PrepareSettings, methods: tuple[str, ...]) -> tuple[str, .
     if settings.validation_fraction:
         words += ["--validation-fraction", str(settings.validation_fraction)]
     if settings.table is not None:
-        words += ["--table", str(settings.table.resolve())]
+        words += ["--table", str(Path(settings.table).resolve())]
     if settings.split is not None:
         words += ["--split", settings.split]
     if settings.landmarks is not None:
-        words += ["--landmarks", str(settings.landmarks.resolve())]
+        words += ["--landmarks", str(Path(settings.landmarks).resolve())]
         words += ["--landmarks-by", settings.landmarks_by] if settings.landmarks_by else []
     words += [word for split in settings.splits for word in ("--only", split)]
     words += [word for method in methods for word in ("--method", method)]
@@ -184,9 +185,9 @@ def _faces_of(settings: PrepareSettings) -> BackendName | Callable[[], LandmarkF
 
     if settings.landmarks is None:
         return settings.faces
-    if not settings.landmarks.exists():
+    if not Path(settings.landmarks).exists():
         raise InputError(f"{settings.landmarks}: no such file or folder of landmarks")
-    return partial(LandmarkFiles, settings.landmarks.resolve(), settings.landmarks_by)
+    return partial(LandmarkFiles, Path(settings.landmarks).resolve(), settings.landmarks_by)
 
 
 def is_store(folder: str | Path) -> bool:
@@ -224,7 +225,7 @@ def train(
         SetupError: the extra `train` or the face models are not installed.
         TrainingError: a loss or a gradient is no finite number.
     """
-    from fakestormer.training.loop import train as fit
+    from fakestormer.training.loop import train as train_on_store
 
     recipe, settings = recipe or tiny(), settings or TrainSettings()
     store, out = Path(data), Path(out)
@@ -240,7 +241,65 @@ def train(
         how = preparation or PrepareSettings(validation_fraction=HELD_OUT)
         store = out / "store"
         prepare_with(data, store, recipe=recipe, settings=how)
-    return fit(recipe, store, out, settings)
+    return train_on_store(recipe, store, out, settings)
+
+
+def fit(
+    model: str | Path | None,
+    store: str | Path,
+    out: str | Path,
+    *,
+    pairs: int = 14400,
+    ridge: float = 0.1,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> FittedSurroundings:
+    """Set f of a model in closed form: what sets a blended face apart from its surroundings.
+
+    It takes the place of the f that was trained; all other heads stay as they are. It looks through
+    ImageNet's layers, which the extra `pretrained` brings.
+
+    Args:
+        model: a `.safetensors` file or the folder of a model; None takes the weights that ship.
+        store: a store of real videos that `prepare` has written for this model.
+        out: the folder of the fitted model.
+        pairs: real frames, each with its pseudo-fake.
+        ridge: the larger, the simpler the fit.
+        seed: draws frames and blending.
+        progress: called with the number of pairs done.
+
+    Returns:
+        What it was fitted to, and its AUC on groups of videos left out of a fit.
+
+    Raises:
+        InputError: the model's patches are not 16 px wide, there are too few training videos, or
+            the store is for another model.
+        SetupError: ImageNet's weights are not installed.
+    """
+    from fakestormer.data.manifest import read_manifest
+    from fakestormer.data.remake import require_crops
+    from fakestormer.model.model_file import load_model, recipe_of, save_model, weights_file
+    from fakestormer.training.surroundings import fit_surroundings, with_surroundings
+
+    weights, store = weights_file(model), Path(store)
+    network, document = load_model(weights)
+    recipe = recipe_of(document, weights)
+    require_crops(store, recipe.crop, recipe.tracking)
+    network, recipe = with_surroundings(network, recipe)
+    rows = read_manifest(store)
+    fitted = fit_surroundings(
+        network, recipe, store, rows, pairs=pairs, ridge=ridge, seed=seed, progress=progress
+    )
+    about = dataclasses.asdict(fitted) | {"ridge": ridge, "seed": seed}
+    save_model(
+        Path(out),
+        network,
+        recipe.model_dump(mode="json"),
+        {"before_the_fit": document["metrics"], "surroundings": about},
+        face_backend=document.get("face_backend"),
+        trained_on=document.get("trained_on"),
+    )
+    return fitted
 
 
 def synthesize(

@@ -17,6 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from fakestormer.detection.printable import face_name
 from fakestormer.detection.warnings import another_stream
 from fakestormer.drawing.contact_sheet import (
     SheetBlock,
@@ -71,6 +72,11 @@ class SynthesisRecord(BaseModel):
     crop: CropConfig
     synthesis: SynthesisConfig
     params: ClipParams
+
+    @property
+    def face(self) -> str:
+        """The name of the face, as in reports."""
+        return face_name(self.track + 1)
 
 
 def synthesize(
@@ -217,7 +223,7 @@ def _find_again(
             return track, start
     last = record.first_index + record.frame_count - 1
     raise InputError(
-        f"{video}: face {record.track} is not found in frames {record.first_index} to {last} any "
+        f"{video}: {record.face} is not found in frames {record.first_index} to {last} any "
         "more; draw new parameters with this version"
     )
 
@@ -282,7 +288,7 @@ def _write_all(
 def _comparison(clip: Clip, record: SynthesisRecord) -> np.ndarray:
     if len(clip) < 2:
         raise InputError(f"{record.video}: a single frame has nothing to compare; leave --compare")
-    title = f"{record.video}, face {record.track}: {record.params.frames[0].hull} hull"
+    title = f"{record.video}, {record.face}: {record.params.frames[0].hull} hull"
     return comparison_sheet(clip, record.params, record.synthesis, size=record.size, title=title)
 
 
@@ -332,7 +338,7 @@ def _sheet(clip: Clip, record: SynthesisRecord) -> np.ndarray:
         blocks.append(SheetBlock(heading=heading, rows=rows))
     first = record.params.frames[0]
     title = (
-        f"{record.video}, face {record.track}: {first.hull} hull, {first.changed_side} changed, "
+        f"{record.video}, {record.face}: {first.hull} hull, {first.changed_side} changed, "
         f"blend ratio {first.ratio:g}"
     )
     names = [f"frame {int(clip.indices[i])}" for i in at]

@@ -26,7 +26,7 @@ FREE = frozenset(
 )
 
 
-def sized(recipe: Recipe, initial_weights: Path | None) -> Recipe:
+def sized(recipe: Recipe, initial_weights: str | Path | None) -> Recipe:
     """The recipe with a network of the sizes of the starting weights, where it asks for them.
 
     Raises InputError where there are none to ask, and for a file that is no image tower.
@@ -41,13 +41,13 @@ def sized(recipe: Recipe, initial_weights: Path | None) -> Recipe:
     if is_model(initial_weights):
         model = ModelConfig.model_validate(load_model(initial_weights)[1]["recipe"]["model"])
     else:
-        model = sizes_of(recipe.model, initial_weights)
+        model = sizes_of(recipe.model, Path(initial_weights))
     training = recipe.training.model_copy(update={"sizes_from": "recipe"})
     return recipe.model_copy(update={"model": model, "training": training})
 
 
 def fresh_state(
-    network: VideoNetwork, tracks: Tracks, fingerprint: str, *, initial_weights: Path | None
+    network: VideoNetwork, tracks: Tracks, fingerprint: str, *, initial_weights: str | Path | None
 ) -> RunState:
     """The state of a run that has not begun; loads pre-trained weights where there are some.
 
@@ -60,7 +60,7 @@ def fresh_state(
     """
     pretrained: frozenset[str] = frozenset()
     if initial_weights is not None and is_model(initial_weights):
-        _take_over(network, initial_weights)
+        _take_over(network, Path(initial_weights))
     elif initial_weights is not None:
         pretrained = load_pretrained(network, initial_weights).loaded
     else:

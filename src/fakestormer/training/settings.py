@@ -16,7 +16,7 @@ class TrainSettings:
     synthesise. show_progress: draw a bar on standard error.
     """
 
-    initial_weights: Path | None = None
+    initial_weights: str | Path | None = None
     resume: bool = False
     accelerator: str = "auto"
     devices: int = 1
