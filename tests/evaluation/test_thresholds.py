@@ -29,7 +29,7 @@ def test_thresholds_by_hand() -> None:
     assert clear_below == pytest.approx(0.35)
     assert (rates.real_called_fake, rates.fakes_called_fake) == (0, 3)
     assert (rates.real_cleared, rates.fakes_cleared) == (3, 0)
-    assert rates.sentence().startswith("On 4 real videos of 4 people")
+    assert rates.sentence().startswith("Of 4 real videos of 4 people")
 
 
 def test_videos_without_a_verdict_are_no_errors() -> None:

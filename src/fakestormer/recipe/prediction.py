@@ -25,9 +25,8 @@ _LEAST = 1e-15
 class ErrorRates(BaseModel):
     """What the verdicts were worth on videos that the thresholds were chosen by: counts of videos.
 
-    people: that the real videos show, 0 where it is not known. real_called_fake: real ones called
-    "likely fake". fakes_called_fake, fakes_cleared: fakes called
-    "likely fake" and "no manipulation found". All others are inconclusive.
+    people: that the real videos show, 0 where it is not known. *_called_fake: called "likely fake".
+    *_cleared: called "no manipulation found". All others are inconclusive.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,10 +43,11 @@ class ErrorRates(BaseModel):
         """What a reader of one verdict has to know of all of them."""
         people = f"{self.people} people" if self.people else "people"
         return (
-            f"On {self.real} real videos of {people} and cameras that it never saw, this model "
-            f'said "likely fake" {self.real_called_fake} times. On {self.fakes} fakes of people '
-            f'that it never saw it said "likely fake" {self.fakes_called_fake} times and "no '
-            f'manipulation found" {self.fakes_cleared} times. All others were inconclusive.'
+            f"Of {self.real} real videos of {people} and cameras that it never saw, this model "
+            f'called {self.real_called_fake} "likely fake" and {self.real_cleared} "no '
+            f'manipulation found". Of {self.fakes} fakes of people that it never saw, it called '
+            f'{self.fakes_called_fake} "likely fake" and {self.fakes_cleared} "no manipulation '
+            'found". All others were inconclusive.'
         )
 
 
