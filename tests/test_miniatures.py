@@ -42,7 +42,7 @@ def test_check_says_what_is_there(miniature: Expected, run: Run) -> None:
     code, printed, err = run(
         "prepare", *(word for word in miniature.arguments if not _of_table(word)), "--check"
     )
-    assert (code, err) == (ExitCode.DONE, "")
+    assert (code, _faults(err)) == (ExitCode.DONE, [])
     lines = printed.splitlines()
     for line in miniature.says:
         assert line in lines, printed
@@ -63,7 +63,7 @@ def test_prepare_and_evaluate(miniature: Expected, run: Run, model: Path, tmp_pa
         assert reason in line
     # A sentence each, and one about what the lists name and the disk has not.
     differs = any(line.startswith("missing: ") for line in miniature.says)
-    assert len(err.splitlines()) == len(miniature.unreadable) + differs
+    assert len(_faults(err)) == len(miniature.unreadable) + differs
 
     table = pandas.read_parquet(store / "manifest.parquet").set_index("video")
     assert sorted(table.index) == sorted(miniature.videos)
@@ -94,6 +94,11 @@ def test_prepare_and_evaluate(miniature: Expected, run: Run, model: Path, tmp_pa
     assert f"| all | {real} | {fake} | " in printed
     total = real + fake + left_out
     assert f"{real + fake} of {total} videos scored, {left_out} left out" in printed
+
+
+def _faults(err: str) -> list[str]:
+    """All lines but the one that counts what lies beside the videos: the table of `folder`."""
+    return [line for line in err.splitlines() if not line.endswith("left out as no videos: 1 .csv")]
 
 
 def _of_table(word: object) -> bool:

@@ -76,7 +76,7 @@ def test_converting_gives_a_model_that_scores_as_released(
     )  # fmt: skip
     assert c.mlp_ratio == 2
     prediction, crops = predict_clips(
-        network, [a_clip(1), a_clip(2), a_clip(3)], detector.prediction, batch_size=2
+        network, [a_clip(1), a_clip(2), a_clip(3)], detector.prediction
     )
     # A video's score is the mean logit of its clips, each judged by itself.
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)

@@ -268,7 +268,7 @@ def test_an_output_that_is_no_folder(video: Path, tmp_path: Path) -> None:
 def test_parameters_whose_face_is_gone(done: Path, video: Path, tmp_path: Path) -> None:
     record = json.loads((done / "params.json").read_text())
     for field, value, message in (
-        ("track", 7, "face 7 is not found"),
+        ("track", 7, "Face 8 is not found"),
         ("first_index", 6, "frames 6 to 15"),
         ("face_backend", "dlib", "face backend dlib"),
     ):

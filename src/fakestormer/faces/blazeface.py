@@ -84,7 +84,8 @@ class BlazeFace:
     ) -> list[FaceDetection]:
         """Faces too small for `detect`, best first; slow in large frames.
 
-        Tiles of the frame are searched, where faces of 64 px are found whatever the frame's size.
+        Tiles of the frame are searched, where faces of 64 px are found in frames of up to 4320 px,
+        and of a 70th of the longer side in larger ones.
         near: one tile is searched, with this face in its middle.
         """
         height, width = rgb_hwc.shape[:2]
@@ -218,11 +219,14 @@ def _letterbox(
 def _spans(length: int, overlap: int) -> list[tuple[int, int]]:
     """One side of the tiles: equal stretches that overlap, as few as may be.
 
+    At most half of a tile is overlap: else there were thousands of them in frames of 8K.
+
     # 1280, overlap 107 -> [(0, 694), (586, 1280)]
     """
-    if length <= _TILE:
+    longest = max(_TILE, 2 * overlap)
+    if length <= longest:
         return [(0, length)]
-    count = math.ceil((length - overlap) / (_TILE - overlap))
+    count = math.ceil((length - overlap) / (longest - overlap))
     side = math.ceil((length + (count - 1) * overlap) / count)
     starts = [round(n * (length - side) / (count - 1)) for n in range(count)]
     return [(start, start + side) for start in starts]
