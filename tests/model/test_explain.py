@@ -30,11 +30,11 @@ def test_the_parts_of_a_linear_f_are_its_logit() -> None:
     network.f.mean.normal_()
     network.f.scale.uniform_(0.5, 2.0)
     with torch.inference_mode():
-        outputs, evidence = network.explain(frames(SURROUNDINGS))
-        torch.testing.assert_close(outputs.logit, network(frames(SURROUNDINGS)).logit)
+        given, evidence = network.explain(frames(SURROUNDINGS))
+        torch.testing.assert_close(given, network(frames(SURROUNDINGS)).logit)
     assert evidence.shape == (2, 4, 4, 4)
     logit = evidence.sum(dim=(2, 3)).mean(dim=1) + network.f.linear.bias
-    torch.testing.assert_close(outputs.logit, logit, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(given, logit, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_every_network_is_explained_and_unchanged(config: ModelConfig) -> None:
         for weights in network.parameters():  # some start at 0, and nothing would come through
             weights.add_(0.05 * torch.randn_like(weights))
     with torch.inference_mode():
-        outputs, evidence = network.explain(frames(config))
-        torch.testing.assert_close(outputs.logit, network(frames(config)).logit)
+        given, evidence = network.explain(frames(config))
+        torch.testing.assert_close(given, network(frames(config)).logit)
     assert evidence.shape == (2, 4, 4, 4)
     assert evidence.dtype == torch.float32
     assert float(evidence.abs().max()) > 0

@@ -246,7 +246,7 @@ def _score(run: list[_Seen], network: VideoNetwork, prediction: PredictionConfig
     stored = rearrange(torch.from_numpy(crops), "b t h w c -> b t c h w")
     seen = network_input(stored, margin=prediction.margin, size=network.config.image_size)
     explained = [network.explain(batch) for batch in in_batches(seen, network)]
-    logits = torch.cat([outputs.logit.float().cpu() for outputs, _ in explained])
+    logits = torch.cat([logit.float().cpu() for logit, _ in explained])
     probabilities = calibrated(logits.sigmoid(), prediction).tolist()
     maps_btgg = [smoothed(maps_tgg.float().cpu()) for _, maps in explained for maps_tgg in maps]
     for k, face in enumerate(run):

@@ -115,12 +115,11 @@ class FakeSTormer(VideoNetwork):
         assert isinstance(stem, nn.Module)
         return stem.proj if isinstance(stem, EfficientNetStem) else stem
 
-    def explain(self, frames_btchw: Tensor) -> tuple[Outputs, Tensor]:
+    def explain(self, frames_btchw: Tensor) -> tuple[Tensor, Tensor]:
         if not isinstance(self.f, SurroundingsHead):
             return super().explain(frames_btchw)
-        features = self.features(frames_btchw)
-        assert features.reference is not None
-        return self.heads(features), self.f.evidence(features.reference).detach()
+        seen_btcyx = self._seen(self.normalise(frames_btchw))
+        return self.f(seen_btcyx).detach(), self.f.evidence(seen_btcyx).detach()
 
     def features(self, frames_btchw: Tensor, *, with_attention: bool = False) -> Features:
         """Eq. 4, before the heads; `with_attention` adds the spatial tokens' last attention.
@@ -133,11 +132,16 @@ class FakeSTormer(VideoNetwork):
         features: Features = self.backbone(normalised_btchw, with_attention=with_attention)
         if self.reference is None:
             return features
-        frames_rchw = rearrange(normalised_btchw, "b t c h w -> (b t) c h w")
-        seen_btcyx = rearrange(
-            self.reference(frames_rchw), "(b t) c y x -> b t c y x", b=len(normalised_btchw)
+        return replace(features, reference=self._seen(normalised_btchw))
+
+    def _seen(self, normalised_btchw: Tensor) -> Tensor:
+        """Normalised frames -> what the reference sees of them, (b, t, c, G, G)."""
+        assert self.reference is not None
+        seen_rcyx = self.reference(rearrange(normalised_btchw, "b t c h w -> (b t) c h w"))
+        seen_btcyx: Tensor = rearrange(
+            seen_rcyx, "(b t) c y x -> b t c y x", b=len(normalised_btchw)
         )
-        return replace(features, reference=seen_btcyx)
+        return seen_btcyx
 
     def heads(self, features: Features) -> Outputs:
         """Eqs. 7, 10 and 12, on what `features` gave."""

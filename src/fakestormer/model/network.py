@@ -12,7 +12,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.types import Outputs
-from fakestormer.types.tensors import changed
 
 #: Of pixels from 0 to 1, by colour: what frames are normalised with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -49,8 +48,8 @@ class VideoNetwork(nn.Module):
         """
         return self.judge(self.normalise(frames_btchw))
 
-    def explain(self, frames_btchw: Tensor) -> tuple[Outputs, Tensor]:
-        """Clips -> f, h, g, and what each patch adds to f's logit: float32 (b, T, G, G).
+    def explain(self, frames_btchw: Tensor) -> tuple[Tensor, Tensor]:
+        """Clips -> f's logit (b,), and what each patch adds to it: float32 (b, T, G, G).
 
         Gradient times deviation: d logit / d x (x - x'), summed over channels, times T. x is what
         the layer `places` gives for each place, x' its mean over the clip: what every place would
@@ -79,7 +78,7 @@ class VideoNetwork(nn.Module):
         evidence_b1tyx = F.interpolate(parts.float(), (t, grid, grid), mode="trilinear")
         # As many parts as there were places, in their place.
         share = parts[0].numel() / evidence_b1tyx[0].numel()
-        return changed(outputs, Tensor.detach), t * share * evidence_b1tyx[:, 0]
+        return outputs.logit.detach(), t * share * evidence_b1tyx[:, 0]
 
     @property
     def places(self) -> nn.Module:

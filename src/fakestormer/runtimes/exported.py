@@ -66,8 +66,8 @@ class ExportedNetwork(VideoNetwork):
         self.run = run
         self.runtime = runtime
 
-    def explain(self, frames_btchw: Tensor) -> tuple[Outputs, Tensor]:
-        return self(frames_btchw), self.network.explain(frames_btchw)[1]
+    def explain(self, frames_btchw: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.explain(frames_btchw)
 
     def forward(self, frames_btchw: Tensor) -> Outputs:
         """As every network, but of uint8 frames alone, and without gradients.
