@@ -63,9 +63,9 @@ def draw_face(
 def laid_over(picture: RGB, layer: RGB) -> RGB:
     """A picture with a layer, RGBA, over it; the layer is stretched to it."""
     height, width = picture.shape[:2]
-    seen = cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    alpha = seen[..., 3:] * np.float32(1 / 255)
-    return np.asarray(picture + alpha * (seen[..., :3] - picture) + 0.5, np.uint8)
+    seen = cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR)
+    colours, alpha = np.ascontiguousarray(seen[..., :3]), seen[..., 3] * np.float32(1 / 255)
+    return np.asarray(cv2.blendLinear(picture, colours, 1 - alpha, alpha), np.uint8)
 
 
 def with_bar(picture: RGB, caption: str, numbers: Sequence[str]) -> RGB:
