@@ -299,7 +299,8 @@ def main() -> None:
     network, document = load_model(path)
     assert isinstance(network, FakeSTormer)
     network.eval().requires_grad_(False)
-    network.backbone.stem.layers.frozen = 0  # type: ignore[union-attr]
+    assert network.reference is not None
+    network.backbone.stem.layers.frozen = network.reference.layers.frozen = 0  # type: ignore[union-attr]
     recipe = recipe_of(document, path)
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(1)
