@@ -200,7 +200,7 @@ def growth(clock: Clock, clips: int, plot: Path | None) -> None:
     base = sizes.tiny().model_copy(
         update={
             "stem": "efficientnet-lite0", "frozen_stages": 6, "branches": ("h", "g", "b"),
-            "classifier": "surroundings", "width": 192, "heads": 3, "image_size": 192,
+            "width": 192, "heads": 3, "image_size": 192,
         }
     )  # fmt: skip
     print(f"\n{clips} clips, EfficientNet-Lite0 stem frozen, width 192\n")
