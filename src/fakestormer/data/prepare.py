@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fakestormer.data.journal import hold, journalled, read_finished, sweep, write_entry
-from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry, Listing
 from fakestormer.data.manifest import (
     Labelling,
@@ -29,7 +28,6 @@ from fakestormer.data.manifest import (
 )
 from fakestormer.data.origin import Origin, write_origin
 from fakestormer.data.prepare_one import FaceSource, PrepareOne
-from fakestormer.data.table import match_table
 from fakestormer.errors import InputError
 from fakestormer.faces.open import BackendName, OpenBackend
 from fakestormer.files import sha256_of
@@ -178,55 +176,6 @@ def _summary(rows: Sequence[Row], *, videos: int, resumed: int, vanished: int) -
         },
         rejected=rejections(rows),
     )
-
-
-def prepare_folder(
-    videos: Path,
-    store: Path,
-    *,
-    backend: BackendName | BackendFactory = "auto",
-    crop: CropConfig | None = None,
-    tracking: TrackingConfig | None = None,
-    workers: int = 0,
-    max_frames: int | None = 256,
-    min_frames: int = 4,
-    validation_sources: tuple[str, ...] = (),
-    validation_fraction: float = 0.0,
-    seed: int = 0,
-    split: Split | None = None,
-    table: Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> Summary:
-    """`prepare_listing` of every video below a folder, labelled by folders and a CSV.
-
-    validation_*, seed, split, table: see `Labelling` and `match_table`. Raises InputError as
-    `prepare_listing` does, and where there are no videos.
-    """
-    origin = Origin(layout="folder", root=videos, options=Options(store=store))
-    listing = origin.listing()
-    names = [entry.video for entry in listing.entries]
-    matched = None if table is None else match_table(table, videos, names)
-    labelling = Labelling(
-        validation_sources=frozenset(validation_sources),
-        validation_fraction=validation_fraction,
-        seed=seed,
-        split=split,
-        table={} if matched is None else matched.columns,
-    )
-    summary = prepare_listing(
-        listing,
-        store,
-        backend=backend,
-        crop=crop,
-        tracking=tracking,
-        workers=workers,
-        max_frames=max_frames,
-        min_frames=min_frames,
-        labelling=labelling,
-        origin=origin,
-        progress=progress,
-    )
-    return replace(summary, unmatched=0 if matched is None else len(matched.unmatched))
 
 
 def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +25,6 @@ from fakestormer.evaluation.score import VideoScore
 from fakestormer.evaluation.thresholds import thresholds
 from fakestormer.recipe.prediction import Calibration
 
-Method = Literal["temperature", "platt", "isotonic"]
-METHODS: tuple[Method, ...] = get_args(Method)
 #: Bins of equal width for ECE and reliability.
 BINS = 10
 #: Fewer videos of a class say too little.
@@ -96,9 +94,7 @@ class Fitted:
         }
 
 
-def fit_evaluation(
-    document: Mapping[str, Any], *, method: Method = "platt", sampling: str | None = None
-) -> Fitted:
+def fit_evaluation(document: Mapping[str, Any], *, sampling: str | None = None) -> Fitted:
     """Fit on all videos of an evaluation, as they were scored before any calibration.
 
     The thresholds of the verdicts are chosen by the same videos (`thresholds`).
@@ -117,7 +113,7 @@ def fit_evaluation(
     scored = [score for score in every if score.ranked_by is not None]
     labels_n = np.array([float(score.label == "fake") for score in scored])
     scores_n = np.array([score.ranked_by for score in scored], np.float64)
-    calibration = fit(labels_n, scores_n, method=method).model_copy(
+    calibration = fit(labels_n, scores_n).model_copy(
         update={
             "sampling": chosen,
             "shots": settings["shots"],
@@ -143,9 +139,7 @@ def fit_evaluation(
         },
         before=quality(labels_n, scores_n),
         after=quality(labels_n, after_n),
-        cross_validated=_cross_validated(
-            labels_n, scores_n, [_fold(score) for score in scored], method
-        ),
+        cross_validated=_cross_validated(labels_n, scores_n, [_fold(score) for score in scored]),
         labels=labels_n,
         scores=scores_n,
     )
@@ -168,8 +162,8 @@ def _with_thresholds(
     )
 
 
-def fit(labels: Numbers, scores: Numbers, *, method: Method) -> Calibration:
-    """The calibration of that kind that fits best (least log loss; isotonic: least squares).
+def fit(labels: Numbers, scores: Numbers) -> Calibration:
+    """The calibration with the least log loss.
 
     labels: (N,), 1 = fake, 0 = real. scores: (N,), in [0, 1]. Raises InputError for fewer than
     FEWEST videos of a class, and when fakes do not score higher than real videos.
@@ -182,22 +176,13 @@ def fit(labels: Numbers, scores: Numbers, *, method: Method) -> Calibration:
             f"{real} and {fake}; evaluate on a larger set"
         )
     targets_n = np.where(labels_n == 1, (fake + 1) / (fake + 2), 1 / (real + 2))
-    weights_n = _weights(labels_n)
-    if method == "isotonic":
-        knots = _isotonic(scores_n, targets_n, weights_n)
-        rises, slope, offset = knots[-1][1] > knots[0][1], 1.0, 0.0
-    else:
-        knots = ()
-        slope, offset = _logistic(
-            _logits(scores_n), targets_n, weights_n, with_offset=method == "platt"
-        )
-        rises = slope > 0
-    if not rises:
+    slope, offset = _logistic(_logits(scores_n), targets_n, _weights(labels_n))
+    if slope <= 0:
         raise InputError(
             "the fakes of this evaluation do not score higher than its real videos: there is "
             "nothing to calibrate; look at the model first"
         )
-    return Calibration(method=method, slope=slope, offset=offset, knots=knots)
+    return Calibration(method="platt", slope=slope, offset=offset)
 
 
 def quality(labels: Numbers, probabilities: Numbers) -> Quality:
@@ -265,59 +250,39 @@ def _logits(scores_n: np.ndarray) -> np.ndarray:
 
 
 def _logistic(
-    logits_n: np.ndarray, targets_n: np.ndarray, weights_n: np.ndarray, *, with_offset: bool
+    logits_n: np.ndarray, targets_n: np.ndarray, weights_n: np.ndarray
 ) -> tuple[float, float]:
     """(slope, offset) of least log loss, by Newton's method with halved steps; it is convex."""
-    columns = [logits_n, np.ones_like(logits_n)] if with_offset else [logits_n]
-    inputs_nk = np.stack(columns, axis=1)
-    theta_k = np.zeros(len(columns))
+    inputs_n2 = np.stack([logits_n, np.ones_like(logits_n)], axis=1)
+    theta_2 = np.zeros(2)
 
-    def loss(theta_k: np.ndarray) -> float:
-        z_n = inputs_nk @ theta_k
+    def loss(theta_2: np.ndarray) -> float:
+        z_n = inputs_n2 @ theta_2
         return float(np.sum(weights_n * (np.logaddexp(0, z_n) - targets_n * z_n)))
 
     for _ in range(_STEPS):
-        p_n = 0.5 * (1 + np.tanh(inputs_nk @ theta_k / 2))
-        gradient_k = inputs_nk.T @ (weights_n * (p_n - targets_n))
-        if np.abs(gradient_k).max() < _ENOUGH:
+        p_n = 0.5 * (1 + np.tanh(inputs_n2 @ theta_2 / 2))
+        gradient_2 = inputs_n2.T @ (weights_n * (p_n - targets_n))
+        if np.abs(gradient_2).max() < _ENOUGH:
             break
-        hessian_kk = (inputs_nk * (weights_n * p_n * (1 - p_n))[:, None]).T @ inputs_nk
-        step_k = np.linalg.solve(hessian_kk + 1e-12 * np.eye(len(columns)), gradient_k)
+        hessian_22 = (inputs_n2 * (weights_n * p_n * (1 - p_n))[:, None]).T @ inputs_n2
+        step_2 = np.linalg.solve(hessian_22 + 1e-12 * np.eye(2), gradient_2)
         share = 1.0
-        while loss(theta_k - share * step_k) > loss(theta_k) and share > 1e-6:
+        while loss(theta_2 - share * step_2) > loss(theta_2) and share > 1e-6:
             share /= 2
-        theta_k = theta_k - share * step_k
-    return float(theta_k[0]), float(theta_k[1]) if with_offset else 0.0
-
-
-def _isotonic(
-    scores_n: np.ndarray, targets_n: np.ndarray, weights_n: np.ndarray
-) -> tuple[tuple[float, float], ...]:
-    """Knots of the rising function with the least squared error (pool adjacent violators)."""
-    blocks: list[list[float]] = []  # first score, last score, weight, mean target
-    for score in np.unique(scores_n):
-        own_n = scores_n == score
-        weight = float(weights_n[own_n].sum())
-        mean = float((weights_n * targets_n)[own_n].sum() / weight)
-        blocks.append([float(score), float(score), weight, mean])
-        while len(blocks) > 1 and blocks[-2][3] >= blocks[-1][3]:
-            first, last = blocks[-2], blocks.pop()
-            both = first[2] + last[2]
-            blocks[-1] = [
-                first[0], last[1], both, (first[2] * first[3] + last[2] * last[3]) / both
-            ]  # fmt: skip
-    return tuple((score, block[3]) for block in blocks for score in sorted({block[0], block[1]}))
+        theta_2 = theta_2 - share * step_2
+    return float(theta_2[0]), float(theta_2[1])
 
 
 def _cross_validated(
-    labels_n: np.ndarray, scores_n: np.ndarray, folds: Sequence[int], method: Method
+    labels_n: np.ndarray, scores_n: np.ndarray, folds: Sequence[int]
 ) -> Quality | None:
     folds_n = np.asarray(folds)
     values_n = np.empty_like(scores_n)
     for fold in range(_FOLDS):
         held_n = folds_n == fold
         try:
-            calibration = fit(labels_n[~held_n], scores_n[~held_n], method=method)
+            calibration = fit(labels_n[~held_n], scores_n[~held_n])
         except InputError:  # too few videos, or none to tell apart: there is no such number
             return None
         values_n[held_n] = [calibration.probability(score) for score in scores_n[held_n]]

@@ -84,7 +84,7 @@ def auc_interval(
     about another training run. Raises ValueError as `auc` does.
     """
     real, fake = by_class(labels, scores)
-    (aucs,) = resampled_aucs(real[None], fake[None], resamples=resamples, seed=seed)
+    aucs = resampled_aucs(real, fake, resamples=resamples, seed=seed)
     low, high = np.percentile(aucs, (2.5, 97.5))
     return float(low), float(high)
 

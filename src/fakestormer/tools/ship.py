@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fakestormer.errors import InputError
-from fakestormer.evaluation.calibration import Fitted, Method, fit_evaluation
+from fakestormer.evaluation.calibration import Fitted, fit_evaluation
 from fakestormer.evaluation.document import read_evaluation
 from fakestormer.evaluation.reliability_plot import reliability_plot
 from fakestormer.files import sha256_of, write_atomically
@@ -98,7 +98,6 @@ def calibrate(
     model: str | Path | None,
     evaluation: Path,
     *,
-    method: Method = "platt",
     sampling: str | None = None,
     plot: Path | None = None,
 ) -> tuple[Fitted, Path]:
@@ -122,7 +121,7 @@ def calibrate(
     default = document["recipe"].get("prediction", {}).get("sampling")
     if sampling is None and default in content["settings"]["samplings"]:
         sampling = default
-    fitted = fit_evaluation(content, method=method, sampling=sampling)
+    fitted = fit_evaluation(content, sampling=sampling)
     file = evaluation / "evaluation.json" if evaluation.is_dir() else evaluation
     fitted_on = {"evaluation_sha256": sha256_of(file)}
     picture = plot or weights.with_name(f"{weights.stem}-reliability.png")
