@@ -41,8 +41,7 @@ class Quality:
     """How far probabilities are from what happened; real and fake videos weigh the same in all.
 
     ece: expected calibration error, the mean distance of probability and share of fakes over BINS
-    bins of equal width. brier: mean squared error. log_loss: mean of -log of what was given to the
-    truth, natural.
+    bins of equal width. brier: mean squared error. log_loss: natural.
     """
 
     ece: float
@@ -52,10 +51,9 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """Videos whose probability lies in one of the bins. count: of videos, of both classes.
+    """The videos in one of the bins, as if each class had half the weight.
 
-    probability: their mean. share: of fakes among them. Both as if each class had half the weight.
-    interval: 95 % of `share` (Wilson).
+    probability: their mean. share: of fakes among them, with its 95 % interval (Wilson).
     """
 
     count: int
@@ -68,9 +66,9 @@ class Bin:
 class Fitted:
     """A calibration and what to know of it.
 
-    fitted_on: JSON-able, which videos. before, after: quality on them; cross_validated: on fifths
-    that the fit had not seen (a real clip and its pseudo-fake always in the same one), None where
-    a fit without a fifth is not possible. labels, scores: (N,), what it was fitted on.
+    before, after: quality on the videos it was fitted on; cross_validated: on fifths that the fit
+    had not seen (a clip and its pseudo-fake in the same one), None where there are too few. labels,
+    scores: (N,).
     """
 
     calibration: Calibration
@@ -95,12 +93,10 @@ class Fitted:
 
 
 def fit_evaluation(document: Mapping[str, Any], *, sampling: str | None = None) -> Fitted:
-    """Fit on all videos of an evaluation, as they were scored before any calibration.
+    """Fit on all videos of an evaluation.json, as they were scored before any calibration.
 
-    The thresholds of the verdicts are chosen by the same videos (`thresholds`).
-    document: of an evaluation.json. sampling: which of its scores; its first one where None. Raises
-    InputError when the evaluation has no such sampling or too few videos of a class, or when its
-    fakes do not score higher than its real videos.
+    The thresholds of the verdicts are chosen by the same videos. sampling: None takes the first
+    one. Raises InputError for another sampling, and as `fit` does.
     """
     settings = document["settings"]
     chosen = sampling or settings["samplings"][0]

@@ -25,9 +25,8 @@ from fakestormer.evaluation.tables import per_cent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """AUC of B minus AUC of A on the same videos.
-
-    interval: 95 %, of `difference`. p_value: two-sided, for "both separate equally well".
+    """AUC of B minus AUC of A, its 95 % interval, and p, two-sided, for "both separate equally
+    well".
     """
 
     auc_a: float
@@ -42,8 +41,8 @@ class Comparison:
     """One group of videos of one data set under two models.
 
     group: "all" or "method NAME", whose fakes stand against all real videos. videos: scored by
-    both, of these real and fake. only_a, only_b: scored by one of them alone, and left out. The
-    numbers are those of `Difference`; None with fewer than two real or two fake videos in common.
+    both, of these real and fake. only_a, only_b: scored by one alone, and left out. The numbers of
+    `Difference` are None with fewer than two real or two fake videos in common.
     """
 
     data: str

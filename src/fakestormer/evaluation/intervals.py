@@ -12,10 +12,8 @@ import numpy as np
 def half_wins(real_n: np.ndarray, fake_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How often each fake stands above a real one, and each real one below a fake; ties count half.
 
-    real_n: (N,), fake_m: (M,), finite scores. Returns int64 (M,) out of 2 N and int64 (N,) out of
-    2 M: a win counts 2, a tie 1. Either sum over 2 N M is the AUC. Divided by 2 N and 2 M they are
-    DeLong's structural components, the same as from midranks (Sun & Xu 2014).
-
+    real_n: (N,), fake_m: (M,). Returns int64 (M,) out of 2 N and int64 (N,) out of 2 M: a win
+    counts 2, a tie 1. Divided, they are DeLong's structural components (Sun & Xu 2014).
     # real [0.1, 0.4], fake [0.4, 0.9] -> [3, 4] of 4, [4, 3] of 4
     """
     real, fake = np.sort(real_n), np.sort(fake_m)
