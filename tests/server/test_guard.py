@@ -114,6 +114,7 @@ def test_no_page_names_another_host(client: httpx.Client) -> None:
         assert "http:" not in text
         assert "https:" not in text
         assert 'src="//' not in text
+    assert "Of 3 real videos, 1." in client.get("/").text, "the error rates of the model"
     assert client.get("/assets/page.html.jinja").status_code == 404
     assert client.get("/redoc").status_code == 404
 

@@ -218,3 +218,10 @@ def test_a_model_that_does_not_load_is_said(
     said = json.loads(ours.recv_bytes())
     assert (said["say"], said["setup"]) == ("unusable", False)
     assert said["sentence"].startswith(str(missing))
+
+
+def test_the_server_says_the_error_rates_of_the_weights_that_ship() -> None:
+    detector = Detector()
+    said = worker.described(detector)
+    assert said["error_rates"] == detector.settings()["error_rates"]
+    assert {name: said[name] for name in detector.fingerprint()} == detector.fingerprint()

@@ -57,7 +57,7 @@ def pages_router(
             {
                 "limits": limits,
                 "max_bytes": limits.megabytes * MIB,
-                "model": supervisor.model.get("name", ""),
+                "model": supervisor.model,
                 "retain_hours": supervisor.retain.total_seconds() / 3600,
             },
         )

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from fakestormer.detection.batch import DetectOne, DetectorSettings
+from fakestormer.detection.detector import Detector
 from fakestormer.detection.film import film_name
 from fakestormer.errors import InputError, OutputError, SetupError
 from fakestormer.files import write_atomically
@@ -57,6 +58,12 @@ class WorkerSettings:
     threads: int | None = None
 
 
+def described(detector: Detector) -> dict[str, str]:
+    """What the server says about its model, with its error rates where they were measured."""
+    rates = detector.settings().get("error_rates")
+    return detector.fingerprint() | ({} if rates is None else {"error_rates": rates})
+
+
 def judge_videos(connection: Connection, settings: WorkerSettings) -> None:
     """The main function of a worker process; ends when the server closes the connection."""
     end_with_parent()
@@ -65,7 +72,7 @@ def judge_videos(connection: Connection, settings: WorkerSettings) -> None:
         torch.set_num_threads(settings.threads)
     try:
         work = DetectOne(settings.detector)
-        model = work.detector.fingerprint()
+        model = described(work.detector)
     except (InputError, SetupError) as error:
         is_setup = isinstance(error, SetupError)
         say(connection, {"say": "unusable", "setup": is_setup, "sentence": str(error)})
