@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from fakestormer.tools.commands import PrepareSettings as PrepareSettings
     from fakestormer.tools.commands import fit as fit
     from fakestormer.tools.commands import prepare as prepare
-    from fakestormer.tools.commands import synthesize as synthesize
     from fakestormer.tools.commands import train as train
     from fakestormer.tools.synthesize import SynthesisRecord as SynthesisRecord
+    from fakestormer.tools.synthesize import synthesize as synthesize
     from fakestormer.training.loop import TrainingResult as TrainingResult
     from fakestormer.training.settings import TrainSettings as TrainSettings
     from fakestormer.training.surroundings import FittedSurroundings as FittedSurroundings
@@ -64,8 +64,8 @@ _HOME = {
     "report.index": ("write_index", "write_thumbnail"),
     "report.page": ("write_report",),
     "report.pdf": ("write_pdf",),
-    "tools.commands": ("PrepareSettings", "fit", "prepare", "synthesize", "train"),
-    "tools.synthesize": ("SynthesisRecord",),
+    "tools.commands": ("PrepareSettings", "fit", "prepare", "train"),
+    "tools.synthesize": ("SynthesisRecord", "synthesize"),
     "training.loop": ("TrainingResult",),
     "training.settings": ("TrainSettings",),
     "training.surroundings": ("FittedSurroundings",),

@@ -12,7 +12,6 @@ from fakestormer.data.manifest import (
     Row,
     read_manifest,
     read_settings,
-    rejections,
     source_of,
     tracks_of,
     write_manifest,
@@ -160,7 +159,6 @@ def test_manifest_round_trip(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == rows
     assert pyarrow.parquet.read_table(path).column("face_side").to_pylist()[0] == 101.5
     assert tracks_of(rows, "train") == rows[:1]
-    assert rejections(rows) == {"no face": 1}
 
 
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import served
 from fakestormer.errors import InputError
 from fakestormer.server.jobs import Job, new_id, now
 from fakestormer.server.run import ServerSettings
-from fakestormer.server.store import JobStore
+from fakestormer.server.store import UPLOAD, JobStore
 from served import ended, send, serving, until
 
 
@@ -135,8 +135,8 @@ def test_what_cannot_be_begun_again_has_failed(tmp_path: Path) -> None:
     }
     for entry in jobs.values():
         store.write(entry)
-        store.upload(entry.id).write_bytes(b"film")
-    store.upload(jobs["gone"].id).unlink()
+        store.file(entry.id, UPLOAD).write_bytes(b"film")
+    store.file(jobs["gone"].id, UPLOAD).unlink()
     damaged = tmp_path / "jobs" / new_id()
     shutil.copytree(tmp_path / "jobs" / jobs["gone"].id, damaged)
     (damaged / "job.json").write_text('{"id": ')

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -27,14 +28,24 @@ from fakestormer.errors import InputError, NoFaceError
 from fakestormer.faces.clips import read_clips
 from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
 from fakestormer.faces.tracking import find_tracks
-from fakestormer.recipe.faces import CropConfig
+from fakestormer.recipe.named import load_recipe
+from fakestormer.recipe.recipe import override
 from fakestormer.synthesis.targets import boundary
+from fakestormer.tools import synthesize as synthesize_room
 from fakestormer.tools.compare_synthesis import jumps, variants
-from fakestormer.tools.synthesize import SynthesisRecord, synthesize
+from fakestormer.tools.synthesize import SynthesisRecord
 from fakestormer.video.decode import probe, stream_frames
 from odd_files import remuxed, several
 
+SMALL = load_recipe("small", ["model.image_size=32"])
 FILES = {"side_by_side.mp4", "real.mp4", "fake.mp4", "contact_sheet.png", "params.json"}
+
+
+def synthesize(*arguments: Any, frames: int = 32, **named: Any) -> SynthesisRecord:
+    """`fakestormer.synthesize` of at most so many frames."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthesize_room, "FRAMES", frames)
+        return synthesize_room.synthesize(*arguments, **named)
 
 
 class DrawnFace:
@@ -107,7 +118,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out") / "first"
-    synthesize(video, out, seed=3, frames=10, backend=DrawnFace())
+    synthesize(video, out, seed=3, frames=10, faces=DrawnFace())
     return out
 
 
@@ -126,9 +137,9 @@ def test_files(done: Path) -> None:
 
 def test_the_comparison_shows_what_each_idea_changes(video: Path, tmp_path: Path) -> None:
     """Landmarks that tremble by 4 px of the crop, so that eq. 1 has something to do."""
-    first = synthesize(video, tmp_path / "a", seed=3, frames=10, backend=DrawnFace(), compare=True)
+    first = synthesize(video, tmp_path / "a", seed=3, frames=10, faces=DrawnFace(), compare=True)
     params = tmp_path / "a" / "params.json"
-    synthesize(video, tmp_path / "b", params=params, backend=DrawnFace(), compare=True)
+    synthesize(video, tmp_path / "b", params=params, faces=DrawnFace(), compare=True)
     sheet = (tmp_path / "a" / "comparison.png").read_bytes()
     assert sheet == (tmp_path / "b" / "comparison.png").read_bytes()
     picture = cv2.imread(str(tmp_path / "a" / "comparison.png"))
@@ -159,7 +170,7 @@ def test_the_comparison_shows_what_each_idea_changes(video: Path, tmp_path: Path
 
 def test_a_single_frame_has_nothing_to_compare(video: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a single frame has nothing to compare"):
-        synthesize(video, tmp_path / "o", frames=1, backend=DrawnFace(), compare=True)
+        synthesize(video, tmp_path / "o", frames=1, faces=DrawnFace(), compare=True)
     assert not (tmp_path / "o").exists()
 
 
@@ -175,7 +186,7 @@ def test_record(done: Path, video: Path) -> None:
 def test_replay_gives_the_same_pixels(done: Path, video: Path, tmp_path: Path) -> None:
     """Whatever the seed and the other arguments say."""
     params = done / "params.json"
-    synthesize(video, tmp_path, seed=99, params=params, frames=4, backend=DrawnFace())
+    synthesize(video, tmp_path, seed=99, params=params, frames=4, faces=DrawnFace())
     assert (tmp_path / "contact_sheet.png").read_bytes() == (
         done / "contact_sheet.png"
     ).read_bytes()
@@ -188,11 +199,11 @@ def test_another_stream_is_blended_where_it_is_named(video: Path, tmp_path: Path
     empty = _draw_video(tmp_path / "empty.mp4", seed=1, face=False)
     both = several(tmp_path / "both.mkv", empty, video, default=(0,))
     with pytest.raises(NoFaceError, match="another of its video streams than 0 with --stream"):
-        synthesize(both, tmp_path / "o", backend=DrawnFace())
-    record = synthesize(both, tmp_path / "o", stream=1, frames=2, backend=DrawnFace())
+        synthesize(both, tmp_path / "o", faces=DrawnFace())
+    record = synthesize(both, tmp_path / "o", stream=1, frames=2, faces=DrawnFace())
     assert record.stream == 1
     again = tmp_path / "again"
-    synthesize(both, again, params=tmp_path / "o" / "params.json", backend=DrawnFace())
+    synthesize(both, again, params=tmp_path / "o" / "params.json", faces=DrawnFace())
     for name in FILES:
         assert (again / name).read_bytes() == (tmp_path / "o" / name).read_bytes()
 
@@ -202,25 +213,25 @@ def test_films_are_as_fast_as_the_frames_whatever_the_file_claims(
 ) -> None:
     leaping = remuxed(video, tmp_path / "leaping.mp4", jump=3600)
     assert probe(leaping).frames_per_second < 0.01
-    synthesize(leaping, tmp_path / "o", frames=2, backend=DrawnFace())
+    synthesize(leaping, tmp_path / "o", frames=2, faces=DrawnFace())
     assert probe(tmp_path / "o" / "fake.mp4").frames_per_second == pytest.approx(25)
 
 
 def test_another_seed_gives_other_pixels(done: Path, video: Path, tmp_path: Path) -> None:
-    synthesize(video, tmp_path, seed=4, frames=10, backend=DrawnFace())
+    synthesize(video, tmp_path, seed=4, frames=10, faces=DrawnFace())
     assert not np.array_equal(_decode(tmp_path / "fake.mp4"), _decode(done / "fake.mp4"))
 
 
 def test_parameters_of_another_video(done: Path, tmp_path: Path) -> None:
     other = _draw_video(tmp_path / "other.mp4", seed=2)
     with pytest.raises(InputError, match=r"another video, drawn\.mp4 .* not to .*other\.mp4"):
-        synthesize(other, tmp_path / "o", params=done / "params.json", backend=DrawnFace())
+        synthesize(other, tmp_path / "o", params=done / "params.json", faces=DrawnFace())
     assert not (tmp_path / "o").exists()
 
 
 def test_a_renamed_video_is_the_same_video(done: Path, video: Path, tmp_path: Path) -> None:
     renamed = Path(shutil.copy(video, tmp_path / "renamed.mp4"))
-    synthesize(renamed, tmp_path / "o", params=done / "params.json", backend=DrawnFace())
+    synthesize(renamed, tmp_path / "o", params=done / "params.json", faces=DrawnFace())
     assert np.array_equal(_decode(tmp_path / "o/fake.mp4"), _decode(done / "fake.mp4"))
 
 
@@ -229,7 +240,7 @@ def test_broken_parameters(content: str, video: Path, tmp_path: Path) -> None:
     broken = tmp_path / "params.json"
     broken.write_text(content)
     with pytest.raises(InputError, match=r"params\.json: not a params\.json"):
-        synthesize(video, tmp_path / "o", params=broken, backend=DrawnFace())
+        synthesize(video, tmp_path / "o", params=broken, faces=DrawnFace())
 
 
 @pytest.mark.parametrize("change", [{"margin": 200}, {"frames": 3}])
@@ -244,13 +255,13 @@ def test_edited_parameters_that_cannot_be_rendered(
     edited = tmp_path / "edited.json"
     edited.write_text(json.dumps(record))
     with pytest.raises(InputError, match=r"edited\.json: its parameters cannot be rendered"):
-        synthesize(video, tmp_path / "o", params=edited, backend=DrawnFace())
+        synthesize(video, tmp_path / "o", params=edited, faces=DrawnFace())
     assert not (tmp_path / "o").exists()
 
 
 def test_crops_with_an_odd_side(video: Path, tmp_path: Path) -> None:
-    crop = CropConfig(stored_size=63)
-    synthesize(video, tmp_path, frames=2, size=32, crop=crop, backend=DrawnFace())
+    odd = override(SMALL, ["crop.stored_size=63"])
+    synthesize(video, tmp_path, frames=2, recipe=odd, faces=DrawnFace())
     real = _decode(tmp_path / "real.mp4")
     assert real.shape == (2, 64, 64, 3)
     assert np.abs(real[:, -1].astype(int) - real[:, -2]).mean() < 3
@@ -259,9 +270,9 @@ def test_crops_with_an_odd_side(video: Path, tmp_path: Path) -> None:
 def test_an_output_that_is_no_folder(video: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match="file: is a file; give a folder"):
-        synthesize(video, tmp_path / "file", backend=DrawnFace())
-    with pytest.raises(InputError, match="below: cannot be made"):
-        synthesize(video, tmp_path / "file" / "below", frames=2, size=32, backend=DrawnFace())
+        synthesize(video, tmp_path / "file", faces=DrawnFace())
+    with pytest.raises(InputError, match="below: cannot be written"):
+        synthesize(video, tmp_path / "file" / "below", frames=2, recipe=SMALL, faces=DrawnFace())
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -275,17 +286,17 @@ def test_parameters_whose_face_is_gone(done: Path, video: Path, tmp_path: Path) 
         changed = tmp_path / f"{field}.json"
         changed.write_text(json.dumps(record | {field: value}))
         with pytest.raises(InputError, match=message):
-            synthesize(video, tmp_path / "o", params=changed, backend=DrawnFace())
+            synthesize(video, tmp_path / "o", params=changed, faces=DrawnFace())
 
 
 def test_no_face_and_no_file(tmp_path: Path) -> None:
     empty = _draw_video(tmp_path / "empty.mp4", seed=1, face=False)
     with pytest.raises(NoFaceError, match=r"empty\.mp4: no face"):
-        synthesize(empty, tmp_path / "o", backend=DrawnFace())
+        synthesize(empty, tmp_path / "o", faces=DrawnFace())
     with pytest.raises(InputError, match=r"missing\.mp4: cannot be read"):
-        synthesize(tmp_path / "missing.mp4", tmp_path / "o", backend=DrawnFace())
+        synthesize(tmp_path / "missing.mp4", tmp_path / "o", faces=DrawnFace())
     with pytest.raises(InputError, match=r"missing\.json: cannot be read"):
-        synthesize(empty, tmp_path / "o", params=tmp_path / "missing.json", backend=DrawnFace())
+        synthesize(empty, tmp_path / "o", params=tmp_path / "missing.json", faces=DrawnFace())
     assert not (tmp_path / "o").exists()
 
 
@@ -331,6 +342,6 @@ def test_real_video(shared_data: Path, tmp_path: Path) -> None:
     if not models_present():
         pytest.skip("the face models are not set up; run `fakestormer setup`")
     video = shared_data / "real" / "liveportrait_001.mp4"
-    record = synthesize(video, tmp_path, seed=1, frames=8, backend="blazeface")
+    record = synthesize(video, tmp_path, seed=1, frames=8, faces="blazeface")
     assert record.frame_count == 8
     assert _decode(tmp_path / "fake.mp4").shape == (8, 256, 256, 3)

@@ -230,7 +230,7 @@ def synthesize(
     """Blend a face with itself and show it: real, pseudo-fake, mask, boundary, soft labels."""
     from fakestormer.cli.console.bars import working
     from fakestormer.cli.inputs import named_file
-    from fakestormer.tools.commands import synthesize as run
+    from fakestormer.tools.synthesize import synthesize as run
 
     recipe = recipe_of(recipe_name, set_ or [])
     backend = backend_of(faces)

@@ -18,7 +18,6 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -313,11 +312,6 @@ def tracks_of(rows: Sequence[Row], split: Split, label: Label = "real") -> tuple
     return tuple(
         row for row in rows if (row.split, row.label) == (split, label) and not row.rejected
     )
-
-
-def rejections(rows: Iterable[Row]) -> dict[str, int]:
-    """How many videos and tracks were rejected, by reason."""
-    return dict(Counter(row.rejected for row in rows if row.rejected))
 
 
 def _pyarrow() -> tuple[Any, Any]:

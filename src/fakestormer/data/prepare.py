@@ -10,7 +10,7 @@ continues where it stopped, and one bad file, even one that crashes the decoder,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from fakestormer.data.manifest import (
     Row,
     Split,
     StoreSettings,
-    rejections,
     write_manifest,
     write_settings,
 )
@@ -98,7 +97,12 @@ def prepare_listing(
     """
     labelling = _with_listing(labelling or Labelling(), listing)
     entries = {entry.video: entry for entry in listing.entries}
-    _check_sources(labelling, list(entries))
+    sources = {labelling.source(name) for name in entries}
+    if unknown := labelling.validation_sources - sources:
+        raise InputError(
+            f"validation sources not found: {', '.join(sorted(unknown))}; the sources here are "
+            f"{', '.join(sorted(sources))}"
+        )
     rows = {name: labelling.apply(Row(video=_shown(name), sha256="")) for name in entries}
     wanted = _wanted(rows, splits, methods)
     unusable = {name: why for name in wanted if (why := _unusable(name))}
@@ -146,21 +150,12 @@ def prepare_listing(
             for row in finished[name]
         )
         write_manifest(store, labelled)
-    return _summary(
-        labelled,
+    good = [row for row in labelled if not row.rejected]
+    in_split = Counter(row.split for row in good)
+    return Summary(
         videos=len(finished),
         resumed=resumed,
         vanished=len(journalled(store).keys() - entries.keys()),
-    )
-
-
-def _summary(rows: Sequence[Row], *, videos: int, resumed: int, vanished: int) -> Summary:
-    good = [row for row in rows if not row.rejected]
-    in_split = Counter(row.split for row in good)
-    return Summary(
-        videos=videos,
-        resumed=resumed,
-        vanished=vanished,
         tracks=len(good),
         frames=sum(row.frames for row in good),
         by_split={
@@ -168,7 +163,7 @@ def _summary(rows: Sequence[Row], *, videos: int, resumed: int, vanished: int) -
             for name in ("train", "validation", "test")
             if name != "test" or in_split[name]
         },
-        rejected=rejections(rows),
+        rejected=Counter(row.rejected for row in labelled if row.rejected),
     )
 
 
@@ -195,13 +190,7 @@ def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:
         }
         stated = {key: word for key, word in labelling.table_row(entry.video).items() if word}
         table[_shown(entry.video)] = listed | stated
-    return Labelling(
-        validation_sources=labelling.validation_sources,
-        validation_fraction=labelling.validation_fraction,
-        seed=labelling.seed,
-        split=labelling.split,
-        table=table,
-    )
+    return replace(labelling, table=table)
 
 
 def _wanted(
@@ -240,17 +229,6 @@ def _unusable(name: str) -> str:
 
 def _shown(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
-
-
-def _check_sources(labelling: Labelling, names: list[str]) -> None:
-    """Raise InputError for a validation source that no video has."""
-    sources = {labelling.source(name) for name in names}
-    unknown = labelling.validation_sources - sources
-    if unknown:
-        raise InputError(
-            f"validation sources not found: {', '.join(sorted(unknown))}; the sources here are "
-            f"{', '.join(sorted(sources))}"
-        )
 
 
 def _mapped(

@@ -16,8 +16,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from torch import Tensor
 from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
-from fakestormer.files import PARTIAL, write_atomically
+from fakestormer.files import PARTIAL, write_atomically, writing
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.synthesis.render import render
@@ -72,7 +71,7 @@ def write_pairs(
     writer = csv.writer(table, lineterminator="\n")
     writer.writerows([("path", "label", "method", "source", "identity"), *lines])
     path = out / "videos.csv"
-    with _writing(path):
+    with writing(path):
         write_atomically(path, table.getvalue().encode())
     return path
 
@@ -86,7 +85,7 @@ def _begin(out: Path, synthesis: SynthesisConfig, seed: int) -> None:
             f"{out}: its pairs were drawn with another seed or synthesis (see {path.name}); give "
             "the same ones, or another folder"
         )
-    with _writing(path):
+    with writing(path):
         write_atomically(path, content.encode())
 
 
@@ -97,14 +96,6 @@ def _drawn_by(path: Path) -> tuple[int, SynthesisConfig] | None:
         return content["seed"], SynthesisConfig.model_validate(content["synthesis"])
     except (ValueError, KeyError, TypeError):
         return None
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:  # PyAV's errors are among them
-        raise InputError(f"{path}: cannot be written ({error.strerror}); check the disk") from error
 
 
 def draw(row: Row, synthesis: SynthesisConfig, *, seed: int) -> ClipParams:
@@ -139,7 +130,7 @@ def _rate(clip: Clip) -> Fraction:
 
 def _film(path: Path, pictures_tchw: Tensor, rate: Fraction) -> None:
     partial = path.with_name(f".{path.name}{PARTIAL}")
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write_film(partial, pictures_tchw, rate)

@@ -95,17 +95,11 @@ def roc_curve(labels: Numbers, scores: Numbers) -> tuple[np.ndarray, np.ndarray,
 
 
 def average_precision(labels: Numbers, scores: Numbers) -> float:
-    """Area under the precision-recall curve as a sum of steps: precision, weighted by new recall.
+    """Area under the precision-recall curve as a sum of steps, one for each distinct score.
 
-    One step for each distinct score, so that ties count together; no interpolation, which would
-    flatter. Depends on the share of fakes: a score without any information gets that share.
-
-    # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9] -> 1/2 * 1 + 1/2 * 2/3
+    Depends on the share of fakes: a score without any information gets that share.
     """
-    real, fake = by_class(labels, scores)
-    fpr, tpr, _ = roc_curve(labels, scores)
-    false_alarms, hits = fpr[1:] * len(real), tpr[1:] * len(fake)
-    return float(np.sum(np.diff(tpr) * hits / (hits + false_alarms)))
+    return float(_sklearn().average_precision_score(*_both_classes(labels, scores)))
 
 
 def equal_error_rate(labels: Numbers, scores: Numbers) -> float:

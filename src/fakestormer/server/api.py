@@ -13,12 +13,12 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from fakestormer.detection.collected import table
-from fakestormer.server.description import RESULT
+from fakestormer.server.description import RESULT_SCHEMA
 from fakestormer.server.guard import FILM_POLICY, REPORT_POLICY
 from fakestormer.server.intake import MOST_AT_ONCE, form_schema, take
 from fakestormer.server.jobs import Job
 from fakestormer.server.limits import MIB, Limits
-from fakestormer.server.store import OVERLAY
+from fakestormer.server.store import OVERLAY, REPORT, RESULT, THUMBNAIL
 from fakestormer.server.supervisor import QueueFullError, Supervisor
 from fakestormer.server.upload import RefusedError, drain
 from fakestormer.server.views import (
@@ -233,11 +233,11 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
         description="One entry of the `results` that `fakestormer detect --json` writes.",
         response_class=FileResponse,
         responses=problems(404, 409, 422)
-        | {200: {"content": {"application/json": {"schema": {"$ref": RESULT}}}}},
+        | {200: {"content": {"application/json": {"schema": {"$ref": RESULT_SCHEMA}}}}},
     )
     async def result(job_id: JobId) -> FileResponse:
         job = finished(job_id)
-        return FileResponse(supervisor.store.result(job.id), media_type="application/json")
+        return FileResponse(supervisor.store.file(job.id, RESULT), media_type="application/json")
 
     @router.get(
         "/jobs/{job_id}/thumbnail",
@@ -248,7 +248,7 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
         responses=problems(404, 409, 422) | {200: {"content": {"image/jpeg": {}}}},
     )
     async def thumbnail(job_id: JobId) -> FileResponse:
-        file = supervisor.store.thumbnail(finished(job_id).id)
+        file = supervisor.store.file(finished(job_id).id, THUMBNAIL)
         if not file.is_file():
             raise HTTPException(404, "this job has no picture")
         return FileResponse(file, media_type="image/jpeg")
@@ -263,7 +263,7 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
         responses=problems(404, 409, 422) | {200: {"content": {"video/mp4": {}}}},
     )
     async def overlay(job_id: JobId) -> FileResponse:
-        file = supervisor.store.overlay(finished(job_id).id)
+        file = supervisor.store.file(finished(job_id).id, OVERLAY)
         if not file.is_file():
             raise HTTPException(404, "this job has no film; send the video with the option overlay")
         return FileResponse(
@@ -284,7 +284,7 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
     ) -> FileResponse:
         job = finished(job_id)
         return FileResponse(
-            supervisor.store.report(job.id),
+            supervisor.store.file(job.id, REPORT),
             media_type="text/html; charset=utf-8",
             filename=f"fakestormer-report-{job.id[:12]}.html",
             content_disposition_type="attachment" if download else "inline",

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 #: Where the description keeps the schema of a result: that of `fakestormer detect --json`.
-RESULT = "#/components/schemas/Result"
+RESULT_SCHEMA = "#/components/schemas/Result"
 
 TAGS = [
     {"name": "jobs", "description": "Videos, and what was found in them"},

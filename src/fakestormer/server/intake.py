@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 
 from fakestormer.server.jobs import Job, display_name, new_id, now
+from fakestormer.server.store import UPLOAD
 from fakestormer.server.supervisor import Supervisor
 from fakestormer.server.upload import FIELD, OPTIONS, RefusedError, Upload, receive
 from fakestormer.server.views import JobView, job_view
@@ -31,7 +32,7 @@ async def take(request: Request, supervisor: Supervisor, *, limit: int, most: in
         def new_path() -> Path:
             rooms.enter_context(supervisor.room())
             ids.append(new_id())
-            path = supervisor.store.upload(ids[-1])
+            path = supervisor.store.file(ids[-1], UPLOAD)
             path.parent.mkdir(mode=0o700)
             return path
 

@@ -27,6 +27,7 @@ from fakestormer.errors import InputError
 from fakestormer.files import PARTIAL, write_atomically
 from fakestormer.server.jobs import Job
 
+UPLOAD, RESULT, REPORT, THUMBNAIL = "upload", "result.json", "report.html", "thumbnail.jpg"
 #: The report links to this name beside its own address.
 OVERLAY = "overlay.mp4"
 
@@ -54,25 +55,9 @@ class JobStore:
         with hold(self.folder, "server"):
             yield
 
-    def upload(self, job_id: str) -> Path:
-        """Where a job's video lies, or would lie."""
-        return self._jobs / job_id / "upload"
-
-    def result(self, job_id: str) -> Path:
-        """The JSON of a finished job."""
-        return self._jobs / job_id / "result.json"
-
-    def report(self, job_id: str) -> Path:
-        """The HTML page of a finished job."""
-        return self._jobs / job_id / "report.html"
-
-    def thumbnail(self, job_id: str) -> Path:
-        """The small picture of a finished job; jobs of older versions have none."""
-        return self._jobs / job_id / "thumbnail.jpg"
-
-    def overlay(self, job_id: str) -> Path:
-        """The film with the map drawn in, of a finished job that wanted it."""
-        return self._jobs / job_id / OVERLAY
+    def file(self, job_id: str, name: str) -> Path:
+        """Where a file of a job lies, or would lie: "upload", RESULT, REPORT, ..."""
+        return self._jobs / job_id / name
 
     def entries(self, jobs: Iterable[Job]) -> list[dict[str, Any]]:
         """The entries of "results" of the jobs that are done or have failed."""
@@ -82,7 +67,7 @@ class JobStore:
                 entries.append(failure_of(job.name, job.error or ""))
             elif job.state == "done":
                 try:
-                    entries.append(json.loads(self.result(job.id).read_bytes()))
+                    entries.append(json.loads(self.file(job.id, RESULT).read_bytes()))
                 except (OSError, ValueError) as error:  # deleted meanwhile, or damaged
                     log.warning("the result of job %s cannot be read: %s", job.id, error)
         return entries
@@ -115,7 +100,7 @@ class JobStore:
 
     def forget_upload(self, job_id: str) -> None:
         """Delete the video of a job."""
-        self.upload(job_id).unlink(missing_ok=True)
+        self.file(job_id, UPLOAD).unlink(missing_ok=True)
 
     def remove(self, job_id: str) -> None:
         """Delete everything of a job, its state first: a job that is half gone is none."""

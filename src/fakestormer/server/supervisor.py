@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from fakestormer.errors import InputError, SetupError
 from fakestormer.server.jobs import Job, Progress, now
 from fakestormer.server.process import Entry, WorkerProcess
-from fakestormer.server.store import JobStore
+from fakestormer.server.store import UPLOAD, JobStore
 from fakestormer.server.watch import Watches
 from fakestormer.server.webhooks import WebhookError, Webhooks
 
@@ -111,7 +111,7 @@ class Supervisor:
                 self._fail(
                     job.id, f"{job.name}: the server died {job.attempts} times while judging it"
                 )
-            elif not job.ended and not self.store.upload(job.id).is_file():
+            elif not job.ended and not self.store.file(job.id, UPLOAD).is_file():
                 self._fail(job.id, f"{job.name}: its upload is gone; send it again")
             elif not job.ended:
                 self._change(job.id, {"state": "queued", "started": None})
@@ -305,7 +305,7 @@ class Supervisor:
             if not process.ready or process.job is not None or not self._waiting or self._stopping:
                 continue
             job = self.jobs[self._waiting[0]]
-            upload = self.store.upload(job.id)
+            upload = self.store.file(job.id, UPLOAD)
             order = {"path": str(upload), "folder": str(upload.parent), "name": job.name}
             order["options"] = job.options.model_dump_json()
             if not process.order(job.id, order):

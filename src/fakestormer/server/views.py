@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 from fakestormer.server.jobs import Job, Progress, State
 from fakestormer.server.limits import Limits
 from fakestormer.server.options import JobOptions
-from fakestormer.server.store import OVERLAY
+from fakestormer.server.store import OVERLAY, THUMBNAIL
 from fakestormer.server.supervisor import Supervisor
 from fakestormer.types import Verdict
 
@@ -161,6 +161,8 @@ def job_view(supervisor: Supervisor, job: Job) -> JobView:
     """A job as the API shows it."""
     base = f"/v1/jobs/{job.id}"
     done = job.state == "done"
+    files = (THUMBNAIL, OVERLAY)
+    kept = {name for name in files if supervisor.store.file(job.id, name).is_file()}
     return JobView(
         **job.model_dump(exclude={"attempts"}),
         revision=supervisor.revision,
@@ -171,8 +173,8 @@ def job_view(supervisor: Supervisor, job: Job) -> JobView:
             events=f"{base}/events",
             result=f"{base}/result" if done else None,
             report=f"{base}/report" if done else None,
-            thumbnail=f"{base}/thumbnail" if supervisor.store.thumbnail(job.id).is_file() else None,
-            overlay=f"{base}/{OVERLAY}" if supervisor.store.overlay(job.id).is_file() else None,
+            thumbnail=f"{base}/thumbnail" if THUMBNAIL in kept else None,
+            overlay=f"{base}/{OVERLAY}" if OVERLAY in kept else None,
         ),
     )
 

@@ -37,7 +37,7 @@ from fakestormer.report.page import render_report
 from fakestormer.server.confine import bound_memory, end_with_parent
 from fakestormer.server.limits import Limits
 from fakestormer.server.options import JobOptions
-from fakestormer.server.store import OVERLAY
+from fakestormer.server.store import OVERLAY, REPORT, RESULT, THUMBNAIL
 from fakestormer.types import Report
 from fakestormer.video.decode import probe
 
@@ -170,9 +170,9 @@ def _judge(
         if film is not None:
             (folder / film_name(outcome.path, outcome.sha256)).replace(folder / film)
         if outcome.scene is not None:
-            write_atomically(folder / "thumbnail.jpg", thumbnail(outcome.scene.picture))
-        write_atomically(folder / "report.html", page.encode())
-        write_atomically(folder / "result.json", outcome.to_json().encode())
+            write_atomically(folder / THUMBNAIL, thumbnail(outcome.scene.picture))
+        write_atomically(folder / REPORT, page.encode())
+        write_atomically(folder / RESULT, outcome.to_json().encode())
     except OSError as error:
         log.warning("%s cannot be written to (%s)", folder, error.strerror)
         return unwritten

@@ -1,4 +1,4 @@
-"""Commands as functions: prepare, train, fit, synthesize. The command line uses them too.
+"""Commands as functions: prepare, train, fit. The command line uses them too.
 
 Each loads what it needs when it is called, so that an extra that is not installed is reported by
 the function that needs it.
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from fakestormer.data.manifest import Split
     from fakestormer.data.origin import Origin
     from fakestormer.data.prepare import Progress, Summary
-    from fakestormer.tools.synthesize import SynthesisRecord
     from fakestormer.training.loop import TrainingResult
     from fakestormer.training.surroundings import FittedSurroundings
 
@@ -300,56 +299,3 @@ def fit(
         trained_on=document.get("trained_on"),
     )
     return fitted
-
-
-def synthesize(
-    video: str | Path,
-    out: str | Path,
-    *,
-    seed: int = 0,
-    params: str | Path | None = None,
-    recipe: Recipe | None = None,
-    faces: BackendName = "auto",
-    compare: bool = False,
-    stream: int | None = None,
-) -> SynthesisRecord:
-    """Blend the largest face of a video with itself, as training does, and write it to look at.
-
-    Args:
-        video: a video of a real face.
-        out: the folder of the contact sheet, the films (real, pseudo-fake, side by side) and
-            `params.json`.
-        seed: draws the parameters.
-        params: a `params.json` to replay, to the same pixels.
-        recipe: how faces are cropped and blended; None takes `load_recipe("small")`.
-        faces: the face backend's name.
-        compare: also write `comparison.png`: figures 7 and 8 of the paper with this face, without
-            and with CSP, interpolated landmarks, shuffled frames.
-        stream: the number of its video stream; None takes the one that players show.
-
-    Returns:
-        Everything that decides about the pixels, as in `params.json`.
-
-    Raises:
-        InputError: the video or `params` cannot be used, or `out` is a file.
-        NoFaceError: no face can be followed in the video.
-        SetupError: the face models are not installed.
-    """
-    from fakestormer.recipe.named import small
-    from fakestormer.tools.synthesize import synthesize as blend
-
-    recipe = recipe or small()
-    return blend(
-        Path(video),
-        Path(out),
-        seed=seed,
-        params=None if params is None else Path(params),
-        synthesis=recipe.synthesis,
-        crop=recipe.crop,
-        tracking=recipe.tracking,
-        size=recipe.model.image_size,
-        patch_size=recipe.model.patch_size,
-        backend=faces,
-        compare=compare,
-        stream=stream,
-    )

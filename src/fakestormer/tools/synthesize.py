@@ -33,8 +33,10 @@ from fakestormer.faces.clips import read_clips
 from fakestormer.faces.open import BackendName, open_backend
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.faces.upright import find_upright_tracks
-from fakestormer.files import sha256_of
+from fakestormer.files import sha256_of, writing
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
+from fakestormer.recipe.named import small
+from fakestormer.recipe.recipe import Recipe
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.pairs import pair_targets
 from fakestormer.synthesis.params import ClipParams, sample
@@ -45,6 +47,8 @@ from fakestormer.types import Clip, FaceTrack, SelfBlended
 from fakestormer.video.decode import FrameReader, probe, stream_frames, stream_frames_at
 from fakestormer.video.encode import write_film
 
+#: At most so many frames are blended, from the face's first one.
+FRAMES = 32
 _COLUMNS = 8
 
 
@@ -80,56 +84,62 @@ class SynthesisRecord(BaseModel):
 
 
 def synthesize(
-    video: Path,
-    out: Path,
+    video: str | Path,
+    out: str | Path,
     *,
     seed: int = 0,
-    params: Path | None = None,
-    frames: int = 32,
-    size: int = 224,
-    patch_size: int = 16,
-    synthesis: SynthesisConfig | None = None,
-    crop: CropConfig | None = None,
-    tracking: TrackingConfig | None = None,
-    backend: FaceBackend | BackendName = "auto",
+    params: str | Path | None = None,
+    recipe: Recipe | None = None,
+    faces: FaceBackend | BackendName = "auto",
     compare: bool = False,
     stream: int | None = None,
 ) -> SynthesisRecord:
-    """Blend the largest face of `video` with itself; write pictures, films and `params.json`.
+    """Blend the largest face of a video with itself, as training does, and write it to look at.
 
-    Takes the first `frames` consecutive frames of the largest face (area summed over them, so that
-    a face seen for long wins over a passing one). Writes into the folder `out`, each file whole or
-    not at all:
+    The largest face is that of the largest area summed over its first FRAMES frames, so that a
+    face seen for long wins over a passing one. Each file is written whole or not at all:
 
     - `side_by_side.mp4`: real, pseudo-fake, mask, boundary over the pseudo-fake, network input size
     - `real.mp4`, `fake.mp4`: the twins at the size of the stored crop (an odd one plus a pixel),
       encoded alike, before cutout
     - `contact_sheet.png`: frames, mask, boundary, its change and the soft labels, both without and
       with cutout (which is always drawn here, whatever its probability in training)
-    - `params.json`: a `SynthesisRecord`
+    - `params.json`: what decides about the pixels
 
-    compare: also `comparison.png`, figures 7 and 8 of the paper (`compare_synthesis`).
+    Args:
+        video: a video of a real face.
+        out: the folder of these files.
+        seed: draws the parameters.
+        params: a `params.json` to replay, to the same pixels; only `faces` counts besides it.
+        recipe: how faces are cropped and blended; None takes `load_recipe("small")`.
+        faces: the face backend, or its name.
+        compare: also write `comparison.png`: figures 7 and 8 of the paper with this face, without
+            and with CSP, interpolated landmarks, shuffled frames.
+        stream: the number of its video stream; None takes the one that players show.
 
-    stream: the number of the video stream, None for the one that players show.
+    Returns:
+        Everything that decides about the pixels, as in `params.json`.
 
-    params: a `params.json` to replay; then only `video`, `out` and `backend` count besides it.
-    Raises InputError when the video cannot be used, NoFaceError when no face can be followed in
-    it, InputError when `params` is broken or belongs to another video, or when `out` is no folder.
+    Raises:
+        InputError: the video or `params` cannot be used, or `out` is a file.
+        NoFaceError: no face can be followed in the video.
+        SetupError: the face models are not installed.
     """
     video, out = Path(video), Path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; give a folder for the pictures and films")
     sha256 = sha256_of(video)
-    replayed = None if params is None else _read_record(params, video, sha256)
-    faces = open_backend(backend) if isinstance(backend, str) else backend
+    replayed = None if params is None else _read_record(Path(params), video, sha256)
+    backend = open_backend(faces) if isinstance(faces, str) else faces
+    recipe = recipe or small()
+    tracking, crop = recipe.tracking, recipe.crop
     if replayed is not None:
         tracking, crop, stream = replayed.tracking, replayed.crop, replayed.stream
-    tracking, crop = tracking or TrackingConfig(), crop or CropConfig()
     info = probe(video, stream)
     turned, tracks = find_upright_tracks(
         lambda degrees: stream_frames(video, stream_number=info.stream, turned=degrees),
         partial(stream_frames_at, video, stream_number=info.stream),
-        faces,
+        backend,
         tracking,
     )
     if not tracks:
@@ -140,23 +150,23 @@ def synthesize(
         )
     if replayed is not None:
         record = replayed
-        track, start = _find_again(record, tracks, faces.name, video)
+        track, start = _find_again(record, tracks, backend.name, video)
     else:
-        track, start = _largest(tracks, frames), 0
-        count = min(frames, len(track))
+        track, start = _largest(tracks), 0
+        count = min(FRAMES, len(track))
         # One video is there, so nobody else's face can be blended in.
-        own_face = (synthesis or SynthesisConfig()).without_donors()
+        own_face = recipe.synthesis.without_donors()
         drawn_from = own_face.model_copy(update={"cutout_probability": 1.0})
         record = SynthesisRecord(
             video=video.name,
             sha256=sha256,
-            face_backend=faces.name,
+            face_backend=backend.name,
             stream=info.stream,
             track=track.number,
             first_index=int(track.indices[0]),
             frame_count=count,
-            size=size,
-            patch_size=patch_size,
+            size=recipe.model.image_size,
+            patch_size=recipe.model.patch_size,
             tracking=tracking,
             crop=crop,
             synthesis=drawn_from,
@@ -200,9 +210,9 @@ def _read_record(path: Path, video: Path, sha256: str) -> SynthesisRecord:
     return record
 
 
-def _largest(tracks: list[FaceTrack], frames: int) -> FaceTrack:
+def _largest(tracks: list[FaceTrack]) -> FaceTrack:
     def seen_area(track: FaceTrack) -> float:
-        sides = track.boxes[:frames, 2:] - track.boxes[:frames, :2]
+        sides = track.boxes[:FRAMES, 2:] - track.boxes[:FRAMES, :2]
         return float(sides.prod(dim=1).sum())
 
     return max(tracks, key=seen_area)
@@ -267,12 +277,8 @@ def _write_all(
     *,
     rate: Fraction,
 ) -> None:
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot be made ({error.strerror}); give another folder"
-        ) from error
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as partial:
         folder = Path(partial)
         for name, pictures_tchw in films.items():

@@ -65,16 +65,13 @@ class Survey:
 
     def listing(self, compression: str = "") -> Listing:
         """Everything in the order of names."""
+        named = ("missing", "unexpected", "doubled")
         return Listing(
             dataset=self.dataset,
             entries=tuple(sorted(self.entries, key=lambda entry: entry.video)),
             compression=compression,
-            missing=tuple(sorted(self.missing)),
-            unexpected=tuple(sorted(self.unexpected)),
-            doubled=tuple(sorted(self.doubled)),
-            counts=tuple(self.counts),
-            conflicts=tuple(self.conflicts),
-            notes=tuple(self.notes),
+            **{name: tuple(sorted(getattr(self, name))) for name in named},
+            **{name: tuple(getattr(self, name)) for name in ("counts", "conflicts", "notes")},
             lists=", ".join(self.lists),
             max_frames=self.max_frames,
         )

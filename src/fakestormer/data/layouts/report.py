@@ -29,8 +29,8 @@ def check_report(listing: Listing) -> str:
         ("doubled: in the lists more than once", listing.doubled),
     ):
         lines += _names(heading, names)
-    lines += _sentences("contradictions:", listing.conflicts)
-    lines += _sentences("notes:", listing.notes)
+    for heading, sentences in (("contradictions:", listing.conflicts), ("notes:", listing.notes)):
+        lines += [heading, *(f"  - {sentence}" for sentence in sentences)] if sentences else []
     lines.append(_verdict(listing))
     return "\n".join(lines)
 
@@ -49,10 +49,6 @@ def _names(heading: str, names: Sequence[str]) -> list[str]:
     return [f"{heading} ({len(names)})", *shown, *([f"  ... and {rest} more"] if rest > 0 else [])]
 
 
-def _sentences(heading: str, sentences: Sequence[str]) -> list[str]:
-    return [heading, *(f"  - {sentence}" for sentence in sentences)] if sentences else []
-
-
 def _verdict(listing: Listing) -> str:
     differing = [count for count in listing.counts if count.present != count.expected]
     wrong = listing.missing or listing.unexpected or listing.doubled or listing.conflicts
@@ -60,8 +56,4 @@ def _verdict(listing: Listing) -> str:
         return "Not all is as it should be; see above."
     if differing:
         return "All is as it should be, but for counts that are only known roughly."
-    return (
-        "All is as it should be."
-        if not listing.notes
-        else "All is as it should be; mind the notes."
-    )
+    return f"All is as it should be{'; mind the notes' if listing.notes else ''}."
