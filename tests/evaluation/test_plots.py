@@ -25,16 +25,16 @@ Curves = dict[str, tuple[Any, Any]]
 def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every text of the figures that are written during the test, as the reader meets it."""
     found: list[str] = []
-    from matplotlib.figure import Figure
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
-    save = Figure.savefig
+    save = FigureCanvasAgg.print_png
 
-    def saved(figure: Figure, *args: Any, **settings: Any) -> None:
-        save(figure, *args, **settings)
-        found.extend(t.get_text() for t in figure.findobj(Text) if t.get_visible())
+    def saved(canvas: FigureCanvasAgg, *args: Any, **settings: Any) -> None:
+        save(canvas, *args, **settings)
+        found.extend(t.get_text() for t in canvas.figure.findobj(Text) if t.get_visible())
 
-    monkeypatch.setattr(Figure, "savefig", saved)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", saved)
     return found
 
 

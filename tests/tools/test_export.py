@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from command_line import run
 from exported_models import CASES, MORE, Case
@@ -140,15 +141,29 @@ def test_metadata_travel_along(case: Case) -> None:
     }  # fmt: skip
 
 
-# Failures.
+# Failures. The untrained model is traced once for all of them, which takes seconds.
+
+
+@pytest.fixture(scope="module")
+def traced(untrained_model: Path) -> ExportedProgram:
+    return program_room.program_of(program_room.ByName(load_model(untrained_model)[0]).eval())
+
+
+@pytest.fixture
+def untrained(
+    untrained_model: Path, traced: ExportedProgram, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The model, whose network need not be traced again."""
+    monkeypatch.setattr(export_room, "program_of", lambda named: traced)
+    return untrained_model
 
 
 def test_other_numbers_are_not_written(
-    untrained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+    untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     """The ONNX file is right (or would be: this one is not even made), the .pt2 is not."""
     (tmp_path / "m.pt2").write_text("older")
-    network, _ = load_model(untrained_model)
+    network, _ = load_model(untrained)
 
     def slightly_off(path: Path) -> export_room.Run:
         run_pt2 = export_room._run_pt2(path)
@@ -166,7 +181,7 @@ def test_other_numbers_are_not_written(
     }
     monkeypatch.setattr(export_room, "_KINDS", kinds)
     code, out, err = cli(
-        untrained_model, "--torch", tmp_path / "m.pt2", "--onnx",
+        untrained, "--torch", tmp_path / "m.pt2", "--onnx",
         tmp_path / "new" / "deep" / "m.onnx",
     )  # fmt: skip
     assert (code, out) == (ExitCode.ALL_FAILED, "")
@@ -180,7 +195,7 @@ def test_other_numbers_are_not_written(
 
     kinds[".pt2"] = (export_room._write_pt2, export_room._run_pt2)
     assert cli(
-        untrained_model, "--torch", tmp_path / "m.pt2", "--onnx",
+        untrained, "--torch", tmp_path / "m.pt2", "--onnx",
         tmp_path / "new" / "deep" / "m.onnx",
     )[0] == ExitCode.DONE  # fmt: skip
     assert (tmp_path / "m.pt2").stat().st_size > 1000
@@ -214,29 +229,27 @@ def test_weights_that_are_not_numbers(untrained_model: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-def test_a_full_disk(untrained_model: Path, tmp_path: Path, suffix: str) -> None:
+def test_a_full_disk(untrained: Path, tmp_path: Path, suffix: str) -> None:
     target = tmp_path / f"m{suffix}"
     target.write_text("older")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
         with pytest.raises(InputError, match=rf"m\{suffix}: cannot be written \(File too large\)"):
-            export(untrained_model, **{suffix[1:]: target})
+            export(untrained, **{suffix[1:]: target})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert files_in(tmp_path) == {target.name}
     assert target.read_text() == "older"
 
 
-def test_interrupted(
-    untrained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted(untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch.export, "load", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        export(untrained_model, pt2=tmp_path / "new" / "m.pt2")
+        export(untrained, pt2=tmp_path / "new" / "m.pt2")
     assert files_in(tmp_path) == set()
 
 
@@ -284,7 +297,7 @@ def test_wrong_usage(untrained_model: Path, cli: Cli) -> None:
         export(untrained_model)
 
 
-def test_places_where_nothing_can_go(untrained_model: Path, tmp_path: Path, cli: Cli) -> None:
+def test_places_where_nothing_can_go(untrained: Path, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "a.onnx").mkdir()
     (tmp_path / "b.onnx.json").mkdir()
     (tmp_path / "file").write_text("")
@@ -297,7 +310,7 @@ def test_places_where_nothing_can_go(untrained_model: Path, tmp_path: Path, cli:
         ("--torch", "file/m.pt2", "cannot be written (File exists)"),
         ("--torch", "f\udce9.pt2", "not valid Unicode"),
     ):
-        code, out, err = cli(untrained_model, option, tmp_path / name)
+        code, out, err = cli(untrained, option, tmp_path / name)
         assert (code, out) == (ExitCode.ALL_FAILED, "")
         assert sentence in err.splitlines()[-1]
         # What takes long is announced before, where it comes to that.

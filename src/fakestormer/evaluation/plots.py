@@ -246,10 +246,11 @@ def write_figure(path: Path, draw: Callable[[Figure], None], title: str) -> byte
         matplotlib.rcParams.update(_STYLE)
         inches = (SIZE[0] / _DPI, SIZE[1] / _DPI)
         figure = Figure(figsize=inches, dpi=_DPI, layout="constrained")
-        FigureCanvasAgg(figure)
+        canvas = FigureCanvasAgg(figure)
         figure.suptitle(short(title, 90), fontsize=9)
         draw(figure)
-        figure.savefig(target, format="png", dpi=_DPI, metadata={"Software": None})
+        # Not `savefig`, which draws everything once more before.
+        canvas.print_png(target, metadata={"Software": None})
     write_atomically(path, target.getvalue())
     return target.getvalue()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,7 @@ def test_an_interpolation_that_never_fires_decides_nothing(
 def test_seeds_corruptions_and_the_plan_of_table_10(
     quick: Recipe,
     stores: Stores,
+    make_store: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -180,21 +182,22 @@ def test_seeds_corruptions_and_the_plan_of_table_10(
 
     monkeypatch.setattr(run, "EvaluationSettings", on_crops)
     short = override(quick, ["training.epochs=1"])
-    bench = _bench(short, stores, tmp_path, tests={"FF++": stores["mine"]})
+    small = make_store(tmp_path / "small", test=1, fakes={"test": {"swap": 1}})
+    bench = _bench(short, stores, tmp_path / "out", tests={"FF++": small})
     assert ablate_and_print("table10", bench, seeds=2, plan=True)
     printed = capsys.readouterr().out
     lines = re.findall(r"\| FakeSTormer-\w+ \| FakeSTormer \| 2 \| \S+ \| \S+ \|", printed)
     assert len(lines) == 2, printed
     assert "hours of training on this machine (CPU" in printed
-    assert not (tmp_path / "runs").exists(), "a plan runs nothing"
+    assert not (tmp_path / "out" / "runs").exists(), "a plan runs nothing"
     assert ablate_and_print("table10", bench, seeds=2)
-    document = json.loads((tmp_path / "table10.json").read_text())
+    document = json.loads((tmp_path / "out" / "table10.json").read_text())
     (row,) = document["rows"]
     assert [seed["seed"] for seed in row["seeds"]] == [3, 4]
     assert len({seed["run"] for seed in row["seeds"]}) == 2
     contrast = [seed["robustness"]["FF++"]["mean"]["contrast"] for seed in row["seeds"]]
     assert row["cells"]["contrast"]["auc"] == pytest.approx(sum(contrast) / 2)
-    text = (tmp_path / "table10.md").read_text()
+    text = (tmp_path / "out" / "table10.md").read_text()
     assert "mean of 2 seeds (3 to 4)" in text
     assert "| *LAA-Net, paper* | 95 | 97 | 73.2 | 57.5 | 75.2 | 94.9 | 82.1 |" in text
     capsys.readouterr()
