@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,22 @@ def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("untrained")
     save_model(folder, network, recipe.model_dump(mode="json"), {})
     return folder
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations write one pixel in the place of each plot: plots take most of a small one's time.
+
+    tests/evaluation/test_plots.py, the commands' tests and the tour draw them.
+    """
+    from fakestormer.evaluation import plots
+
+    pixel = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
+    )
+
+    def write_pixel(path: Path, draw: object, title: str) -> bytes:
+        path.write_bytes(pixel)
+        return pixel
+
+    monkeypatch.setattr(plots, "write_figure", write_pixel)

@@ -48,6 +48,7 @@ def test_check_says_what_is_there(miniature: Expected, run: Run) -> None:
         assert line in lines, printed
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_prepare_and_evaluate(miniature: Expected, run: Run, model: Path, tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     store, out = tmp_path / "store", tmp_path / "out"

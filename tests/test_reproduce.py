@@ -118,6 +118,7 @@ def _in_small(words: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_plots")
 def test_every_command_of_the_page_runs(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

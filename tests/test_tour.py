@@ -207,6 +207,7 @@ def test_training_needs_more_than_a_test_set(ffpp: Expected, run: Run, tmp_path:
 # evaluate
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_two_models_by_every_sampling(
     models: tuple[Path, Path], store: Path, run: Run, tmp_path: Path
 ) -> None:
@@ -373,6 +374,7 @@ def _scores(out: Path) -> dict[str, dict[str, str]]:
     return found
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_videos_that_were_moved(store: Path, run: Run, tmp_path: Path) -> None:
     """Frames are corrupted where they lie: if not where they were, then where --root says."""
     old, new, moved = tmp_path / "old", tmp_path / "new", tmp_path / "moved"
@@ -414,6 +416,7 @@ def test_videos_that_were_moved(store: Path, run: Run, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_video_that_has_changed(ffpp: Expected, store: Path, run: Run, tmp_path: Path) -> None:
     """It is listed, in no AUC, and scored as soon as it is put back."""
     root, out = tmp_path / "root", tmp_path / "out"

@@ -82,6 +82,7 @@ def roc_plot(path: Path, curves: Mapping[str, tuple[Numbers, Numbers]], *, title
         left.set(xlim=(-1, 101))
         right.set(xscale="log", xlim=(_LOWEST_FPR, 100))
         right.set_xticks(_LOG_TICKS, [f"{rate:g}" for rate in _LOG_TICKS])
+        right.minorticks_off()  # which take a third of the time to draw
         right.axvline(1, color="black", linewidth=0.5)
         _mark_unresolved(right, drawn)
         styles = _in_colour(areas)

@@ -9,6 +9,11 @@ import pytest
 from fakestormer.recipe.recipe import Recipe, override
 
 
+@pytest.fixture(autouse=True)
+def _no_plots(no_plots: None) -> None:
+    """Of the rows' evaluations only the numbers are looked at."""
+
+
 @pytest.fixture(scope="session")
 def quick(recipe: Recipe) -> Recipe:
     """Two epochs of two steps each, without SAM."""
