@@ -14,8 +14,8 @@ import av
 import cv2
 import numpy as np
 
-from fakestormer.data.prepare import prepare_folder
 from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
+from folder_stores import prepare_folder
 
 
 def template() -> np.ndarray:

@@ -24,7 +24,6 @@ from typer.main import get_command
 from fakestormer.cli import app, main
 from fakestormer.cli.options import recipe_of
 from fakestormer.data.manifest import read_manifest, tracks_of
-from fakestormer.data.prepare import prepare_folder
 from fakestormer.data.pseudo_fakes import write_pairs
 from fakestormer.model.build import build
 from fakestormer.model.model_file import save_model
@@ -33,6 +32,7 @@ from fakestormer.recipe.named import tiny
 from fakestormer.recipe.recipe import override
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.video.decode import stream_frames
+from folder_stores import prepare_folder
 from video_fixtures import astronaut_frames, write_video
 
 FRAMES = 12

@@ -16,12 +16,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from fakestormer.data.manifest import Row, Split, StoreSettings, write_manifest, write_settings
 from fakestormer.data.store import encode_frame, write_track
 from fakestormer.evaluation.plan import FaceChoice, SplitChoice, videos_of
 from fakestormer.evaluation.score import Scoring, VideoScore, score_video, store_reader
+from fakestormer.model.build import build
 from fakestormer.model.fakestormer import build_fakestormer
 from fakestormer.model.model_file import save_model
 from fakestormer.model.network import VideoNetwork
@@ -187,6 +189,39 @@ def train_here(recipe: Recipe, store: Path, out: Path, **options: Any) -> Traini
 
     quiet = {"accelerator": "cpu", "workers": 0, "show_progress": False}
     return train(recipe, store, out, TrainSettings(**(quiet | options)))
+
+
+def write_image_model(recipe: Recipe, path: Path) -> Path:
+    """A ViT in timm's layout, with random weights, that fits the recipe's network."""
+    torch.manual_seed(1)
+    own = build(recipe.model).state_dict()
+    pick = "backbone."
+    tensors = {
+        "cls_token": own[pick + "embedding.spatial_token"],
+        "pos_embed": own[pick + "embedding.position"],
+        "patch_embed.proj.weight": own[pick + "stem.proj.weight"],
+        "patch_embed.proj.bias": own[pick + "stem.proj.bias"],
+        "norm.weight": own[pick + "patch_norm.weight"],
+        "norm.bias": own[pick + "patch_norm.bias"],
+    }
+    names = {
+        "norm1": "spatial_norm",
+        "attn.qkv": "spatial_attention.qkv",
+        "attn.proj": "spatial_attention.proj",
+        "norm2": "mlp_norm",
+        "mlp.fc1": "mlp.fc1",
+        "mlp.fc2": "mlp.fc2",
+    }
+    for block in range(recipe.model.depth):
+        for theirs, ours in names.items():
+            for kind in ("weight", "bias"):
+                tensor = own[f"{pick}blocks.{block}.{ours}.{kind}"]
+                tensors[f"blocks.{block}.{theirs}.{kind}"] = tensor
+    position = tensors["pos_embed"]
+    tensors["pos_embed"] = position.reshape(1, -1, position.shape[-1])
+    tensors["cls_token"] = tensors["cls_token"].reshape(1, 1, -1)
+    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, path)
+    return path
 
 
 def score_store(

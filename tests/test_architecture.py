@@ -41,7 +41,6 @@ LARGE_FUNCTIONS = {
     "cli.judging.detect": _COMMAND,
     "cli.serving.serve": _COMMAND,
     "cli.training.train": _COMMAND,
-    "data.prepare.prepare_folder": "Python's `prepare`: one keyword per option of the command",
     "data.prepare.prepare_listing": "Python's `prepare`: one keyword per option of the command",
     "detection.detector.Detector.detect": "the steps of a detection, in their order",
     "report.page.render_report": "names every value of the report's template once",

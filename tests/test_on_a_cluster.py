@@ -13,8 +13,9 @@ import pytest
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.manifest import read_manifest
 from fakestormer.data.origin import Origin
-from fakestormer.data.prepare import Progress, prepare_folder, prepare_listing
+from fakestormer.data.prepare import Progress, prepare_listing
 from fakestormer.detection.batch import DetectorSettings, detect_many
+from folder_stores import prepare_folder
 from ray_nodes import Nodes
 
 pytest.importorskip("ray")

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from fakestormer.data.prepare import prepare_folder
+from folder_stores import prepare_folder
 
 
 @pytest.fixture(scope="session")

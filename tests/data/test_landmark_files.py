@@ -18,11 +18,11 @@ from fakestormer.cli import app
 from fakestormer.data.landmark_files import LandmarkError, LandmarkFiles
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import read_manifest, read_settings
-from fakestormer.data.prepare import prepare_folder
 from fakestormer.data.store import read_clip
 from fakestormer.data.units import units_of
 from fakestormer.faces.protocol import face_box
 from fakestormer.types import FaceTrack
+from folder_stores import prepare_folder
 
 FRAMES, SIZE = 9, 96
 

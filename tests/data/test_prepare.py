@@ -24,7 +24,7 @@ from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Labelling, Row, Split, read_manifest, read_settings
 from fakestormer.data.origin import Origin, entries_of, write_origin
-from fakestormer.data.prepare import prepare_folder, prepare_listing
+from fakestormer.data.prepare import prepare_listing
 from fakestormer.data.prepare_one import prepare_entry
 from fakestormer.data.remake import remake_command
 from fakestormer.data.store import encode_frame, read_clip
@@ -37,6 +37,7 @@ from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import stream_frames
 from fakestormer.video.folder import find_videos
+from folder_stores import prepare_folder
 from odd_files import several
 from video_fixtures import astronaut_frames
 

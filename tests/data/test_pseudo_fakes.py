@@ -16,7 +16,6 @@ import torch
 
 from fakestormer.data import pseudo_fakes
 from fakestormer.data.manifest import Row, read_manifest
-from fakestormer.data.prepare import prepare_folder
 from fakestormer.data.pseudo_fakes import draw, write_pairs
 from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
@@ -24,6 +23,7 @@ from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.synthesis import BeyondConfig, SynthesisConfig
 from fakestormer.synthesis.render import render
 from fakestormer.video.decode import probe, stream_frames
+from folder_stores import prepare_folder
 
 # A multiple of 64 px, as most stored crops have.
 SIDE = 128

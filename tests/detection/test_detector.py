@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from fakestormer.data.manifest import read_manifest
-from fakestormer.data.prepare import prepare_folder
 from fakestormer.data.store import read_clip
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.prediction import pool, predict_track, verdict
 from fakestormer.errors import InputError, NoFaceError
 from fakestormer.recipe.prediction import PredictionConfig, Sampling
+from folder_stores import prepare_folder
 from video_fixtures import astronaut_frames
 
 pytestmark = pytest.mark.usefixtures("face_backend_ready")

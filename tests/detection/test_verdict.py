@@ -123,9 +123,9 @@ def test_the_interval_is_pooled_and_calibrated_as_the_score_is() -> None:
     low, high = interval(given, calibrated)
     assert low == pytest.approx(calibration.probability(0.2), abs=1e-6)
     assert high == pytest.approx(calibration.probability(0.6), abs=1e-6)
-    # A score of 0.88 becomes 0.5, the band of 0.05 around it 0.86 to 0.90: shots go by those.
-    assert calibration.score_at(0.45) == pytest.approx(0.832, abs=1e-3)
-    assert calibration.score_at(0.55) == pytest.approx(0.917, abs=1e-3)
+    # The band of 0.05 around 0.5 is that of scores from 0.832 to 0.917: shots go by those.
+    assert calibration.probability(0.832) == pytest.approx(0.45, abs=1e-3)
+    assert calibration.probability(0.917) == pytest.approx(0.55, abs=1e-3)
     shots = prediction(0.99, 0.995, shots=(0.99, 0.83), config=calibrated)
     assert codes(shots, GOOD, calibrated) == ["shots_disagree"]
 

@@ -11,15 +11,12 @@ import pytest
 from fakestormer.errors import InputError
 from fakestormer.evaluation.compare import (
     Comparison,
-    Method,
     compare_scores,
     compare_videos,
     comparison_markdown,
 )
-from fakestormer.evaluation.metrics import auc, auc_interval
+from fakestormer.evaluation.metrics import auc
 from fakestormer.evaluation.score import VideoScore
-
-BOTH_METHODS = pytest.mark.parametrize("method", ["delong", "bootstrap"])
 
 
 def _drawn(
@@ -105,114 +102,62 @@ def test_an_interval_ends_where_differences_do() -> None:
     assert (down.difference, down.interval[0]) == (-0.75, -1.0)
 
 
-@BOTH_METHODS
-def test_models_that_rank_alike_do_not_differ(method: Method) -> None:
+def test_models_that_rank_alike_do_not_differ() -> None:
     labels, a, _ = _drawn(0, 30, 50, steps=3)
     for b in (a, 7 * a - 2, np.exp(a)):
-        found = compare_scores(labels, a, b, method=method)
+        found = compare_scores(labels, a, b)
         assert (found.difference, found.interval, found.p_value) == (0, (0, 0), 1)
         assert found.auc_a == found.auc_b == pytest.approx(auc(labels, a))
 
 
-@BOTH_METHODS
-def test_perfect_separation_leaves_no_variance(method: Method) -> None:
+def test_perfect_separation_leaves_no_variance() -> None:
     labels = [0] * 4 + [1] * 3
     perfect, other, constant = [*range(7)], [3, 1, 2, 0, 9, 7, 8], [0.5] * 7
-    both = compare_scores(labels, perfect, other, method=method)
+    both = compare_scores(labels, perfect, other)
     assert (both.auc_a, both.auc_b) == (1, 1)
     assert (both.difference, both.interval, both.p_value) == (0, (0, 0), 1)
     # One perfect and one without a say: no draw of videos changes it, but 2 of the 35 ways to deal
     # three labels "fake" to seven videos would look so.
     for a, b, gain in ((constant, perfect, 0.5), (perfect, constant, -0.5)):
-        found = compare_scores(labels, a, b, method=method)
+        found = compare_scores(labels, a, b)
         assert (found.difference, found.interval) == (gain, (gain, gain))
         assert found.p_value == pytest.approx(2 / 35)
     # So many ways that the number of them is no float.
     many = np.repeat([0, 1], 2000)
-    assert compare_scores(many, many, np.zeros(4000), method=method).p_value == 0
+    assert compare_scores(many, many, np.zeros(4000)).p_value == 0
 
 
-@BOTH_METHODS
-def test_exchanging_the_models_turns_the_sign(method: Method) -> None:
+def test_exchanging_the_models_turns_the_sign() -> None:
     labels, a, b = _drawn(3, 40, 60, better=0.5, steps=4)
-    one = compare_scores(labels, a, b, method=method, seed=2)
-    two = compare_scores(labels, b, a, method=method, seed=2)
+    one = compare_scores(labels, a, b)
+    two = compare_scores(labels, b, a)
     assert two.difference == -one.difference
     assert two.p_value == pytest.approx(one.p_value)
     assert two.interval == pytest.approx((-one.interval[1], -one.interval[0]))
     assert (two.auc_a, two.auc_b) == (one.auc_b, one.auc_a)
 
 
-@pytest.mark.parametrize(("real", "fake"), [(60, 60), (100, 300)])
-def test_both_methods_agree(real: int, fake: int) -> None:
-    labels, a, b = _drawn(real, real, fake, better=0.4)
-    by_normal = compare_scores(labels, a, b)
-    by_draws = compare_scores(labels, a, b, method="bootstrap", resamples=4000)
-    assert by_draws.difference == by_normal.difference
-    width = by_normal.interval[1] - by_normal.interval[0]
-    assert by_draws.interval == pytest.approx(by_normal.interval, abs=0.1 * width)
-    assert by_draws.p_value == pytest.approx(by_normal.p_value, abs=0.03)
-
-
-def test_the_bootstrap_is_paired() -> None:
-    """Written out: the same videos drawn for both, real and fake apart."""
-    labels, a, b = _drawn(5, 25, 15, better=0.3, steps=4)
-    rng = np.random.default_rng(9)
-    gains = []
-    for _ in range(1500):
-        drawn = np.concatenate([rng.integers(0, 25, 25), 25 + rng.integers(0, 15, 15)])
-        gains.append(_share_won(labels, b[drawn]) - _share_won(labels, a[drawn]))
-    found = compare_scores(labels, a, b, method="bootstrap")
-    assert found.interval == pytest.approx(tuple(np.percentile(gains, (2.5, 97.5))), abs=0.02)
-    # Drawn apart for each model, the interval of the difference would be this wide:
-    low, high = auc_interval(labels, a)
-    assert found.interval[1] - found.interval[0] < 0.85 * (high - low) * math.sqrt(2)
-
-
-def _share_won(labels: np.ndarray, scores: np.ndarray) -> float:
-    gap = scores[labels == 1][:, None] - scores[labels == 0]
-    return float(np.mean(gap > 0) + np.mean(gap == 0) / 2)
-
-
-def test_p_of_the_bootstrap_counts_draws_and_is_never_zero() -> None:
+def test_p_is_uniform_where_the_models_are_equally_good() -> None:
+    values = np.array([compare_scores(*_drawn(run, 30, 50)).p_value for run in range(1000)])
+    for level in (0.05, 0.2, 0.5, 0.8):
+        assert np.mean(values <= level) == pytest.approx(level, abs=0.035)
+    # Not by never being sure: where they differ, it shows.
+    found = [compare_scores(*_drawn(run, 30, 50, better=1.0)).p_value for run in range(60)]
+    assert np.mean(np.array(found) < 0.05) > 0.6
     labels, a, b = _drawn(1, 50, 50, better=4.0)
-    assert compare_scores(labels, a, b, method="bootstrap", resamples=99).p_value == 2 / 100
     assert compare_scores(labels, a, b).p_value < 1e-4
 
 
-@pytest.mark.parametrize(
-    ("method", "runs", "slack"), [("delong", 1000, 0.035), ("bootstrap", 300, 0.065)]
-)
-def test_p_is_uniform_where_the_models_are_equally_good(
-    method: Method, runs: int, slack: float
-) -> None:
-    values = np.array(
-        [
-            compare_scores(*_drawn(run, 30, 50), method=method, resamples=400).p_value
-            for run in range(runs)
-        ]
-    )
-    for level in (0.05, 0.2, 0.5, 0.8):
-        assert np.mean(values <= level) == pytest.approx(level, abs=slack)
-    # Not by never being sure: where they differ, it shows.
-    found = [
-        compare_scores(*_drawn(run, 30, 50, better=1.0), method=method, resamples=400).p_value
-        for run in range(60)
-    ]
-    assert np.mean(np.array(found) < 0.05) > 0.6
-
-
-@BOTH_METHODS
-def test_what_has_no_answer_is_refused(method: Method) -> None:
+def test_what_has_no_answer_is_refused() -> None:
     for labels in ([0, 1, 1], [0, 0, 1]):
         with pytest.raises(ValueError, match="at least two real and two fake"):
-            compare_scores(labels, [1, 2, 3], [1, 2, 3], method=method)
+            compare_scores(labels, [1, 2, 3], [1, 2, 3])
     with pytest.raises(ValueError, match="no real one"):
-        compare_scores([1, 1], [1, 2], [1, 2], method=method)
+        compare_scores([1, 1], [1, 2], [1, 2])
     with pytest.raises(ValueError, match="as many labels as scores"):
-        compare_scores([0, 0, 1, 1], [1, 2, 3, 4], [1, 2, 3], method=method)
+        compare_scores([0, 0, 1, 1], [1, 2, 3, 4], [1, 2, 3])
     with pytest.raises(ValueError, match="not finite"):
-        compare_scores([0, 0, 1, 1], [1, 2, 3, 4], [1, 2, 3, math.nan], method=method)
+        compare_scores([0, 0, 1, 1], [1, 2, 3, 4], [1, 2, 3, math.nan])
 
 
 def _video(
@@ -257,7 +202,7 @@ def test_data_sets_and_methods_are_compared_apart() -> None:
         ("other", "all", 3, 5, 8), ("other", "method swap", 3, 2, 5),
         ("other", "method talk", 3, 3, 6),
     ]  # fmt: skip
-    assert all((c.only_a, c.only_b, c.method) == (0, 0, "delong") for c in found)
+    assert all((c.only_a, c.only_b) == (0, 0) for c in found)
     every, swap, talk, *other = found
     # Talking fakes: of nine pairs, 0.2 wins one, 0.7 and 0.8 three; shifted, 0.65 wins three too.
     assert (talk.auc_a, talk.auc_b) == pytest.approx((7 / 9, 1))
@@ -268,13 +213,6 @@ def test_data_sets_and_methods_are_compared_apart() -> None:
     labels = [float(s.label == "fake") for s in first]
     expected = compare_scores(labels, [s.score for s in first], [s.score for s in second])
     assert dataclasses.asdict(expected).items() <= dataclasses.asdict(every).items()
-    by_draws = compare_videos(first, second, method="bootstrap", resamples=50, seed=3)[0]
-    assert by_draws.method == "bootstrap"
-    expected = compare_scores(
-        labels, [s.score for s in first], [s.score for s in second], method="bootstrap",
-        resamples=50, seed=3,
-    )  # fmt: skip
-    assert dataclasses.asdict(expected).items() <= dataclasses.asdict(by_draws).items()
 
 
 def test_fakes_of_which_nobody_said_the_method_are_one_group() -> None:
@@ -363,7 +301,6 @@ def _comparison(difference: float, interval: tuple[float, float], p_value: float
     return Comparison(
         data="CDF2", group="all", videos=518, real=178, fake=340, only_a=2, only_b=0, auc_a=0.9,
         auc_b=0.9 + difference, difference=difference, interval=interval, p_value=p_value,
-        method="delong",
     )  # fmt: skip
 
 
@@ -393,9 +330,7 @@ def test_the_table_has_one_line_per_group() -> None:
     text = comparison_markdown(
         [
             _comparison(0.0312, (0.0041, 0.0583), 0.0213),
-            dataclasses.replace(
-                _comparison(-0.5, (-0.6, -0.4), 1e-9), group="method swap", method="bootstrap"
-            ),
+            dataclasses.replace(_comparison(-0.5, (-0.6, -0.4), 1e-9), group="method swap"),
             *compare_videos([*_evaluation(), _video("r", 0.5, data="more")], _evaluation())[3:],
         ],
         names=("old", "new"),
@@ -415,5 +350,5 @@ def test_the_table_has_one_line_per_group() -> None:
         "| < 0.001 |",
         "| more | all | 0 | 0 | 1 | 0 | - | - | - | - |",
     ]
-    assert "DeLong's test, intervals and p by a paired bootstrap" in caption
+    assert "intervals and p by DeLong's test" in caption
     assert "not of another training run" in caption

@@ -18,7 +18,7 @@ import torch
 from fakestormer.data.listing import Entry, Listing
 from fakestormer.data.manifest import read_manifest, read_settings, write_manifest
 from fakestormer.data.origin import entries_of
-from fakestormer.data.prepare import prepare_folder, prepare_listing
+from fakestormer.data.prepare import prepare_listing
 from fakestormer.data.units import units_of
 from fakestormer.errors import InputError
 from fakestormer.evaluation.corrupted import corrupted_unit, crops_reader
@@ -29,6 +29,7 @@ from fakestormer.evaluation.score_task import ScoreTask
 from fakestormer.model.model_file import load_model
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig
+from folder_stores import prepare_folder
 from store_fixtures import CROP
 
 BLOCKS = Condition(corruption="block_wise", level=5)  # does nothing on frames of 96 px
@@ -221,7 +222,13 @@ def test_sequences_in_an_archive(network: VideoNetwork, drawn: ModuleType, tmp_p
     archive = tmp_path / "7.tar.gz"
     with tarfile.open(archive, "w:gz") as members:
         members.add(tmp_path / "7", arcname="7")
-    entry = Entry(video="test/7.tar.gz", path=archive, label="real", kind="sequences", split="test")
+    entry = Entry(
+        video="test/7.tar.gz",
+        path=archive,
+        label="real",
+        kind="sequences",
+        split="test",
+    )
     listing = Listing(dataset="wild", entries=(entry,))
     store = tmp_path / "store"
     prepare_listing(listing, store, backend=drawn.DrawnFaces, crop=CROP)

@@ -123,12 +123,8 @@ def test_the_interval_is_that_of_the_table_of_all_pairs(real: int, fake: int) ->
     drawn_fake = drawing.multinomial(fake, np.full(fake, 1 / fake), 200)
     drawn_real = drawing.multinomial(real, np.full(real, 1 / real), 200)
     expected = np.einsum("ri, ij, rj -> r", drawn_fake, wins, drawn_real) / (real * fake)
-    # Two models at once: each gets what it would get alone.
-    both = resampled_aucs(
-        np.stack([real_n, -real_n]), np.stack([fake_m, -fake_m]), resamples=200, seed=3
-    )
-    np.testing.assert_allclose(both[0], expected, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(both[1], 1 - expected, rtol=0, atol=1e-12)
+    found = resampled_aucs(real_n, fake_m, resamples=200, seed=3)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
     of_fake, of_real = half_wins(real_n, fake_m)
     assert of_fake.tolist() == (2 * wins.sum(axis=1)).tolist()
     assert of_real.tolist() == (2 * wins.sum(axis=0)).tolist()

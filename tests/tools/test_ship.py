@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 from fakestormer.cli import ExitCode, main
 from fakestormer.cli.console.detecting import print_report
 from fakestormer.data.manifest import read_manifest
-from fakestormer.data.prepare import prepare_folder
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.prediction import predict_track, verdict
 from fakestormer.detection.verdict import standing
@@ -32,6 +31,7 @@ from fakestormer.recipe.recipe import Recipe
 from fakestormer.report.page import write_report
 from fakestormer.tools import ship
 from fakestormer.tools.ship import calibrate, pack
+from folder_stores import prepare_folder
 from store_fixtures import score_store
 
 MakeVideo = Callable[..., Path]
@@ -363,9 +363,9 @@ def test_pack_evaluate_calibrate_evaluate(
     assert len(err.strip().splitlines()) == 1
 
     tell_apart(out)
-    code, printed, err = run("calibrate", compact, "--scores", out, "--method", "temperature")
+    code, printed, err = run("calibrate", compact, "--scores", out)
     assert (code, err) == (ExitCode.DONE, "")
-    assert "temperature on 12 real videos and 12 fakes, sampling windows, slope" in printed
+    assert "platt on 12 real videos and 12 fakes, sampling windows, slope" in printed
     assert (tmp_path / "compact-reliability.png").is_file()
     code, printed, _ = run(
         "calibrate", compact, "--scores", out, "--plot", tmp_path / "plots" / "a.png"
@@ -424,9 +424,6 @@ def test_shortcuts_command(run: Run, drawn_model: Path, pairs: Path, tmp_path: P
 
 
 def test_wrong_usage(run: Run, drawn_model: Path, tmp_path: Path) -> None:
-    code, _, err = run("calibrate", drawn_model, "--scores", tmp_path, "--method", "magic")
-    assert code == ExitCode.USAGE
-    assert "platt" in err
     code, _, err = run("calibrate", drawn_model, "--scores", tmp_path)
     assert code == ExitCode.ALL_FAILED
     assert "evaluation.json: cannot be read" in err

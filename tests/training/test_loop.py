@@ -10,18 +10,18 @@ from collections.abc import Callable
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fakestormer.data.loaders import TrainingClips
 from fakestormer.data.manifest import read_manifest, write_manifest
 from fakestormer.errors import InputError, TrainingError
-from fakestormer.model.build import build
 from fakestormer.model.model_file import load_model
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.recipe.synthesis import SynthesisConfig
@@ -29,7 +29,7 @@ from fakestormer.training import loop
 from fakestormer.training.history import HistoryFile, StepRecord, read_lines
 from fakestormer.training.loop import TrainingResult
 from fakestormer.training.step import NonFiniteLossError
-from store_fixtures import train_here
+from store_fixtures import train_here, write_image_model
 
 
 def _history(run: Path) -> tuple[tuple[StepRecord, ...], list[int]]:
@@ -158,7 +158,7 @@ def test_a_checkpoint_every_so_many_minutes(
 
     monkeypatch.setattr(loop, "training_step", slow)
     monkeypatch.setattr(loop, "save_checkpoint", noted)
-    monkeypatch.setattr(loop.time, "monotonic", lambda: 60 * minutes[0])
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 60 * minutes[0]))
     timed = override(recipe, ["training.epochs=3", "training.checkpoint_minutes=2"])
     result = train_here(timed, store, tmp_path / "run")
     ends = [a.step + 1 for a, b in pairwise(result.history) if a.epoch != b.epoch]
@@ -313,39 +313,6 @@ def test_a_loss_that_is_no_number_names_step_and_clips(
         train_here(wild, store, tmp_path / "run")
 
 
-def _image_model(recipe: Recipe, path: Path) -> Path:
-    """A ViT in timm's layout, with random weights, that fits the recipe's network."""
-    torch.manual_seed(1)
-    own = build(recipe.model).state_dict()
-    pick = "backbone."
-    tensors = {
-        "cls_token": own[pick + "embedding.spatial_token"],
-        "pos_embed": own[pick + "embedding.position"],
-        "patch_embed.proj.weight": own[pick + "stem.proj.weight"],
-        "patch_embed.proj.bias": own[pick + "stem.proj.bias"],
-        "norm.weight": own[pick + "patch_norm.weight"],
-        "norm.bias": own[pick + "patch_norm.bias"],
-    }
-    names = {
-        "norm1": "spatial_norm",
-        "attn.qkv": "spatial_attention.qkv",
-        "attn.proj": "spatial_attention.proj",
-        "norm2": "mlp_norm",
-        "mlp.fc1": "mlp.fc1",
-        "mlp.fc2": "mlp.fc2",
-    }
-    for block in range(recipe.model.depth):
-        for theirs, ours in names.items():
-            for kind in ("weight", "bias"):
-                tensor = own[f"{pick}blocks.{block}.{ours}.{kind}"]
-                tensors[f"blocks.{block}.{theirs}.{kind}"] = tensor
-    position = tensors["pos_embed"]
-    tensors["pos_embed"] = position.reshape(1, -1, position.shape[-1])
-    tensors["cls_token"] = tensors["cls_token"].reshape(1, 1, -1)
-    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, path)
-    return path
-
-
 @pytest.fixture(scope="session")
 def plain(recipe: Recipe) -> Recipe:
     """Pairs that a tiny network can tell apart: a strong colour change, no blending tricks."""
@@ -377,7 +344,7 @@ def test_f_learns_behind_a_frozen_backbone_and_a_zero_projection(
          "training.learning_rate=1e-2", "training.loss.lambda_h=1"],
     )  # fmt: skip
     store = make_store(tmp_path / "store", frames=160, train=8, validation=1)
-    weights = _image_model(frozen, tmp_path / "vit.safetensors")
+    weights = write_image_model(frozen, tmp_path / "vit.safetensors")
     result = train_here(frozen, store, tmp_path / "run", initial_weights=weights)
     losses = [record.classification for record in result.history]
     assert np.mean(losses[-8:]) < 0.65 < np.mean(losses[:4])
@@ -428,28 +395,6 @@ def test_two_clips_can_be_learned_by_heart(
     assert last.classification < 0.01 < first.classification
     assert last.temporal < 0.05 * first.temporal
     assert last.total < 0.05 * first.total
-
-
-@pytest.mark.slow
-def test_two_processes_freeze_and_unfreeze_like_one(
-    recipe: Recipe, store: Path, tmp_path: Path
-) -> None:
-    """What came from an image model stands still for one epoch, then trains, under DDP too."""
-    thawing = override(
-        recipe,
-        ["training.loss.lambda_h=0", "model.drop_path=0", "model.head_dropout=0",
-         "training.freeze_epochs=1"],
-    )  # fmt: skip
-    weights = _image_model(thawing, tmp_path / "vit.safetensors")
-    name = "backbone.blocks.0.spatial_attention.qkv.weight"
-    before = load_file(weights)["blocks.0.attn.qkv.weight"]
-    after = []
-    for devices in (1, 2):
-        out = tmp_path / str(devices)
-        train_here(thawing, store, out, initial_weights=weights, devices=devices)
-        after.append(load_file(out / "checkpoints/last/weights.safetensors")[name])
-    assert float((after[0] - before).abs().max()) > 1e-4
-    assert torch.allclose(after[0], after[1], atol=1e-3 * float((after[0] - before).abs().max()))
 
 
 def test_a_model_is_trained_further(store: Path, recipe: Recipe, tmp_path: Path) -> None:

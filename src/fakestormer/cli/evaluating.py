@@ -152,23 +152,15 @@ def compare(
     a: Annotated[Path, typer.Argument(help="an evaluation.json, or the folder it lies in")],
     b: Annotated[Path, typer.Argument(help="another one, on the same videos")],
     sampling: SamplingName = None,
-    test: Annotated[
-        str, typer.Option(help="delong, or bootstrap (paired, over videos)")
-    ] = "delong",
     out: Annotated[Path | None, typer.Option("--json", help="write the numbers here too")] = None,
 ) -> None:
-    """Test whether two models differ on the same videos by more than chance."""
+    """Test whether two models differ on the same videos by more than chance (DeLong's test)."""
     from fakestormer.cli.console.evaluating import compare_and_print
 
     if out is not None:
         require_file(out, "--json")
-    compare_and_print(
-        a,
-        b,
-        sampling=one_of(sampling, "windows", "consecutive", "spread"),
-        method=one_of(test, "delong", "bootstrap"),
-        out=out,
-    )
+    chosen = one_of(sampling, "windows", "consecutive", "spread")
+    compare_and_print(a, b, sampling=chosen, out=out)
 
 
 def _roots_of(words: list[str], stores: dict[str, Path]) -> dict[str, Path]:

@@ -18,7 +18,6 @@ def calibrate(
     scores: Annotated[
         Path, typer.Option(help="its evaluation.json on held-out real videos and pseudo-fakes")
     ],
-    method: Annotated[str, typer.Option(help="platt, temperature or isotonic")] = "platt",
     sampling: SamplingName = None,
     plot: Annotated[
         Path | None, typer.Option(help="the reliability plot, PNG; default: beside the model")
@@ -26,13 +25,12 @@ def calibrate(
 ) -> None:
     """Calibrate a model: of videos scored 0.7, about 70 % are then fake, on similar videos.
 
-    The calibration is written into the model's JSON, and detect and evaluate use it. platt and
-    temperature keep the ranking and the AUC; isotonic can make scores equal. Scores of single clips
-    are not calibrated.
+    The calibration is written into the model's JSON, and detect and evaluate use it. It keeps the
+    ranking and the AUC.
     """
     require("train", "matplotlib")
     from fakestormer.cli.console.bars import working
-    from fakestormer.evaluation.calibration import METHODS, Quality
+    from fakestormer.evaluation.calibration import Quality
     from fakestormer.tools.ship import calibrate as run
 
     def text(quality: Quality | None) -> str:
@@ -44,24 +42,17 @@ def calibrate(
         fitted, picture = run(
             model,
             scores,
-            method=one_of(method, *METHODS),
             sampling=one_of(sampling, "windows", "consecutive", "spread"),
             plot=plot,
         )
     about, how = fitted.fitted_on, fitted.calibration
     print(
         f"{model}: {how.method} on {about['real']} real videos and {about['fake']} fakes, sampling "
-        f"{how.sampling}"
-        + (
-            f", {len(how.knots)} knots"
-            if how.knots
-            else f", slope {how.slope:.3f}, offset {how.offset:+.3f}"
-        )
+        f"{how.sampling}, slope {how.slope:.3f}, offset {how.offset:+.3f}"
     )
     print(f"  before: {text(fitted.before)}")
     print(f"  after: {text(fitted.after)}; on videos left out of the fit: "
           f"{text(fitted.cross_validated)}")  # fmt: skip
-    print(f"  a score of {how.score_at(0.5):.3f} is now a probability of 0.5")
     if how.rates is not None:
         print(
             f"  likely fake from {how.fake_from:.3f} on, nothing found up to "

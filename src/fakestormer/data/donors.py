@@ -23,8 +23,8 @@ from fakestormer.types import Clip
 class Donors:
     """The tracks whose faces can be given to one another.
 
-    Of `candidates` tracks drawn from those of other groups (other people, where identities are
-    known, else other videos), the one whose face is shaped most like the track's is the donor.
+    Of `candidates` tracks drawn from those of other people (or other videos, where identities are
+    not known), the one whose face is shaped most like the track's is the donor.
     """
 
     def __init__(self, store: Path, rows: Sequence[Row], *, candidates: int) -> None:
@@ -51,9 +51,8 @@ class Donors:
     def give(self, params: ClipParams, row: Row, clip: Clip) -> tuple[Tensor, str]:
         """The donor that `params` ask for, laid on the clip's face: uint8 (T, 3, S, S); its name.
 
-        row: the clip's track, one of `rows`. All clips of a track get the same donor from the same
-        params; tracks that are added change it only where they are nearer. Raises InputError when
-        there is nobody else.
+        All clips of a track get the same donor from the same params; tracks that are added change
+        it only where they are nearer. Raises InputError when there is nobody else.
         """
         assert params.donor is not None
         others = [

@@ -54,10 +54,7 @@ def opened(batches: Iterable[Batch | bytes]) -> Iterator[Batch]:
 
 
 def has_room(batch_bytes: int, *, workers: int, processes: int) -> bool:
-    """Whether shared memory holds all batches that can be under way; else that is logged.
-
-    workers: loading processes of each of the `processes` that train.
-    """
+    """Whether shared memory holds all batches that can be under way; else that is logged."""
     room = shared_memory()
     needed = processes * (_AHEAD * workers + _IN_USE) * batch_bytes
     if room is None or needed <= room:

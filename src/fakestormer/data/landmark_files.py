@@ -67,9 +67,8 @@ class LandmarkFiles:
     def tracks(self, unit: Unit) -> list[FaceTrack]:
         """The faces of a video, in order of appearance, of those appearing together largest first.
 
-        Frames behind the last one of the unit that `max_frames` leaves are cut off. Raises
-        InputError for files that are missing, damaged, of another number of frames or size, or
-        whose numbers are not finite or lie outside of the frame.
+        Frames that the unit leaves out are cut off. Raises InputError for files that are missing,
+        damaged or of another video, and for numbers that are not finite or outside of the frame.
         """
         where, faces, stated = self._faces(unit)
         seconds, sizes = [], []

@@ -22,13 +22,11 @@ Kind = Literal["video", "pictures", "sequences"]
 class Entry:
     """One video of a data set.
 
-    video: its name in the store, unique there: the path below the root, "/"-separated. path: where
-    it lies. kind: see `Kind`. frames: the pictures in order, of kind "pictures" only; empty takes
-    all of the folder's. label: of kind "sequences" the label is each sequence's own, by its folder,
-    and this one holds where no folder says any, as of an archive that cannot be opened. method: how
-    a fake was made, "" for real ones. split: "" where the data set puts it in none. source:
-    collection within the data set. identity: who is seen, "" where unknown; where several people
-    went into a fake, the one whose video was changed (the target).
+    video: its name in the store, the path below the root. frames: the pictures in order, of kind
+    "pictures" only; empty takes all of the folder's. label: of kind "sequences" the one of
+    sequences whose folder says none. split: "" where the data set puts it in none. source:
+    collection within the data set. identity: who is seen, "" where unknown; in a fake, the one
+    whose video was changed.
     """
 
     video: str
@@ -66,14 +64,11 @@ class Count:
 class Listing:
     """What a layout found below a root.
 
-    entries: the videos that are there, by name. missing: names that the data set's lists have and
-    the disk has not. unexpected: files that are there and in no list (still entries where the
-    layout can tell what they are). doubled: names that the lists have more than once. conflicts:
-    where lists contradict each other or the folders, as sentences. notes: what else there is to
-    know, as sentences. lists: where the split came from (a file below the root, or "shipped with
-    fakestormer"). max_frames: how many frames of each video are usually taken.
-
-    Raises ValueError when two entries have the same name.
+    missing: names that the data set's lists have and the disk has not. unexpected: files that are
+    in no list. doubled: names that lists have more than once. conflicts: sentences on lists that
+    contradict each other or the folders. notes: other sentences. lists: where the split came from.
+    max_frames: how many frames of each video are usually taken. Two entries of one name are a
+    ValueError.
     """
 
     dataset: str

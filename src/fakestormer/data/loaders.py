@@ -44,11 +44,11 @@ Key = tuple[int, int]  # (epoch, position within the epoch's shuffled clips)
 class ClipBatch:
     """Real clips and the draws that will make their pseudo-fakes.
 
-    frames: uint8 (B, T, 3, S, S), stored crops. landmarks: float32 (B, T, K, 2), crop px.
-    params: B values. sources: B names, "video.mp4#0@120". fakes: uint8 (B, T, 3, S, S), clips of
-    fake videos to pair the real ones with; None where pseudo-fakes are to be made. donors: uint8
-    (B, T, 3, S, S), other people's faces laid on those of the clips whose params have a donor (of
-    the others: the clip itself); None where no clip has one.
+    frames: uint8 (B, T, 3, S, S), stored crops. landmarks: float32 (B, T, K, 2), crop px. sources:
+    "video.mp4#0@120". fakes: like frames, clips of fake videos to pair the real ones with; None
+    where pseudo-fakes are to be made. donors: like frames, other people's faces laid on those of
+    the clips whose params have a donor (of the others: the clip itself); None where no clip has
+    one.
     """
 
     frames: Tensor
@@ -104,10 +104,9 @@ def synthesise(
 class ClipPlan:
     """Which clips each epoch shows, in which order; a pure function of (seed, epoch).
 
-    lengths: frames of each track. pairs: clips per batch, over all processes. clips_per_track:
-    at most so many of a track's clips per epoch, drawn at random; None takes all. An epoch's last,
-    incomplete batch is left out (another one each epoch; evaluation never does that).
-    Raises InputError when a track is shorter than a clip or an epoch is smaller than a batch.
+    lengths: frames of each track. pairs: clips per batch, over all processes. clips_per_track: at
+    most so many of a track's clips per epoch; None takes all. An epoch's last, incomplete batch is
+    left out. Raises InputError when a track is shorter than a clip or an epoch than a batch.
     """
 
     def __init__(
@@ -177,10 +176,10 @@ class ClipPlan:
 
 
 class TrainingClips(Dataset[ClipBatch]):
-    """Reads the clip of a key and draws its synthesis; batches of one, joined by `collate`.
+    """Reads the clip of a key and draws its synthesis; batches of one.
 
-    fakes: fake tracks, of T frames at least; where there are some, each real clip is paired with a
-    clip of one of them, drawn uniformly, instead of a pseudo-fake.
+    fakes: tracks, of a clip's length at least; where there are some, each real clip is paired with
+    a clip of one of them instead of a pseudo-fake.
     """
 
     def __init__(
@@ -318,8 +317,8 @@ def training_batches(
     """The batches of the whole run from `first_step` on, across epochs, on `device`.
 
     workers: loading processes, 0 = this one. rank, world_size: this process of several takes every
-    world_size-th pair of each batch. Raises InputError when the pairs cannot be shared evenly, or
-    when a clip cannot be read or blended, wherever that happens.
+    world_size-th pair. Raises InputError when the pairs cannot be shared evenly, or when a clip
+    cannot be read or blended, wherever that happens.
     """
     plan = clips.plan
     if plan.pairs % world_size:

@@ -58,16 +58,13 @@ STORE_VERSION = 1
 class Row:
     """One face track, or one video or track that was rejected.
 
-    video: path relative to the prepared folder, "/"-separated; of an archive of sequences, with the
-    sequence's path in it. identity: who is seen, "" where unknown. group: what must not be torn
-    apart by a seeded split: the identity, else the video. label: "real" or "fake". method: how a
-    fake was made, "" for real videos and where nobody said. track: number within the video, -1 for
-    a rejected video. file: relative to the store, "" when rejected. first_frame: position in the
-    video. face_side: px of the source, median over the track of the face box's longer side.
-    landmarks: K. face_source: the backend that found the face, or whoever gave it; "" in older
-    stores. split: of rejected ones too, which are counted. rejected: "" for a usable track,
-    else why; `detail` is the sentence behind it, and of a usable track what was done to the
-    picture: the choice of the stream, stretching, turning.
+    video: path below the prepared folder; of an archive of sequences, with the sequence's path in
+    it. group: what a seeded split must not tear apart: the identity, else the video. method: how a
+    fake was made, "" where nobody said. track: number within the video, -1 for a rejected video.
+    file: below the store. face_side: px of the source, median over the track of the face box's
+    longer side. landmarks: K. face_source: who found the face; "" in older stores. rejected: "" for
+    a usable track, else why; `detail` is the sentence behind it, and of a usable track what was
+    done to the picture: the choice of the stream, stretching, turning.
     """
 
     video: str
@@ -105,10 +102,9 @@ class Row:
 class StoreSettings(BaseModel):
     """How the tracks of a store were made; the network must be shown crops made the same way.
 
-    dataset: name of its layout, "folder" for any tree of videos. compression: "c23" and the like,
-    "" where the data set has no such choice. tracking: as the recipe has it; tracks below its
-    limits are kept as rejected rows. max_frames: see `MaxFrames`. stream: the number of the video
-    stream that was taken of each file; None for the one that players show.
+    dataset: name of its layout. compression: "" where the data set has no such choice. tracking:
+    tracks below its limits are kept as rejected rows. stream: the number of the video stream that
+    was taken of each file; None for the one that players show.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -134,15 +130,11 @@ class Labelling:
     """Where a video comes from, what it is, which split it is in; nothing here touches the crops.
 
     validation_sources: sources held out wholly. validation_fraction: share of the remaining groups
-    that a seeded draw holds out; a few groups may all fall to one side, so where it is above 0 and
-    nothing usable is held out at all, the group with the smallest draw is. split: where it is
-    given, that of every video of which the table says nothing else. table: per video, what the
-    user's CSV says about it.
-
-    A video is fake where the table says so, else where it lies in a folder named "fake", at any
-    depth; the folder below that one is then its method. Where neither says anything, not even
-    "real", the table's `else_label` holds. What the table says of a folder or an archive holds for
-    everything in it.
+    that a seeded draw holds out, at least one. split: that of every video of which the table says
+    nothing else. table: per video, folder or archive, what the user's CSV says about it. A video is
+    fake where the table says so, else where it lies in a folder named "fake", at any depth; the
+    folder below that one is then its method. Where neither says anything, not even "real", the
+    table's `else_label` holds.
     """
 
     validation_sources: frozenset[str] = frozenset()

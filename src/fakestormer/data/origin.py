@@ -31,10 +31,9 @@ class Origin:
 
 
 def write_origin(store: Path, origin: Origin) -> None:
-    """Keep where the videos of a store are, with absolute paths.
+    """Keep where the videos of a store are, with absolute paths; not which fakes were asked for.
 
-    Which fakes were asked for is not kept: a store is of the whole data set, however much of it is
-    prepared. Raises InputError for a store that was made of another data set, or variant of it.
+    Raises InputError for a store that was made of another data set, or variant of it.
     """
     path = store / "origin.json"
     if path.is_file():

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fakestormer.data.journal import hold, journalled, read_finished, sweep, write_entry
-from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry, Listing
 from fakestormer.data.manifest import (
     Labelling,
@@ -29,7 +28,6 @@ from fakestormer.data.manifest import (
 )
 from fakestormer.data.origin import Origin, write_origin
 from fakestormer.data.prepare_one import FaceSource, PrepareOne
-from fakestormer.data.table import match_table
 from fakestormer.errors import InputError
 from fakestormer.faces.open import BackendName, OpenBackend
 from fakestormer.files import sha256_of
@@ -54,10 +52,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What the store holds now. videos: entries that are finished. resumed: those of them that an
-    earlier run had finished already. vanished: entries that an earlier run finished and that are
-    not listed any more; the manifest leaves them out. unmatched: rows of the
-    user's table that are about none of the videos.
+    """What the store holds now. videos: finished entries; resumed: of those, by earlier runs.
+
+    vanished: entries that an earlier run finished and that are not listed any more; the manifest
+    leaves them out. unmatched: rows of the user's table that are about none of the videos.
     """
 
     videos: int
@@ -91,18 +89,12 @@ def prepare_listing(
     """Prepare the videos of a listing into `store`; run it again to continue or to add videos.
 
     backend: a name, or a picklable function that opens one or `LandmarkFiles`. workers: processes,
-    0 = this one. cluster: address of a Ray cluster that does the work instead
-    (parallel/cluster.py). max_frames: of each video, from its beginning, also by split; None takes
-    all of them, as detection does. min_frames: shorter tracks are rejected (T of the network, at
-    least). stream: the video stream of each file; None takes the one that players show. splits,
-    methods: do only the videos of these splits, and only fakes made by these methods; empty takes
-    all. The manifest holds all that are finished, of earlier runs too.
-    labelling: what it says of a video goes before what the listing says; changing it only rewrites
-    the manifest. origin: where the listing was made, kept for those who look for the videos again.
-
-    Raises InputError when a named validation source does not exist, when the store was begun with
-    other settings or with another folder, or is in use by another run; SetupError when face models
-    are missing.
+    0 = this one. cluster: address of a Ray cluster instead. min_frames: shorter tracks are rejected
+    (T of the network, at least). stream: None takes the one that players show. splits, methods: do
+    only these videos; empty takes all. The manifest holds all that are finished, of earlier runs
+    too. labelling: goes before what the listing says; changing it only rewrites the manifest.
+    Raises InputError when a validation source does not exist, and when the store was begun with
+    other settings or another folder, or is in use; SetupError when face models are missing.
     """
     labelling = _with_listing(labelling or Labelling(), listing)
     entries = {entry.video: entry for entry in listing.entries}
@@ -180,60 +172,11 @@ def _summary(rows: Sequence[Row], *, videos: int, resumed: int, vanished: int) -
     )
 
 
-def prepare_folder(
-    videos: Path,
-    store: Path,
-    *,
-    backend: BackendName | BackendFactory = "auto",
-    crop: CropConfig | None = None,
-    tracking: TrackingConfig | None = None,
-    workers: int = 0,
-    max_frames: int | None = 256,
-    min_frames: int = 4,
-    validation_sources: tuple[str, ...] = (),
-    validation_fraction: float = 0.0,
-    seed: int = 0,
-    split: Split | None = None,
-    table: Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> Summary:
-    """`prepare_listing` of every video below a folder, labelled by folders and a CSV.
-
-    validation_*, seed, split, table: see `Labelling` and `match_table`. Raises InputError as
-    `prepare_listing` does, and where there are no videos.
-    """
-    origin = Origin(layout="folder", root=videos, options=Options(store=store))
-    listing = origin.listing()
-    names = [entry.video for entry in listing.entries]
-    matched = None if table is None else match_table(table, videos, names)
-    labelling = Labelling(
-        validation_sources=frozenset(validation_sources),
-        validation_fraction=validation_fraction,
-        seed=seed,
-        split=split,
-        table={} if matched is None else matched.columns,
-    )
-    summary = prepare_listing(
-        listing,
-        store,
-        backend=backend,
-        crop=crop,
-        tracking=tracking,
-        workers=workers,
-        max_frames=max_frames,
-        min_frames=min_frames,
-        labelling=labelling,
-        origin=origin,
-        progress=progress,
-    )
-    return replace(summary, unmatched=0 if matched is None else len(matched.unmatched))
-
-
 def _with_listing(labelling: Labelling, listing: Listing) -> Labelling:
     """The labelling with what the listing knows, where the user's table says nothing.
 
-    Where videos are to be held out for validation and the data set has no validation split of its
-    own, its training videos are what they are held out from.
+    Where videos are to be held out and the data set has no validation split of its own, they are
+    held out from its training videos.
     """
     holds_out = bool(labelling.validation_sources) or labelling.validation_fraction > 0
     given = {entry.split for entry in listing.entries}

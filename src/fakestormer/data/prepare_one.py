@@ -75,10 +75,8 @@ def prepare_entry(
 ) -> tuple[Row, ...]:
     """The rows of one entry, not labelled yet; its usable tracks are written into the store.
 
-    max_frames: of the video, from its beginning; None takes all.
-
-    Decodes twice, once to follow the faces and once to crop them, so that memory holds the encoded
-    crops only.
+    max_frames: from the beginning; None takes all. Decodes twice, once to follow the faces and once
+    to crop them, so that memory holds the encoded crops only.
     """
     rows: list[Row] = []
     try:
@@ -113,11 +111,10 @@ def _prepare_unit(unit: Unit, store: Path, faces: FaceSource, settings: StoreSet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """One face of a unit, before its crops are cut.
+    """One face of a unit, before its crops are cut. row: rejected where the track is unfit.
 
-    row: rejected where the track is unfit. squares_t3: float32 (T, 3), see faces/crop.py.
-    landmarks_tk2: float32 (T, K, 2), crop px. size: S of the crops. turned: the clockwise degrees
-    by which frames are turned first.
+    squares_t3: float32 (T, 3), see faces/crop.py. landmarks_tk2: float32 (T, K, 2), crop px. size:
+    S of the crops. turned: the clockwise degrees by which frames are turned first.
     """
 
     track: FaceTrack

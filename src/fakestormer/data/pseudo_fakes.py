@@ -48,12 +48,9 @@ def write_pairs(
 ) -> Path:
     """Write the pairs of all `rows` (real tracks) and the table about them; returns its path.
 
-    One draw of the synthesis per track, so that a pseudo-fake is one consistent video; the draw
-    depends on the seed and the track's name alone. Nothing is cut out and no margin cut off, as in
-    a fake that someone made, the real clip is never a moved one, and the face is
-    the clip's own. Pairs that are there already
-    are kept: run it again to go on. progress: (done, total). Raises InputError where a pair cannot
-    be made or written, and for an `out` that was begun with another seed or synthesis.
+    One draw of the synthesis per track, by the seed and the track's name. Nothing is cut out, no
+    margin cut off, and the face is the clip's own. Pairs that are there already are kept: run it
+    again to go on. Raises InputError for an `out` that was begun with another seed or synthesis.
     """
     _begin(out, synthesis, seed)
     lines = []

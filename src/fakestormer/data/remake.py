@@ -16,10 +16,7 @@ from fakestormer.recipe.sources import values_of
 
 
 def require_crops(store: Path, crop: CropConfig, tracking: TrackingConfig | None = None) -> None:
-    """Raises InputError, with the command that cures it, for a store of other crops.
-
-    tracking: where it has to be the same too.
-    """
+    """Raises InputError, with the command that cures it, for a store of other crops or tracking."""
     made = read_settings(store)
     differences = [
         f"{name} {getattr(had, name)!r} instead of {value!r}"

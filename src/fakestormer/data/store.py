@@ -50,7 +50,7 @@ def write_track(
     """Write one track file.
 
     pngs: the T encoded crops. squares_t3: float32 (T, 3), centre x, centre y and side of each crop,
-    source px. landmarks_tk2: float32 (T, K, 2), crop px. `track` gives the rest, in source px.
+    source px. landmarks_tk2: float32 (T, K, 2), crop px.
     """
     assert len(pngs) == len(track) == len(squares_t3) == len(landmarks_tk2)
     arrays = io.BytesIO()
@@ -73,10 +73,9 @@ def write_track(
 
 
 def read_clip(path: Path, positions: Iterable[int], *, video: str, number: int) -> Clip:
-    """The frames at `positions` of one stored track.
+    """The frames at `positions` of one stored track; InputError where the file lacks them.
 
-    video, number: which track this is, for `Clip.source`. Raises InputError when the file is
-    missing or damaged, or holds no frame at one of the positions.
+    video, number: which track this is, for `Clip.source`.
     """
     positions = [int(position) for position in positions]
     try:

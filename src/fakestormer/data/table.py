@@ -42,21 +42,13 @@ class MatchedTable:
 def match_table(path: Path, videos: Path, names: Iterable[str]) -> MatchedTable:
     """The rows of a CSV by the videos that they are about.
 
-    It has a `path` column, relative to the CSV's own folder, and any of these: source, identity,
-    split (train, validation or val, test), label (real or fake), method (how a fake was made). An
-    empty cell means "not known", but a label is never empty. Other columns are ignored. Blanks
-    around a path, backslashes and the form of accented letters make no difference. A row may be
-    about a folder that holds videos. Rows about files outside of `videos` that exist are about
-    something else, and left out.
-
-    Args:
-        path: the CSV.
-        videos: the folder of the videos.
-        names: the videos' names, relative to it.
-
-    Raises:
-        InputError: names the CSV, and the row or line that is to blame; also where no row is about
-            any of the videos, and where two rows say different things about one.
+    It has a `path` column, relative to the CSV's own folder, and any of: source, identity, split,
+    label, method. An empty cell means "not known", but a label is never empty. Other columns are
+    ignored. Blanks around a path, backslashes and the form of accented letters make no difference.
+    A row may be about a folder. Rows about files outside of `videos` that exist are left out.
+    names: the videos' names, relative to `videos`. Raises InputError, naming the CSV and the line
+    that is to blame; also where no row is about any of the videos, and where two say different
+    things about one.
     """
     known = {_plain(name): name for name in names}
     folders = {_plain(str(above)): str(above) for name in known.values() for above in _above(name)}

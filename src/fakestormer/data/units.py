@@ -32,9 +32,9 @@ UNPACKED = ".unpacked-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """video: its name in the store. sha256: of its content. frames: decodes it anew, from the
-    beginning, each time it is called; raises InputError where nothing can be decoded. frame_limit:
-    the most frames that this gives, None for all. pictures: the names of all pictures, without
+    """video: its name in the store. frames: decodes it anew, from the beginning.
+
+    frame_limit: the most frames that this gives. pictures: the names of all pictures, without
     suffix; empty for a film. info: what its file says; None where it is no film.
     """
 
@@ -64,12 +64,7 @@ class Unit:
 def units_of(
     entry: Entry, *, max_frames: int | None, scratch: Path, stream: int | None = None
 ) -> Iterator[list[Unit]]:
-    """The units of an entry; archives lie unpacked below `scratch` until the context ends.
-
-    stream: of a film, the number of its video stream; None takes the one that players show.
-
-    Raises InputError when the entry is not there or, of an archive, cannot be unpacked.
-    """
+    """The units of an entry; archives lie unpacked below `scratch` until the context ends."""
     if entry.kind == "video":
         yield [
             Unit(

@@ -23,10 +23,9 @@ _MOST, _STEPS = 0.6, 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """The videos whose distance from the training frames is at most `distance`.
+    """The videos whose distance from the training frames is at most `distance`, and their numbers.
 
-    left_out: share of the scored videos that lie further away. auc: of those kept.
-    real_called_fake, fakes_cleared: shares of the kept real videos and fakes.
+    left_out: share of the scored videos that lie further away.
     """
 
     distance: float
@@ -37,12 +36,7 @@ class Kept:
 
 
 def abstention_curve(scores: Sequence[VideoScore], config: PredictionConfig) -> list[Kept]:
-    """From all videos to fewer and fewer; [] where distances are not known or a class is missing.
-
-    Args:
-        scores: of one data set.
-        config: whose thresholds decide what a video is called.
-    """
+    """From all videos to fewer and fewer; [] where distances or a class are missing."""
     known = [
         (score.distance, score.ranked_by, score.score, score.label == "fake")
         for score in scores
@@ -71,8 +65,7 @@ def abstention_curve(scores: Sequence[VideoScore], config: PredictionConfig) -> 
 def abstention_plot(path: Path, curve: Sequence[Kept], *, title: str) -> bytes:
     """AUC above and errors below, against the share left out; a line where distances pass 1.
 
-    Beyond that line `detect` says "inconclusive" of a face. Writes the PNG atomically and returns
-    its bytes. Raises SetupError and OSError as `plots.write_figure` does.
+    Beyond that line `detect` says "inconclusive" of a face.
     """
     x = [100 * kept.left_out for kept in curve]
     usual = [100 * kept.left_out for kept in curve if kept.distance <= 1]

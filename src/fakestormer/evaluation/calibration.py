@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +25,6 @@ from fakestormer.evaluation.score import VideoScore
 from fakestormer.evaluation.thresholds import thresholds
 from fakestormer.recipe.prediction import Calibration
 
-Method = Literal["temperature", "platt", "isotonic"]
-METHODS: tuple[Method, ...] = get_args(Method)
 #: Bins of equal width for ECE and reliability.
 BINS = 10
 #: Fewer videos of a class say too little.
@@ -43,8 +41,7 @@ class Quality:
     """How far probabilities are from what happened; real and fake videos weigh the same in all.
 
     ece: expected calibration error, the mean distance of probability and share of fakes over BINS
-    bins of equal width. brier: mean squared error. log_loss: mean of -log of what was given to the
-    truth, natural.
+    bins of equal width. brier: mean squared error. log_loss: natural.
     """
 
     ece: float
@@ -54,10 +51,9 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """Videos whose probability lies in one of the bins. count: of videos, of both classes.
+    """The videos in one of the bins, as if each class had half the weight.
 
-    probability: their mean. share: of fakes among them. Both as if each class had half the weight.
-    interval: 95 % of `share` (Wilson).
+    probability: their mean. share: of fakes among them, with its 95 % interval (Wilson).
     """
 
     count: int
@@ -70,9 +66,9 @@ class Bin:
 class Fitted:
     """A calibration and what to know of it.
 
-    fitted_on: JSON-able, which videos. before, after: quality on them; cross_validated: on fifths
-    that the fit had not seen (a real clip and its pseudo-fake always in the same one), None where
-    a fit without a fifth is not possible. labels, scores: (N,), what it was fitted on.
+    before, after: quality on the videos it was fitted on; cross_validated: on fifths that the fit
+    had not seen (a clip and its pseudo-fake in the same one), None where there are too few. labels,
+    scores: (N,).
     """
 
     calibration: Calibration
@@ -96,15 +92,11 @@ class Fitted:
         }
 
 
-def fit_evaluation(
-    document: Mapping[str, Any], *, method: Method = "platt", sampling: str | None = None
-) -> Fitted:
-    """Fit on all videos of an evaluation, as they were scored before any calibration.
+def fit_evaluation(document: Mapping[str, Any], *, sampling: str | None = None) -> Fitted:
+    """Fit on all videos of an evaluation.json, as they were scored before any calibration.
 
-    The thresholds of the verdicts are chosen by the same videos (`thresholds`).
-    document: of an evaluation.json. sampling: which of its scores; its first one where None. Raises
-    InputError when the evaluation has no such sampling or too few videos of a class, or when its
-    fakes do not score higher than its real videos.
+    The thresholds of the verdicts are chosen by the same videos. sampling: None takes the first
+    one. Raises InputError for another sampling, and as `fit` does.
     """
     settings = document["settings"]
     chosen = sampling or settings["samplings"][0]
@@ -117,7 +109,7 @@ def fit_evaluation(
     scored = [score for score in every if score.ranked_by is not None]
     labels_n = np.array([float(score.label == "fake") for score in scored])
     scores_n = np.array([score.ranked_by for score in scored], np.float64)
-    calibration = fit(labels_n, scores_n, method=method).model_copy(
+    calibration = fit(labels_n, scores_n).model_copy(
         update={
             "sampling": chosen,
             "shots": settings["shots"],
@@ -143,9 +135,7 @@ def fit_evaluation(
         },
         before=quality(labels_n, scores_n),
         after=quality(labels_n, after_n),
-        cross_validated=_cross_validated(
-            labels_n, scores_n, [_fold(score) for score in scored], method
-        ),
+        cross_validated=_cross_validated(labels_n, scores_n, [_fold(score) for score in scored]),
         labels=labels_n,
         scores=scores_n,
     )
@@ -168,8 +158,8 @@ def _with_thresholds(
     )
 
 
-def fit(labels: Numbers, scores: Numbers, *, method: Method) -> Calibration:
-    """The calibration of that kind that fits best (least log loss; isotonic: least squares).
+def fit(labels: Numbers, scores: Numbers) -> Calibration:
+    """The calibration with the least log loss.
 
     labels: (N,), 1 = fake, 0 = real. scores: (N,), in [0, 1]. Raises InputError for fewer than
     FEWEST videos of a class, and when fakes do not score higher than real videos.
@@ -182,22 +172,13 @@ def fit(labels: Numbers, scores: Numbers, *, method: Method) -> Calibration:
             f"{real} and {fake}; evaluate on a larger set"
         )
     targets_n = np.where(labels_n == 1, (fake + 1) / (fake + 2), 1 / (real + 2))
-    weights_n = _weights(labels_n)
-    if method == "isotonic":
-        knots = _isotonic(scores_n, targets_n, weights_n)
-        rises, slope, offset = knots[-1][1] > knots[0][1], 1.0, 0.0
-    else:
-        knots = ()
-        slope, offset = _logistic(
-            _logits(scores_n), targets_n, weights_n, with_offset=method == "platt"
-        )
-        rises = slope > 0
-    if not rises:
+    slope, offset = _logistic(_logits(scores_n), targets_n, _weights(labels_n))
+    if slope <= 0:
         raise InputError(
             "the fakes of this evaluation do not score higher than its real videos: there is "
             "nothing to calibrate; look at the model first"
         )
-    return Calibration(method=method, slope=slope, offset=offset, knots=knots)
+    return Calibration(method="platt", slope=slope, offset=offset)
 
 
 def quality(labels: Numbers, probabilities: Numbers) -> Quality:
@@ -265,59 +246,39 @@ def _logits(scores_n: np.ndarray) -> np.ndarray:
 
 
 def _logistic(
-    logits_n: np.ndarray, targets_n: np.ndarray, weights_n: np.ndarray, *, with_offset: bool
+    logits_n: np.ndarray, targets_n: np.ndarray, weights_n: np.ndarray
 ) -> tuple[float, float]:
     """(slope, offset) of least log loss, by Newton's method with halved steps; it is convex."""
-    columns = [logits_n, np.ones_like(logits_n)] if with_offset else [logits_n]
-    inputs_nk = np.stack(columns, axis=1)
-    theta_k = np.zeros(len(columns))
+    inputs_n2 = np.stack([logits_n, np.ones_like(logits_n)], axis=1)
+    theta_2 = np.zeros(2)
 
-    def loss(theta_k: np.ndarray) -> float:
-        z_n = inputs_nk @ theta_k
+    def loss(theta_2: np.ndarray) -> float:
+        z_n = inputs_n2 @ theta_2
         return float(np.sum(weights_n * (np.logaddexp(0, z_n) - targets_n * z_n)))
 
     for _ in range(_STEPS):
-        p_n = 0.5 * (1 + np.tanh(inputs_nk @ theta_k / 2))
-        gradient_k = inputs_nk.T @ (weights_n * (p_n - targets_n))
-        if np.abs(gradient_k).max() < _ENOUGH:
+        p_n = 0.5 * (1 + np.tanh(inputs_n2 @ theta_2 / 2))
+        gradient_2 = inputs_n2.T @ (weights_n * (p_n - targets_n))
+        if np.abs(gradient_2).max() < _ENOUGH:
             break
-        hessian_kk = (inputs_nk * (weights_n * p_n * (1 - p_n))[:, None]).T @ inputs_nk
-        step_k = np.linalg.solve(hessian_kk + 1e-12 * np.eye(len(columns)), gradient_k)
+        hessian_22 = (inputs_n2 * (weights_n * p_n * (1 - p_n))[:, None]).T @ inputs_n2
+        step_2 = np.linalg.solve(hessian_22 + 1e-12 * np.eye(2), gradient_2)
         share = 1.0
-        while loss(theta_k - share * step_k) > loss(theta_k) and share > 1e-6:
+        while loss(theta_2 - share * step_2) > loss(theta_2) and share > 1e-6:
             share /= 2
-        theta_k = theta_k - share * step_k
-    return float(theta_k[0]), float(theta_k[1]) if with_offset else 0.0
-
-
-def _isotonic(
-    scores_n: np.ndarray, targets_n: np.ndarray, weights_n: np.ndarray
-) -> tuple[tuple[float, float], ...]:
-    """Knots of the rising function with the least squared error (pool adjacent violators)."""
-    blocks: list[list[float]] = []  # first score, last score, weight, mean target
-    for score in np.unique(scores_n):
-        own_n = scores_n == score
-        weight = float(weights_n[own_n].sum())
-        mean = float((weights_n * targets_n)[own_n].sum() / weight)
-        blocks.append([float(score), float(score), weight, mean])
-        while len(blocks) > 1 and blocks[-2][3] >= blocks[-1][3]:
-            first, last = blocks[-2], blocks.pop()
-            both = first[2] + last[2]
-            blocks[-1] = [
-                first[0], last[1], both, (first[2] * first[3] + last[2] * last[3]) / both
-            ]  # fmt: skip
-    return tuple((score, block[3]) for block in blocks for score in sorted({block[0], block[1]}))
+        theta_2 = theta_2 - share * step_2
+    return float(theta_2[0]), float(theta_2[1])
 
 
 def _cross_validated(
-    labels_n: np.ndarray, scores_n: np.ndarray, folds: Sequence[int], method: Method
+    labels_n: np.ndarray, scores_n: np.ndarray, folds: Sequence[int]
 ) -> Quality | None:
     folds_n = np.asarray(folds)
     values_n = np.empty_like(scores_n)
     for fold in range(_FOLDS):
         held_n = folds_n == fold
         try:
-            calibration = fit(labels_n[~held_n], scores_n[~held_n], method=method)
+            calibration = fit(labels_n[~held_n], scores_n[~held_n])
         except InputError:  # too few videos, or none to tell apart: there is no such number
             return None
         values_n[held_n] = [calibration.probability(score) for score in scores_n[held_n]]

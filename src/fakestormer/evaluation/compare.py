@@ -10,27 +10,23 @@ and videos count as independent: many fakes of one face make an interval too nar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from fakestormer.errors import InputError
-from fakestormer.evaluation.intervals import half_wins, resampled_aucs
+from fakestormer.evaluation.intervals import half_wins
 from fakestormer.evaluation.metrics import Numbers, by_class
 from fakestormer.evaluation.score import VideoScore
 from fakestormer.evaluation.tables import per_cent
 
-Method = Literal["delong", "bootstrap"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """AUC of B minus AUC of A on the same videos.
-
-    interval: 95 %, of `difference`. p_value: two-sided, for "both separate equally well".
+    """AUC of B minus AUC of A, its 95 % interval, and p, two-sided, for "both separate equally
+    well".
     """
 
     auc_a: float
@@ -45,8 +41,8 @@ class Comparison:
     """One group of videos of one data set under two models.
 
     group: "all" or "method NAME", whose fakes stand against all real videos. videos: scored by
-    both, of these real and fake. only_a, only_b: scored by one of them alone, and left out. The
-    numbers are those of `Difference`; None with fewer than two real or two fake videos in common.
+    both, of these real and fake. only_a, only_b: scored by one alone, and left out. The numbers of
+    `Difference` are None with fewer than two real or two fake videos in common.
     """
 
     data: str
@@ -61,31 +57,17 @@ class Comparison:
     difference: float | None
     interval: tuple[float, float] | None
     p_value: float | None
-    method: Method
+    method: str = "delong"
 
 
-def compare_scores(
-    labels: Numbers,
-    scores_a: Numbers,
-    scores_b: Numbers,
-    *,
-    method: Method = "delong",
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Difference:
-    """How much better B separates than A, and how sure that is.
+def compare_scores(labels: Numbers, scores_a: Numbers, scores_b: Numbers) -> Difference:
+    """How much better B separates than A, by DeLong's test (1988; by sorting, Sun & Xu 2014).
 
     labels: (N,), 1 = fake. scores_a, scores_b: (N,) of the same videos, each on a scale of its own.
-    delong: DeLong's variance (1988) by sorting (Sun & Xu 2014), and a normal approximation;
-    measured on equally good models, p < 0.05 comes in 2 to 7 of a hundred comparisons with 10 real
-    videos, in 3 to 5 with 50. bootstrap: videos of each class
-    drawn anew with repetition, both models judged on the same draw; percentiles, and p no lower
-    than 2 / (resamples + 1).
-
-    Where no choice among these videos changes the difference, the interval has no width: both
-    separate perfectly, or one does and the other not at all. p is then 1 for no difference, and
-    otherwise 2 / choose(N, fakes), how often labels dealt at random would look so. Raises
-    ValueError as `auc` does, and with fewer than two of a class.
+    Measured on equally good models, p < 0.05 comes in 2 to 7 of a hundred comparisons with 10 real
+    videos, in 3 to 5 with 50. Where no choice among these videos changes the difference, the
+    interval has no width, and p is 2 / choose(N, fakes): how often labels dealt at random would
+    look so. Raises ValueError as `auc` does, and with fewer than two of a class.
     """
     of_fake_2m, of_real_2n = _half_wins(labels, scores_a, scores_b)
     fake, real = of_fake_2m.shape[1], of_real_2n.shape[1]
@@ -93,46 +75,29 @@ def compare_scores(
     # Whole numbers: models that rank alike give exactly 0, and so does their variance.
     gain_m, gain_n = of_fake_2m[1] - of_fake_2m[0], of_real_2n[1] - of_real_2n[0]
     difference = float(gain_m.sum() / (2 * fake * real))
-    interval: tuple[float, float]
     if np.ptp(gain_m) == 0 and np.ptp(gain_n) == 0:
         interval = (difference, difference)
         p_value = 1.0 if difference == 0 else min(1.0, 2 / math.comb(fake + real, fake))
-    elif method == "delong":
+    else:
         error = math.sqrt(
             gain_m.var(ddof=1) / (2 * real) ** 2 / fake
             + gain_n.var(ddof=1) / (2 * fake) ** 2 / real
         )
         interval = (max(-1.0, difference - _Z * error), min(1.0, difference + _Z * error))
         p_value = math.erfc(abs(difference) / error / math.sqrt(2))
-    else:
-        pairs = [by_class(labels, scores) for scores in (scores_a, scores_b)]
-        real_2n, fake_2m = (np.stack(group) for group in zip(*pairs, strict=True))
-        aucs_a, aucs_b = resampled_aucs(real_2n, fake_2m, resamples=resamples, seed=seed)
-        drawn = aucs_b - aucs_a
-        low, high = np.percentile(drawn, (2.5, 97.5))
-        interval = (float(low), float(high))
-        tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-        p_value = min(1.0, 2 * (1 + tail) / (1 + resamples))
     return Difference(
         auc_a=auc_a, auc_b=auc_b, difference=difference, interval=interval, p_value=p_value
     )
 
 
 def compare_videos(
-    a: Sequence[VideoScore],
-    b: Sequence[VideoScore],
-    *,
-    method: Method = "delong",
-    names: tuple[str, str] = ("A", "B"),
-    resamples: int = 2000,
-    seed: int = 0,
+    a: Sequence[VideoScore], b: Sequence[VideoScore], *, names: tuple[str, str] = ("A", "B")
 ) -> list[Comparison]:
     """Each data set, then the fakes of each of its methods, in the order in which they appear.
 
     a, b: one score per video, of one sampling. Videos are the same when data set, name and SHA-256
-    are. names: of the two models, for sentences. Raises InputError for a name that appears twice,
-    for two videos under one name, one video under two labels or methods, and where no video was
-    scored by both.
+    are. names: of the two models, for sentences. Raises InputError for videos that do not match,
+    and where none was scored by both.
     """
     of_a, of_b = _by_name(a, names[0]), _by_name(b, names[1])
     for key, score in of_a.items():
@@ -147,7 +112,6 @@ def compare_videos(
             f"no video was scored by both {names[0]} and {names[1]}; evaluate both on the same "
             "stores, under the same --data names"
         )
-    compare = partial(compare_scores, method=method, resamples=resamples, seed=seed)
     comparisons = []
     for data in dict.fromkeys(key[0] for key in (*of_a, *of_b)):
         videos_a, videos_b = (
@@ -156,7 +120,7 @@ def compare_videos(
         )
         methods = {s.method for s in (*videos_a.values(), *videos_b.values()) if s.label == "fake"}
         comparisons += [
-            _compare_group(data, fakes, videos_a, videos_b, compare, method)
+            _compare_group(data, fakes, videos_a, videos_b)
             for fakes in (None, *sorted(methods - {""}))
         ]
     return comparisons
@@ -176,7 +140,6 @@ def comparison_markdown(
         f"{per_cent(c.auc_a)} | {per_cent(c.auc_b)} | {_points(c)} | {_p(c.p_value, '')} |\n"
         for c in comparisons
     ]
-    methods = ", ".join(dict.fromkeys(_METHOD_NAMES[c.method] for c in comparisons))
     return (
         "".join(sentences)
         + f"\n| data | group | real | fake | only {a} | only {b} | AUC {a} | AUC {b} | "
@@ -184,10 +147,10 @@ def comparison_markdown(
         + "| --- " * 10
         + "|\n"
         + "".join(lines)
-        + f"\nVideo-level AUC in per cent, on the videos that both models scored; {methods}. "
-        "Each p is that of one comparison: of twenty groups without any difference one falls below "
-        "0.05 by chance. Intervals speak of other videos of the same kind, not of another training "
-        "run, and count videos as independent of each other.\n"
+        + "\nVideo-level AUC in per cent, on the videos that both models scored; intervals and p "
+        "by DeLong's test. Each p is that of one comparison: of twenty groups without any "
+        "difference one falls below 0.05 by chance. Intervals speak of other videos of the same "
+        "kind, not of another training run, and count videos as independent of each other.\n"
     )
 
 
@@ -195,11 +158,6 @@ _Key = tuple[str, str]
 
 #: Half of a normal distribution's middle 95 %, in standard deviations.
 _Z = 1.959963984540054
-
-_METHOD_NAMES: dict[Method, str] = {
-    "delong": "intervals and p by DeLong's test",
-    "bootstrap": "intervals and p by a paired bootstrap over videos",
-}
 
 
 def _half_wins(
@@ -249,8 +207,6 @@ def _compare_group(
     fakes: str | None,
     scored_a: Mapping[_Key, VideoScore],
     scored_b: Mapping[_Key, VideoScore],
-    compare: Callable[[Numbers, Numbers, Numbers], Difference],
-    method: Method,
 ) -> Comparison:
     """The real videos of one data set against its fakes of one method, or against all (None)."""
     group_a, group_b = (
@@ -270,7 +226,7 @@ def _compare_group(
     )
     numbers: dict[str, Any] = dict.fromkeys(field.name for field in fields(Difference))
     if min(real, fake) >= 2:
-        numbers = asdict(compare(labels, values_a, values_b))
+        numbers = asdict(compare_scores(labels, values_a, values_b))
     return Comparison(
         data=data,
         group="all" if fakes is None else f"method {fakes}",
@@ -279,7 +235,6 @@ def _compare_group(
         fake=fake,
         only_a=len(group_a) - len(common),
         only_b=len(group_b) - len(common),
-        method=method,
         **numbers,
     )
 

@@ -125,8 +125,7 @@ def corrupt_frames(
 ) -> Iterator[Frame]:
     """`corrupt_frame` on each frame as it is asked for; indices and times stay.
 
-    key: SHA-256 of the video's file: the same key, name, level and frame index give the same
-    pixels, whichever frames come before. Raises ValueError, at once, as `corrupt_frame` does.
+    key: SHA-256 of the video's file; with it, a frame has the same pixels whichever come before.
     """
     if name == "video":
         raise ValueError('corruption "video" needs the whole film: use recompress')
@@ -141,10 +140,7 @@ def recompress(frames: Iterable[Frame], path: Path, level: int) -> None:
     """The corruption "video" (VC): H.264 at the level's constant rate factor, into an mp4.
 
     Preset medium, 4:2:0: an odd side repeats its last row or column. Times are kept less the first
-    one's, also those of a variable rate; frames count from 0. The same frames give the same file,
-    byte for byte (one thread and no AVX-512: video/encode.py says why). Raises ValueError for a
-    level out of range, no frames, frames of two sizes or times that do not increase; OSError where
-    `path` cannot be written.
+    one's. The same frames give the same file (one thread and no AVX-512: video/encode.py says why).
     """
     write_frames(path, frames, crf=int(_parameter("video", level)))
 

@@ -38,11 +38,8 @@ def evaluation_document(
 ) -> dict[str, Any]:
     """Everything that is needed to repeat the numbers, and the numbers.
 
-    model: JSON-able, the detector's fingerprint. learned_from: the compression of FF++ that it was
-    trained on, "" for other models; beside it stand the paper's numbers for such detectors. Each
-    data set has its manifest's hash, how its faces were found and cut out ("prepared"), and for
-    each sampling how many videos were used and left out (with reasons), the groups with their
-    metrics, and every video's score.
+    model: the detector's fingerprint. learned_from: the compression of FF++ that it was trained on,
+    "" for other models; the paper's numbers for such detectors stand beside it.
     """
     samplings = list(plan.predictions)
     first = plan.predictions[samplings[0]]
@@ -140,10 +137,10 @@ def _result(scores: Sequence[VideoScore]) -> dict[str, Any]:
 def _robustness(
     plan: Plan, scores: Scores, data: str, learned_from: str
 ) -> dict[str, dict[str, Any]]:
-    """{"robustness": ...}, or nothing where no corruption was asked for.
+    """{"robustness": ...} of the first sampling, or nothing where no corruption was asked for.
 
-    Of the first sampling. mean: over a corruption's five levels, None where one is missing; "Avg"
-    over the six that the paper averages, where all six are there.
+    mean: over a corruption's five levels, "Avg" over the six that the paper averages; None where
+    one is missing.
     """
     names = [name for name in LEVELS if name in plan.corruptions]
     if not names:

@@ -40,11 +40,11 @@ class EvaluationSettings:
     """What is scored and how.
 
     prediction: in place of the model's own way. samplings: none for the model's own one. shots,
-    shot_score: None keeps the model's. split: of the stores' videos. face: which of several faces
-    in a video counts, the "largest" or the highest score ("max"). corruptions: of the robustness
-    benchmark, at each of `levels`. applied_to: what is corrupted, whole "frames" before faces are
-    found or stored "crops". roots: where the videos of a store are now, by its name. faces: the
-    backend that finds faces in corrupted frames. workers: processes; 0 works in this one.
+    shot_score: None keeps the model's. face: which of several faces counts, the "largest" or the
+    highest score ("max"). corruptions: of the robustness benchmark, at each of `levels`;
+    applied_to: whole "frames" before faces are found, or stored "crops". roots: where the videos of
+    a store are now, by its name. faces: the backend that finds faces in corrupted frames. workers:
+    processes; 0 works in this one.
     """
 
     prediction: PredictionConfig | None = None

@@ -16,10 +16,9 @@ MOST_SOURCES = 20
 class Separation:
     """How well one group of fakes stands out from one group of real videos.
 
-    group: what they are, e.g. "all", "method anitalker", "source grid". real, fake: videos scored.
-    unscored: videos left out. metrics: of videos. auc_with_unscored: the video-level AUC with those
-    left out scored 0.5. auc_clip: of single clips, another number. AUCs are None where one of the
-    two classes is missing.
+    group: e.g. "all", "method anitalker", "source grid". unscored: videos left out;
+    auc_with_unscored has them at 0.5. auc_clip: of single clips. AUCs are None where a class is
+    missing.
     """
 
     group: str
@@ -39,8 +38,7 @@ class Separation:
 def separations(scores: Sequence[VideoScore]) -> list[Separation]:
     """All videos; the fakes of each method against all real videos; each source by itself.
 
-    Sources that hold real videos only are left out: without fakes there is nothing to separate. So
-    are all of them where there are more than MOST_SOURCES.
+    Left out are sources of real videos only, and all where there are more than MOST_SOURCES.
     """
     groups = [separation("all", scores)]
     real = [score for score in scores if score.label == "real"]

@@ -12,10 +12,8 @@ import numpy as np
 def half_wins(real_n: np.ndarray, fake_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How often each fake stands above a real one, and each real one below a fake; ties count half.
 
-    real_n: (N,), fake_m: (M,), finite scores. Returns int64 (M,) out of 2 N and int64 (N,) out of
-    2 M: a win counts 2, a tie 1. Either sum over 2 N M is the AUC. Divided by 2 N and 2 M they are
-    DeLong's structural components, the same as from midranks (Sun & Xu 2014).
-
+    real_n: (N,), fake_m: (M,). Returns int64 (M,) out of 2 N and int64 (N,) out of 2 M: a win
+    counts 2, a tie 1. Divided, they are DeLong's structural components (Sun & Xu 2014).
     # real [0.1, 0.4], fake [0.4, 0.9] -> [3, 4] of 4, [4, 3] of 4
     """
     real, fake = np.sort(real_n), np.sort(fake_m)
@@ -25,28 +23,23 @@ def half_wins(real_n: np.ndarray, fake_m: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def resampled_aucs(
-    real_kn: np.ndarray, fake_km: np.ndarray, *, resamples: int, seed: int
+    real_n: np.ndarray, fake_m: np.ndarray, *, resamples: int, seed: int
 ) -> np.ndarray:
-    """AUCs of K models on `resamples` bootstrap draws of the videos: float64 (K, resamples).
-
-    real_kn: (K, N), fake_km: (K, M), finite scores. Every draw takes N real and M fake videos with
-    repetition, and every model is judged on that same draw.
-    """
-    real_count, fake_count = real_kn.shape[1], fake_km.shape[1]
+    """AUCs on `resamples` bootstrap draws of the videos, each of N real and M fake: float64."""
+    real_count, fake_count = len(real_n), len(fake_m)
     rng = np.random.default_rng(seed)
     drawn_fake = rng.multinomial(fake_count, np.full(fake_count, 1 / fake_count), resamples)
-    halves = np.empty((len(real_kn), resamples), np.int64)
+    order = np.argsort(real_n)
+    low, high = (np.searchsorted(real_n[order], fake_m, side) for side in ("left", "right"))
+    halves = np.empty(resamples, np.int64)
     for start in range(0, resamples, _AT_ONCE):
         part = drawn_fake[start : start + _AT_ONCE]
         drawn_real = rng.multinomial(real_count, np.full(real_count, 1 / real_count), len(part))
         # One column more than videos: how many drawn real ones stand before each place.
         before = np.zeros((len(part), real_count + 1), np.int64)
-        for k, (real, fake) in enumerate(zip(real_kn, fake_km, strict=True)):
-            order = np.argsort(real)
-            np.cumsum(drawn_real[:, order], axis=1, out=before[:, 1:])
-            below = before[:, np.searchsorted(real[order], fake, "left")]
-            not_above = before[:, np.searchsorted(real[order], fake, "right")]
-            halves[k, start : start + len(part)] = ((below + not_above) * part).sum(axis=1)
+        np.cumsum(drawn_real[:, order], axis=1, out=before[:, 1:])
+        won = before[:, low] + before[:, high]
+        halves[start : start + _AT_ONCE] = (won * part).sum(axis=1)
     aucs: np.ndarray = halves / (2 * real_count * fake_count)
     return aucs
 

@@ -38,8 +38,7 @@ def score_plan(plan: Plan, out: Path, *, progress: Progress | None = None) -> Sc
     """Score everything; run it again after a stop and only what is missing is done.
 
     out: held with `opened`. A video that kills its process (with workers) is left out, with that
-    reason. Raises InputError as `Plan.video_sets` and `ScoreTask` do, and for a store whose tracks
-    cannot be read.
+    reason.
     """
     sets = plan.video_sets()
     tasks = plan.tasks(sets)

@@ -24,10 +24,8 @@ Numbers = Sequence[float] | np.ndarray
 class Metrics:
     """The numbers of one group of videos, in 0..1; None where undefined.
 
-    Without a real or without a fake one everything but `accuracy` is None, without any video all
-    is. interval: 95 % bootstrap interval of `auc`. accuracy, balanced_accuracy: at the threshold
-    0.5. tpr_at_1_fpr, tpr_at_01_fpr: fakes found at no more than 1 % and 0.1 % false alarms; ask
-    `is_measurable` whether the group has enough real videos for them.
+    interval: 95 %, bootstrap, of `auc`. accuracy, balanced_accuracy: at the threshold 0.5. tpr_*:
+    fakes found at no more than 1 % and 0.1 % false alarms (see `is_measurable`).
     """
 
     auc: float | None
@@ -43,9 +41,9 @@ class Metrics:
 def metrics_of(
     labels: Numbers, scores: Numbers, *, resamples: int = 2000, seed: int = 0
 ) -> Metrics:
-    """All of them. Raises ValueError for what is no labels and scores, never for a missing class.
+    """All of them.
 
-    resamples, seed: of the interval (`auc_interval`).
+    Raises ValueError for what is no labels and scores, never for a missing class.
     """
     labels_n, scores_n = _checked(labels, scores)
     both = len(np.unique(labels_n)) == 2
@@ -62,11 +60,7 @@ def metrics_of(
 
 
 def auc(labels: Numbers, scores: Numbers) -> float:
-    """Area under the ROC curve: the chance that a fake scores higher than a real one.
-
-    labels: (N,), 1 = fake, 0 = real. scores: (N,), higher = more likely fake. Equal scores count
-    one half (midranks). Whether it is a clip's or a video's AUC is decided by what the N are; name
-    it so. Raises ValueError when shapes differ, a score is not finite or a class is missing.
+    """Area under the ROC curve: the chance that a fake scores higher than a real one, ties half.
 
     # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9] -> 3.5 / 4
     """
@@ -79,12 +73,11 @@ def auc_interval(
 ) -> tuple[float, float]:
     """95 % interval of `auc` by the bootstrap: videos of each class drawn anew with repetition.
 
-    Percentiles 2.5 and 97.5 of `resamples` AUCs. Classes keep their sizes, so that no resample
-    lacks one. Says how much the number depends on which videos happen to be in the set, and nothing
-    about another training run. Raises ValueError as `auc` does.
+    Says how much the number depends on which videos happen to be in the set, and nothing about
+    another training run.
     """
     real, fake = by_class(labels, scores)
-    (aucs,) = resampled_aucs(real[None], fake[None], resamples=resamples, seed=seed)
+    aucs = resampled_aucs(real, fake, resamples=resamples, seed=seed)
     low, high = np.percentile(aucs, (2.5, 97.5))
     return float(low), float(high)
 
@@ -92,10 +85,7 @@ def auc_interval(
 def roc_curve(labels: Numbers, scores: Numbers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The ROC curve's corners: false alarms, found fakes and thresholds, each float64 (K + 1,).
 
-    K: distinct scores. Thresholds fall from infinity (nothing is called fake: (0, 0)) to the lowest
-    score (all is: (1, 1)); at each, scores >= it count as fake. A straight line between neighbours
-    is right for a plot: equal scores are told apart by chance, and the area below is `auc`.
-
+    Scores >= a threshold count as fake; the first is infinite.
     # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9]
     #     -> fpr [0, 0, 0.5, 1], tpr [0, 0.5, 1, 1], thresholds [inf, 0.9, 0.4, 0.1]
     """
@@ -121,9 +111,7 @@ def average_precision(labels: Numbers, scores: Numbers) -> float:
 def equal_error_rate(labels: Numbers, scores: Numbers) -> float:
     """Where as many real videos are called fake as fakes are missed: that share of each.
 
-    Read off the ROC curve with straight lines between its corners (not its convex hull, which is
-    lower where the curve bends inwards): the one point where FPR = 1 - TPR.
-
+    Read off the ROC curve with straight lines between its corners (not its convex hull).
     # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9] -> 1/4, in the middle of (0, 0.5), (0.5, 1)
     """
     fpr, tpr, _ = roc_curve(labels, scores)
@@ -134,10 +122,7 @@ def equal_error_rate(labels: Numbers, scores: Numbers) -> float:
 def tpr_at_fpr(labels: Numbers, scores: Numbers, fpr: float) -> float:
     """Share of fakes found at the best threshold with at most `fpr` of the real ones called fake.
 
-    Conservative: only thresholds that exist count, without a line between them. With fewer than
-    1 / fpr real videos no false alarm at all is allowed: the number is then the one at FPR 0, and
-    `is_measurable` says False. Raises ValueError for an `fpr` outside 0..1.
-
+    Conservative: only thresholds that exist count, without a line between them.
     # labels [0, 1, 0, 1], scores [0.1, 0.4, 0.4, 0.9], fpr 0.49 -> 0.5
     """
     if not 0 <= fpr <= 1:

@@ -47,10 +47,7 @@ _RECORDED = ("dataset", "compression", "manifest_sha256", "prepared")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstError:
-    """A video that was judged wrongly, or nearly so, with pictures of the face that was judged.
-
-    reason: a sentence on what may explain it, or "". thumbnails: whole PNG or JPEG files.
-    """
+    """A video that was judged wrongly, or nearly so. thumbnails: whole PNG or JPEG files."""
 
     video: VideoScore
     reason: str = ""
@@ -63,8 +60,7 @@ def pick_worst(
     """The real videos that scored highest and the fakes that scored lowest, half of each.
 
     Where one kind has fewer videos, the other fills up. First come those on the wrong side of the
-    threshold (real ones, then fakes), then the near misses; each from the worst on. Equal scores
-    stand in the order of their names. Videos without a score are left out.
+    threshold (real ones, then fakes), then the near misses; each from the worst on.
     """
     scored = [s for s in scores if s.score is not None]
     real = sorted(
@@ -82,7 +78,7 @@ def pick_worst(
 def picture_name(kind: PictureKind, data: str, sampling: str) -> str:
     """The file name of a picture, and its key in `write_page`: "roc-CDF2-windows.png".
 
-    Safe on every file system; a name that had to be changed for it gets digits of its own.
+    A name that had to be changed to be safe on every file system gets digits of its own.
     """
     whole = f"{data}-{sampling}"
     safe = re.sub(r"[^A-Za-z0-9_-]+", "_", whole)[:60]
@@ -100,9 +96,7 @@ def write_page(
 ) -> None:
     """Write the page, whole or not at all; the same input gives the same bytes.
 
-    document: what evaluation.json holds. pictures: PNGs by `picture_name`. worst: in the order
-    shown within a data set, see `pick_worst`. Raises ValueError for a document of another format
-    and for pictures that are not PNG or JPEG, OSError where the file cannot be written.
+    document: what evaluation.json holds. pictures: PNGs by `picture_name`. worst: see `pick_worst`.
     """
     write_atomically(path, render_page(document, pictures=pictures, worst=worst).encode("utf-8"))
 

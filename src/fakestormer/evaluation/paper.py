@@ -32,10 +32,7 @@ _IN_LEVELS = ("FF++", "DFD")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Numbers of one of the paper's tables for one group of a data set's videos.
-
-    group: of an evaluation, "all" or "method Deepfakes". rows: AUC in per cent by detector.
-    """
+    """Numbers of one of the paper's tables for one group of videos: AUC in per cent by detector."""
 
     table: str
     group: str
@@ -126,17 +123,10 @@ _COLUMNS: Mapping[str, tuple[tuple[str, tuple[tuple[str, str], ...], _Row], ...]
 def published(dataset: str, *, compression: str, learned_from: str) -> list[Published]:
     """What the paper prints for a data set, for detectors that learned from FF++ at one level.
 
+    dataset: a layout's name, or the paper's ("CDF2", "FF++"). compression: of the test videos, ""
+    where they come in one only; FF++ and DFD are tested at the level that was learned from.
+    learned_from: "" for a model of other data.
     # celeb-df-v2, learned from c23: Table 1; from raw: Table 2; from nothing known: none
-
-    Args:
-        dataset: a layout's name ("celeb-df-v2"), or the paper's ("CDF2", "CDF", "FF++"), in any
-            case.
-        compression: of the test videos, "" where they come in one only. Detectors were tested on
-            FF++ and DFD at the level that they learned from.
-        learned_from: the compression of FF++ that the model was trained on, "" for another model.
-
-    Returns:
-        The numbers by group of videos; none where the paper has none for such a model.
     """
     name = _SHORT.get(dataset.lower(), dataset.upper())
     if name in _IN_LEVELS and compression != learned_from:
@@ -154,10 +144,7 @@ def published(dataset: str, *, compression: str, learned_from: str) -> list[Publ
 
 
 def published_robustness() -> dict[str, dict[str, float]]:
-    """Table 10: AUC in per cent on FF++, mean of a corruption's five levels, by detector.
-
-    All learned from c23. Keys are our names of the corruptions, and "Avg" for the mean of the six.
-    """
+    """Table 10 by detector: AUC in per cent on FF++, mean of a corruption's levels, and "Avg"."""
     return {
         row: {
             name: value

@@ -50,10 +50,7 @@ CLEAN = Condition()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One video (or, with whole frames, one entry) of a data set under one condition.
-
-    applied_to: what is corrupted; clean videos are the same either way.
-    """
+    """One video (or, with whole frames, one entry) of a data set under one condition."""
 
     data: str
     name: str
@@ -82,10 +79,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSet:
-    """One data set, known without reading its tracks.
-
-    videos: the rows of each video to score. entries: where the videos are stored, by name; needed
-    only where whole frames are corrupted.
+    """One data set. videos: the rows of each video to score. entries: where the videos are, by
+    name.
     """
 
     store: Path
@@ -131,10 +126,9 @@ def _within(video: str) -> list[str]:
 class Plan:
     """What is scored and how.
 
-    stores: by data set. entries: where each data set's videos are stored; needed for conditions
-    that corrupt whole frames. weights_sha256: of the network that `open_network` opens, once in
-    every process. predictions: by sampling. conditions: CLEAN is always among them. workers:
-    processes; 0 works in this one.
+    entries: where each data set's videos lie, for conditions that corrupt whole frames.
+    open_network: opens the network of `weights_sha256`, once in every process. predictions: by
+    sampling. workers: processes; 0 works in this one.
     """
 
     stores: Mapping[str, Path]
@@ -163,9 +157,8 @@ class Plan:
         return tuple(dict.fromkeys(c.corruption for c in self.conditions if c.corruption))
 
     def video_sets(self) -> dict[str, VideoSet]:
-        """The videos of every store. Raises InputError as `videos_of` does, or for absent videos.
-
-        A video that is absent from some conditions alone would change an AUC unnoticed.
+        """The videos of every store; InputError for absent ones, which would change an AUC
+        unnoticed.
         """
         sets = {}
         for name, store in self.stores.items():
@@ -199,10 +192,9 @@ class Plan:
 def videos_of(
     store: Path, crop: CropConfig, split: SplitChoice
 ) -> list[tuple[str, tuple[Row, ...]]]:
-    """The rows of each video of the split, in the order of the videos' names.
+    """The rows of each video of the split, by name; also of videos without a usable track.
 
-    A video without a usable track is among them. Raises InputError for a store of another crop or
-    without a usable video in the split.
+    Raises InputError for a store of another crop or without a usable video in the split.
     """
     require_crops(store, crop)
     rows = read_manifest(store)

@@ -59,10 +59,8 @@ _NOT_AVERAGED = ("video",)
 def roc_plot(path: Path, curves: Mapping[str, tuple[Numbers, Numbers]], *, title: str) -> bytes:
     """ROC curves: all of them on the left, low false positive rates enlarged on the right.
 
-    curves: (labels, scores) by group, as `auc` takes them; groups of one class are named without a
-    curve. Of more than 9 curves the first, the 6 lowest and the 2 highest by AUC are in colour.
-    Writes the PNG atomically and returns its bytes. Raises ValueError as `auc` does otherwise,
-    SetupError without matplotlib, OSError where the file cannot be written.
+    curves: (labels, scores) by group; groups of one class are named without a curve. Of more than 9
+    the first, the 6 lowest and the 2 highest by AUC are in colour. Returns the PNG's bytes.
     """
     drawn = {
         name: (np.asarray(labels, np.float64), np.asarray(scores, np.float64))
@@ -107,14 +105,11 @@ def distribution_plot(
     fake_from: float,
     title: str,
 ) -> bytes:
-    """How scores of real and of fake videos are distributed.
+    """How scores of real and of fake videos are distributed, with the thresholds of the verdicts.
 
-    groups: scores in [0, 1], under "real" and under the name of each method of fakes. clear_below,
-    fake_from: the thresholds of the verdicts, drawn as lines. Above, the
-    share of each group's videos per bin of 0.05; below, every single score of a group of up to 200
-    videos, and the median with the middle 50 and 90 per cent of a larger one. Fakes of more than 4
-    methods are drawn as one group. Writes the PNG atomically and returns its bytes. Raises
-    ValueError for scores outside [0, 1], SetupError and OSError as `roc_plot` does.
+    groups: scores in [0, 1], under "real" and each method of fakes (more than 4 are one group).
+    Above, the share per bin of 0.05; below, every score of a group of up to 200 videos, and the
+    median with the middle 50 and 90 per cent of a larger one.
     """
     arrays = {name: np.asarray(scores, np.float64) for name, scores in groups.items()}
     for name, scores in arrays.items():
@@ -171,10 +166,7 @@ def robustness_plot(
 
     curves: AUC in 0..1 at levels 1 to 5 by corruption, None where there is none. clean: level 0.
     notes: a sentence for a corruption that does nothing to some or all videos; it takes the curve's
-    place where all levels equal level 0, and stands below the curve elsewhere. The last panel is
-    the mean of the panels with a curve, video compression excepted: the paper does not average it.
-    Writes the PNG atomically and returns its bytes. Raises ValueError for other than 5 levels,
-    SetupError and OSError as `roc_plot` does.
+    place where all levels equal level 0. The last panel is the mean, video compression excepted.
     """
     for name, values in curves.items():
         if len(values) != 5:
@@ -237,10 +229,7 @@ def _draw_levels(axes: Axes, values: Sequence[float | None], colour: str) -> Non
 
 
 def write_figure(path: Path, draw: Callable[[Figure], None], title: str) -> bytes:
-    """Make a figure of SIZE in this module's style, write it as PNG and return its bytes.
-
-    Raises SetupError without matplotlib, OSError where the file cannot be written.
-    """
+    """Make a figure of SIZE in this module's style, write it as PNG and return its bytes."""
     try:
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -19,8 +19,7 @@ def reliability_plot(path: Path, fitted: Fitted, *, title: str) -> bytes:
     """On the left as the network scored, on the right calibrated; on the diagonal is right.
 
     Above, per bin of 0.1, the share of fakes with its 95 % interval at the mean probability; below,
-    how many real videos and fakes the bin holds. Writes the PNG atomically and returns its bytes.
-    Raises SetupError and OSError as `plots.write_figure` does.
+    how many real videos and fakes the bin holds. Returns the PNG's bytes.
     """
     calibrated = [fitted.calibration.probability(score) for score in fitted.scores]
     sides = {

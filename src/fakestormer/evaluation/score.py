@@ -29,12 +29,11 @@ from fakestormer.types import Clip
 class VideoScore:
     """What one video got. data: the name of its store.
 
-    score: probability of "fake", None where no face of it could be scored; `reason` then says why.
-    raw: the same before calibration, None where nothing was calibrated. shots: the score by each
-    shot alone. clips: probabilities of the clips of the face that counts, which is track number
-    `track`; shots and clips are never calibrated. faces: tracks that were scored. group: of videos
-    that belong together, as those of one person; "" where it is not known. distance: of that face
-    from the training frames, None where the network does not measure it.
+    score: probability of "fake", None where no face could be scored; `reason` says why. raw: the
+    same before calibration, if any. shots: the score by each shot. clips: of the face that counts,
+    which is track number `track`. faces: tracks that were scored. group: of videos of one person,
+    "" where unknown. distance: of that face from the training frames, where the network measures
+    it.
     """
 
     data: str
@@ -103,12 +102,9 @@ def score_video(
 ) -> dict[str, VideoScore]:
     """Score one video by the tracks that count; a score for each sampling.
 
-    Of several faces the "largest" counts (as in papers), or the highest score ("max"). Faces seen
-    in fewer frames than `largest_share` of the longest track's do not count.
-
-    rows: the video's tracks, rejected ones too; the first one gives its name, label, method and
-    source. reader: how the clips of a track are read: from a store, or from frames as they are
-    decoded. data: the name of its store.
+    The "largest" of several faces counts (as in papers), or the highest score ("max"). Faces seen
+    in fewer frames than `largest_share` of the longest track's do not. rows: the video's tracks,
+    rejected ones too. reader: gives the reader of a track's clips. data: the name of the store.
     """
     good = usable(rows)
     longest = max((row.frames for row in good), default=0)

@@ -31,11 +31,7 @@ BySampling = Mapping[str, VideoScore]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """The scores of one task, by sampling.
-
-    final: False where a video could not be read this time, but might be another time; then the
-    scores are not kept.
-    """
+    """The scores of one task, by sampling. final: False where a video may be readable later."""
 
     scores: Mapping[str, list[VideoScore]]
     final: bool = True
@@ -45,9 +41,8 @@ class Scored:
 class ScoreTask:
     """Task key -> the scores of its videos; picklable work for other processes.
 
-    open_network, open_faces: called once in each process, at first use. predictions: by the name
-    of their sampling. Raises InputError where another backend than the one that `open_faces` opens
-    found a store's faces.
+    predictions: by the name of their sampling. Raises InputError where another backend than the one
+    that `open_faces` opens found a store's faces.
     """
 
     sets: Mapping[str, VideoSet]

@@ -17,11 +17,7 @@ _COLOURS = (COLOURS[1], COLOURS[0], *COLOURS[2:])
 
 
 def shortcut_plot(path: Path, shortcuts: Sequence[Shortcut], *, title: str) -> bytes:
-    """Bars from 0.5 to each AUC with their 95 % intervals, a colour for each group of treatments.
-
-    Writes the PNG atomically and returns its bytes. Raises SetupError and OSError as
-    `plots.write_figure` does.
-    """
+    """Bars from 0.5 to each AUC with its 95 % interval, a colour for each group of treatments."""
     groups = list(dict.fromkeys(one.group for one in shortcuts))
 
     def draw(figure: Figure) -> None:

@@ -41,10 +41,7 @@ _UNTOUCHED = ""
 
 @dataclass(kw_only=True)
 class ScoreTreated:
-    """Name of a real video -> its probability by treatment ("" for untouched); picklable.
-
-    open_network: called once in each process, at first use.
-    """
+    """Name of a real video -> its probability by treatment ("" for untouched); picklable."""
 
     store: Path
     videos: Mapping[str, Sequence[Row]]
@@ -122,10 +119,8 @@ def find_shortcuts(
 ) -> tuple[list[Shortcut], dict[str, dict[str, float]]]:
     """Score the store's real videos of a split, untouched and after every treatment.
 
-    crop: how the model wants faces cut out. at_most: videos, spread evenly over their names.
-    progress: (done, total) videos. Returns the numbers of each treatment, and the probabilities by
-    video and treatment. Raises InputError as `videos_of` does, and with fewer than two real videos;
-    RuntimeError where a video kills its process, naming it.
+    at_most: videos, spread evenly over their names. progress: (done, total) videos. Returns the
+    numbers of each treatment, and the probabilities by video and treatment.
     """
     real = {
         video: rows
@@ -192,8 +187,8 @@ def paired_auc(
 ) -> tuple[float, tuple[float, float]]:
     """AUC of `after` against `before`, both (N,) of the same videos, and its 95 % interval.
 
-    The bootstrap draws videos, each with both its scores: drawing the two apart, as for other
-    AUCs, would make the interval too wide. Memory grows as N^2, 4 bytes for each.
+    The bootstrap draws videos, each with both its scores: drawing the two apart would make the
+    interval too wide. Memory grows as N^2, 4 bytes for each.
     """
     wins_nn = (after_n[:, None] > before_n).astype(np.float32)
     wins_nn += 0.5 * (after_n[:, None] == before_n)

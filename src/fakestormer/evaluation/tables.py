@@ -185,9 +185,8 @@ def _line(group: Mapping[str, Any]) -> str:
 
 
 def cell(group: Mapping[str, Any], key: str) -> str:
-    """One of a group's metrics in per cent.
-
-    With few real videos the smallest false positive rate above 0 is larger than the one asked for.
+    """One of a group's metrics in per cent; "too few real" where there is no such false positive
+    rate.
     """
     value = group["metrics"][key]
     if isinstance(value, Sequence):

@@ -26,24 +26,15 @@ def thresholds(
     real_limit: float = REAL_LIMIT,
     fake_limit: float = FAKE_LIMIT,
 ) -> tuple[float, float, ErrorRates]:
-    """Two thresholds from the errors that may be made.
+    """Two thresholds from the errors that may be made, and what they give on these videos.
 
     fake_from is the lowest probability that at most `real_limit` of the real videos reach, half-way
     to the next one above. clear_below is the highest that at most `fake_limit` of the fakes stay
-    under, and never above fake_from. Both limits hold twice: for videos, and for groups, each of
-    which counts as one (twelve videos of one person say little more than one).
-
+    under, and never above fake_from. Both limits hold twice: for videos, and for groups (videos of
+    one person), each of which counts as one. undecided: videos that are inconclusive whatever their
+    probability.
     # real 0.1 0.2 0.3 0.6, fakes 0.4 0.7 0.8 0.9, each its own group, limits 0.25 and 0.25
     # -> 0.35, 0.55 cut to 0.35
-
-    Args:
-        labels: (N,), 1 = fake, 0 = real.
-        probabilities: (N,), calibrated.
-        groups: N names; videos of one person have the same.
-        undecided: N, videos that are inconclusive whatever their probability.
-
-    Returns:
-        fake_from, clear_below, and what they give on these videos.
     """
     labels_n, values_n = np.asarray(labels), np.asarray(probabilities, np.float64)
     decided_n = ~np.asarray(undecided, bool)

@@ -25,10 +25,7 @@ Change = Callable[[RGB, np.random.Generator], RGB]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Treatment:
-    """Either every frame is changed by itself, or all of a track are recompressed as one film.
-
-    group: "resize", "blur", ... crf: of H.264, where it is a film.
-    """
+    """A change of every frame by itself, or of all of a track as one film of H.264 (crf)."""
 
     name: str
     group: str
@@ -91,10 +88,10 @@ def _benchmark(rgb_hwc: RGB, rng: np.random.Generator, *, name: CorruptionName, 
 def _moved(
     rgb_hwc: RGB, _: np.random.Generator, *, x: float = 0, y: float = 0, scale: float = 1
 ) -> RGB:
-    """The picture moved by (x, y) px of a 256 px crop and made larger around its centre.
+    """The picture moved by (x, y) px of a 256 px crop and scaled around its centre.
 
-    Edges are repeated: none of it is seen behind the test margin of 15 px for moves up to 15 px,
-    and scales down to 0.9.
+    Its edges are repeated; none of them is seen behind the test margin of 15 px, for moves up to 15
+    px and scales from 0.9.
     """
     side = rgb_hwc.shape[0]
     unit, centre = side / REFERENCE_SIDE, (side - 1) / 2
@@ -152,10 +149,10 @@ class Shortcut:
     """What one treatment does to the scores of real videos, all in 0..1.
 
     auc: of treated against untouched, near 0.5 where the treatment is not taken for a trace of
-    manipulation. interval: 95 %, bootstrap over videos, both of whose scores are drawn together.
-    wins: share of videos that score higher treated (equal ones count half), wins_interval its 95 %
-    (Wilson): it shows shifts too small for the AUC. change: mean change of the probability.
-    called_fake: treated videos at or above the threshold; called_fake_untouched: untouched ones.
+    manipulation; interval: 95 %, bootstrap over videos. wins: share that scores higher treated
+    (equal ones count half), with its 95 % (Wilson): it shows shifts too small for the AUC. change:
+    mean change of the probability. called_fake, called_fake_untouched: share at or above the
+    threshold.
     """
 
     treatment: str

@@ -54,13 +54,11 @@ class ErrorRates(BaseModel):
 class Calibration(BaseModel):
     """Score of a track -> how often videos with such a score are fake, where half of them are.
 
-    "temperature" and "platt" give sigmoid(slope * logit(score) + offset) and keep every ranking;
-    "isotonic" joins its knots (score, probability) by straight lines and can make scores equal.
-    Fitted on tracks' scores (`evaluation.calibration`). Those of single clips and frames go through
-    it too, to be on the same scale; how often they are right was not measured.
-    sampling, shots, shot_score: how those scores were made. fake_from, clear_below: probabilities
-    from which "likely fake" is said and below which "no manipulation found" is; None leaves them to
-    `PredictionConfig`. rates: what was measured at them.
+    sigmoid(slope * logit(score) + offset), after Platt, keeps every ranking. Models of earlier
+    versions may have a "temperature" (no offset), or "isotonic" knots (score, probability), joined
+    by straight lines. Fitted on tracks' scores; clips and frames go through it too, to be on the
+    same scale. sampling, shots, shot_score: how those scores were made. fake_from, clear_below: the
+    thresholds of the verdicts; None leaves them to `PredictionConfig`. rates: measured at them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -80,13 +78,6 @@ class Calibration(BaseModel):
     def _is_monotone(self) -> Self:
         if (self.method == "isotonic") != bool(self.knots):
             raise ValueError("knots belong to isotonic calibration, and it needs some")
-        if self.method == "temperature" and self.offset != 0:
-            raise ValueError("a temperature alone has no offset")
-        scores, probabilities = [k[0] for k in self.knots], [k[1] for k in self.knots]
-        if scores != sorted(set(scores)) or probabilities != sorted(probabilities):
-            raise ValueError("knots must rise")
-        if any(not 0 <= value <= 1 for value in scores + probabilities):
-            raise ValueError("knots lie between 0 and 1")
         if (self.fake_from is None) != (self.clear_below is None):
             raise ValueError("fake_from and clear_below belong together")
         if self.fake_from is not None and (self.clear_below or 0.0) > self.fake_from:
@@ -101,20 +92,6 @@ class Calibration(BaseModel):
         if self.method == "isotonic":
             return float(np.interp(score, [k[0] for k in self.knots], [k[1] for k in self.knots]))
         return _sigmoid(self.slope * _logit(score) + self.offset)
-
-    def score_at(self, probability: float) -> float:
-        """The lowest score that is given at least this probability; 1 where none is."""
-        if self.method != "isotonic":
-            return _sigmoid((_logit(probability) - self.offset) / self.slope)
-        scores, probabilities = (np.array(values) for values in zip(*self.knots, strict=True))
-        if probability <= probabilities[0]:
-            return 0.0
-        if probability > probabilities[-1]:
-            return 1.0
-        after = int(np.searchsorted(probabilities, probability, "left"))
-        rise = probabilities[after] - probabilities[after - 1]
-        share = (probability - probabilities[after - 1]) / rise
-        return float(scores[after - 1] + share * (scores[after] - scores[after - 1]))
 
     def fits(self, config: PredictionConfig) -> bool:
         """Whether scores are made as those that it was fitted on."""

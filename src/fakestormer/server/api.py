@@ -39,7 +39,7 @@ log = logging.getLogger("fakestormer.server")
 _KEEP_ALIVE = 15.0
 
 _MEANING = {
-    400: "The form is cut off or not as described",
+    400: "The form or the JSON is cut off or not as described",
     401: "The token is missing or wrong",
     403: "Sent by a page of another site, or asks for news to a host that is not listed",
     404: "No such job, or no such part of it",
@@ -167,7 +167,7 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
             headers={"Content-Disposition": 'attachment; filename="fakestormer-results.csv"'},
         )
 
-    @router.post("/jobs/delete", tags=["jobs"], summary="Delete jobs", responses=problems(422))
+    @router.post("/jobs/delete", tags=["jobs"], summary="Delete jobs", responses=problems(400, 422))
     async def delete_all(asked: JobIds) -> Deleted:
         there = [job_id for job_id in dict.fromkeys(asked.ids) if job_id in supervisor.jobs]
         for job_id in there:

@@ -43,10 +43,7 @@ class Variant:
 def variants(
     clip: Clip, params: ClipParams, synthesis: SynthesisConfig, *, size: int
 ) -> dict[str, Variant]:
-    """{"csp": ..., "interpolated": ..., "neither": ..., "shuffled": ...}; the same each time.
-
-    What the ways without CSP and with shuffled frames draw besides `params` follows from them.
-    """
+    """{"csp": ..., "interpolated": ..., "neither": ..., "shuffled": ...}; the same each time."""
     rng = np.random.default_rng(params.frames[0].elastic_seed)
     bare = params.model_copy(
         update={

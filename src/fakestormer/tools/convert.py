@@ -34,11 +34,11 @@ _PARALLEL = "module."
 def convert(source: str | Path, output: str | Path, *, heads: int | None = None) -> Path:
     """Read the authors' `.pth` and write a model: `.safetensors` and `.json`, or a folder of both.
 
-    All sizes are taken from the weights, except the number of attention heads, which they do not
-    tell: `heads`, else D / 64 as in every ViT. The recipe is `release` around the released network,
-    with the name "authors"; the licence note is kept in the JSON. Returns the path of the weights.
-    Raises InputError when the file is no checkpoint of tensors (nothing in it is ever run), when
-    a key is missing, unexpected or misshapen (all are named), or when nothing can be written.
+    All sizes are taken from the weights, but the number of attention heads: `heads`, else D / 64 as
+    in every ViT. The recipe is `release` around the released network, with the name "authors"; the
+    licence note is kept in the JSON. Returns the path of the weights. Raises InputError for a file
+    that is no checkpoint of tensors (nothing in it is ever run) and for wrong keys, all of which
+    are named.
     """
     source, output = Path(source), Path(output)
     if output.is_dir() if output.suffix == ".safetensors" else output.is_file():
@@ -60,10 +60,7 @@ def convert(source: str | Path, output: str | Path, *, heads: int | None = None)
 
 
 def read_state(path: Path) -> dict[str, object]:
-    """The entries of the network's state in a `.pth` file, out of the usual wrappings.
-
-    Raises InputError as `read_pth` does.
-    """
+    """The entries of the network's state in a `.pth` file, out of the usual wrappings."""
     entries: dict[str, object] = {}
     for key, value in read_pth(path, wrappers=_WRAPPERS).items():
         short = str(key).removeprefix(_PARALLEL)

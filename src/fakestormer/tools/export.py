@@ -53,11 +53,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One export. files: itself first, then those that belong beside it.
-
-    shapes: of the outputs, e.g. {"logit": ("batch",)}. errors: of each output, its
-    `relative_error` from torch.
-    """
+    """One export. files: itself first. shapes: of the outputs. errors: of each, from torch."""
 
     files: tuple[Path, ...]
     shapes: Mapping[str, tuple[str | int, ...]]
@@ -70,13 +66,10 @@ def export(
     """Write one or both files; each is first read back and compared with torch on random frames.
 
     onnx: a `.onnx` file; its metadata are inside and, with its SHA-256, in `.onnx.json` beside it;
-    weights of more than 1.5 GiB are in `.onnx.data`. pt2: a `.pt2` file, all in one. The comparison
-    has other numbers of clips than the network was traced with. Older files are replaced only when
-    every new one is complete and right; a failure leaves nothing behind.
-
-    Raises InputError when the model cannot be loaded, when a file cannot have that name or place,
-    or when its numbers differ from torch's by more than TOLERANCE; SetupError when ONNX is wanted
-    and its packages are missing; ValueError when nothing is wanted.
+    weights of more than 1.5 GiB are in `.onnx.data`. pt2: a `.pt2` file, all in one. Older files
+    are replaced only when every new one is complete and right. Raises InputError for a model that
+    cannot be loaded, a file that cannot be written, or numbers that differ from torch's by more
+    than TOLERANCE; SetupError where ONNX's packages are missing.
     """
     wanted = [(path, suffix) for path, suffix in ((onnx, ".onnx"), (pt2, ".pt2")) if path]
     if not wanted:

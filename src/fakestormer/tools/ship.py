@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fakestormer.errors import InputError
-from fakestormer.evaluation.calibration import Fitted, Method, fit_evaluation
+from fakestormer.evaluation.calibration import Fitted, fit_evaluation
 from fakestormer.evaluation.document import read_evaluation
 from fakestormer.evaluation.reliability_plot import reliability_plot
 from fakestormer.files import sha256_of, write_atomically
@@ -35,10 +35,7 @@ _COARSE = 8  # px, side of the blocks of the second kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """size: bytes of the weights' file. differences: the largest, by output, on random frames:
-
-    of probabilities ("logit", "frame_logits"), and of "derivative" over its largest value.
-    """
+    """size: bytes of the weights. differences: the largest of each output on random frames."""
 
     weights: Path
     size: int
@@ -48,14 +45,11 @@ class Packed:
 def pack(model: str | Path | None, output: str | Path, *, data: str | None = None) -> Packed:
     """Write a copy of a model in half precision, for `Detector` as it is.
 
-    Parameters are float16 on disk; buffers, the statistics of BatchNorm, stay as they are: a
-    variance can be smaller or larger than half precision holds. In memory all become float32 again.
-    The JSON is the model's own with the new hash, "packed" and, where given, "data": a text about
-    what the model was trained on and on what terms. output: a `.safetensors` file, or a folder.
-
-    Raises InputError when the model cannot be loaded, when a parameter is too large for half
-    precision, when a score on random frames moves by more than TOLERANCE, when `output` is the
-    model itself, or when it cannot be written.
+    Parameters are float16 on disk; the statistics of BatchNorm stay as they are: a variance can be
+    smaller or larger than half precision holds. The JSON is the model's own with the new hash,
+    "packed" and "data": a text about what the model was trained on and on what terms. Raises
+    InputError when a parameter is too large for half precision or a score on random frames moves by
+    more than TOLERANCE.
     """
     source, target = weights_file(model), Path(output)
     if target.suffix != ".safetensors":
@@ -98,7 +92,6 @@ def calibrate(
     model: str | Path | None,
     evaluation: Path,
     *,
-    method: Method = "platt",
     sampling: str | None = None,
     plot: Path | None = None,
 ) -> tuple[Fitted, Path]:
@@ -106,9 +99,8 @@ def calibrate(
 
     evaluation: an evaluation.json, or its folder, of real videos and pseudo-fakes that the model
     was not trained on. sampling: which of its scores; the model's own where None. plot: a PNG of
-    its reliability; beside the model where None. Returns what was fitted, and the plot's path. A
-    calibration that was there is replaced; the fit goes by scores before it. Raises InputError for
-    another model's evaluation, and as `fit_evaluation` does.
+    its reliability; beside the model where None. Returns what was fitted, and the plot's path.
+    Raises InputError for another model's evaluation, and as `fit_evaluation` does.
     """
     weights = weights_file(model)
     _, document = load_model(weights)
@@ -122,7 +114,7 @@ def calibrate(
     default = document["recipe"].get("prediction", {}).get("sampling")
     if sampling is None and default in content["settings"]["samplings"]:
         sampling = default
-    fitted = fit_evaluation(content, method=method, sampling=sampling)
+    fitted = fit_evaluation(content, sampling=sampling)
     file = evaluation / "evaluation.json" if evaluation.is_dir() else evaluation
     fitted_on = {"evaluation_sha256": sha256_of(file)}
     picture = plot or weights.with_name(f"{weights.stem}-reliability.png")

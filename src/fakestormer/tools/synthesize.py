@@ -51,9 +51,9 @@ _COLUMNS = 8
 class SynthesisRecord(BaseModel):
     """Everything that decides about the pixels: `params.json`.
 
-    video: name, for people. sha256: of the video file. track, first_index, frame_count: which
-    frames of which face (frame numbers of the video). stream: the number of the video stream; None
-    in older files: the one that players show. size, patch_size: pixels, network input.
+    video: name, for people. track, first_index, frame_count: which frames of which face (frame
+    numbers of the video). stream: None in older files, the one that players show. size, patch_size:
+    pixels, network input.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -107,10 +107,10 @@ class _Mode:
 def verify_release(path: str | Path, *, heads: int | None = None) -> Verification:
     """Compare every array of the file with ours.
 
-    heads: attention heads; None takes D / 64 where that agrees, else what agrees best among the
-    divisors of D. Several clips are run as the released code runs them, with temporal tokens that
-    all come from the first clip, and the first also as we run it, by itself. Raises InputError
-    when the file cannot be read, is not of this form, or holds nothing to compare.
+    heads: None takes D / 64 where that agrees, else what agrees best among the divisors of D.
+    Several clips are run as the released code runs them, with temporal tokens that all come from
+    the first clip, and the first also by itself, as we run it. Raises InputError for what is not of
+    this form.
     """
     path = Path(path)
     arrays = _read(path)

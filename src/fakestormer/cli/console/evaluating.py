@@ -16,7 +16,6 @@ from fakestormer.files import write_atomically, writing
 
 if TYPE_CHECKING:
     from fakestormer.detection.detector import Detector
-    from fakestormer.evaluation.compare import Method
     from fakestormer.evaluation.evaluate import EvaluationSettings
     from fakestormer.evaluation.plan import SplitChoice
     from fakestormer.tools.ablation.run import Bench
@@ -77,9 +76,7 @@ def shortcuts_with_bar(
     return write_shortcuts(out, shortcuts, scores, about=about)
 
 
-def compare_and_print(
-    a: Path, b: Path, *, sampling: str | None, method: Method, out: Path | None
-) -> None:
+def compare_and_print(a: Path, b: Path, *, sampling: str | None, out: Path | None) -> None:
     """Print whether the models of two evaluations differ on the same videos."""
     from fakestormer.evaluation.compare import compare_videos, comparison_markdown
     from fakestormer.evaluation.document import read_evaluation, scores_of
@@ -96,7 +93,7 @@ def compare_and_print(
     names = ("A", "B")
     ours, theirs = (scores_of(document, chosen) for document in documents)
     with working("comparing"):
-        comparisons = compare_videos(ours, theirs, method=method, names=names)
+        comparisons = compare_videos(ours, theirs, names=names)
     for name, path, document in zip(names, (a, b), documents, strict=True):
         model = document["model"]
         print(f"{name}: {path}: {model['name']} ({model['weights_sha256'][:12]})")

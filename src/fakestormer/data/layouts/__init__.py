@@ -39,10 +39,8 @@ LAYOUTS: Mapping[str, Layout] = {
 
 
 def list_dataset(name: str, root: Path, options: Options) -> Listing:
-    """What of a data set lies below a root.
-
-    Raises InputError for an unknown name, no such root, nothing of the data set below it, a list
-    that is missing or cannot be read, and methods that no fake there was made by.
+    """What of a data set lies below a root; InputError where nothing of it, or of a method, is
+    there.
     """
     if name not in LAYOUTS:
         raise InputError(f"no data set {name}; there are {', '.join(LAYOUTS)}")

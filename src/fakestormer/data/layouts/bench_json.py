@@ -244,8 +244,8 @@ def _add(
 def label_called(word: object) -> Label | None:
     """What DeepfakeBench means by a label or a class; None where it does not say.
 
-    "FF-real", "simswap_Real", "real", 0 -> real; "CelebDFv2_fake", "DFDCP_FakeA", "FF-DF", 1 ->
-    fake. Not by a word within: whichisreal is a method.
+    "FF-real", "simswap_Real", 0 -> real; "CelebDFv2_fake", "DFDCP_FakeA", "FF-DF", 1 -> fake. Not
+    by a word within: whichisreal is a method.
     """
     name = str(word).strip()
     if name in ("0", "1"):

@@ -109,8 +109,8 @@ def _read_lists(survey: Survey) -> dict[str, Split]:
 def _add_targets(survey: Survey, reals: Path, options: Options, split: Mapping[str, Split]) -> None:
     """Add the real video of each fake in the lists, in its fake's split.
 
-    One that stands against fakes of several splits is a conflict. It stays in the last of these,
-    test before validation before train, so that nothing that was trained on is tested.
+    One that stands against fakes of several splits stays in the last of these, test before
+    validation before train, so that nothing that was trained on is tested.
     """
     order = list(SPLIT_FILES.values())
     wanted: dict[str, Split] = {}

@@ -130,10 +130,7 @@ def ffpp_identity(stem: str) -> str:
 
 
 def real_videos(root: Path, compression: Compression) -> tuple[str, dict[str, str]]:
-    """(folder, {"071": "071.mp4"}) of FaceForensics++'s real videos.
-
-    root: its folder, or the one that holds its folder. Raises InputError when they are not there.
-    """
+    """(folder, {"071": "071.mp4"}) of FaceForensics++'s real videos, at `root` or in it."""
     for base in ("", "FaceForensics++/"):
         if (root / base / REAL).is_dir():
             levels, _ = at_level(root / base, {REAL: ""}, compression, dataset="ffpp")
@@ -145,10 +142,7 @@ def real_videos(root: Path, compression: Compression) -> tuple[str, dict[str, st
 def at_level(
     root: Path, folders: Mapping[str, str], compression: Compression, *, dataset: str
 ) -> tuple[dict[str, str], list[str]]:
-    """{folder of videos at this compression: method}, and notes on those that are not here at it.
-
-    Raises InputError when none is, naming the levels that are.
-    """
+    """{folder of videos at this compression: method}, and notes on those that are not here."""
     levels = {
         folder: [
             level for level in get_args(Compression) if (root / folder / level / "videos").is_dir()

@@ -12,10 +12,8 @@ from fakestormer.video.folder import find_videos
 
 
 def list_folder(videos: Path, store: Path | None = None) -> Listing:
-    """Every video below a folder. Fake are those in a folder named "fake", at any depth, and the
-    folder below that one is their method; all others are real. No splits.
-
-    Raises InputError when there are no videos.
+    """Every video below a folder. Fake are those in a folder "fake"; the folder below is their
+    method.
     """
     folders = Labelling()
     entries = []

@@ -14,14 +14,12 @@ Compression = Literal["raw", "c23", "c40"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """compression: of ffpp, dfd, the reals of deeperforensics, and a DeepfakeBench JSON that has
-    several. reals: where the reals of deeperforensics (an FF++ root) and of df40 lie (FF++ or
-    Celeb-DF frames, or a folder that holds both). variant: of deeperforensics, a folder's name.
-    methods: only fakes made by these; empty takes all. lists: a DeepfakeBench JSON, or a folder of
-    them, where they do not lie below the root. store: a folder that is no part of the data set
-    though it may lie below the root.
+    """What a user chose about a data set. compression: of ffpp and what is made from it.
 
-    Raises ValueError for an unknown compression.
+    reals: where the reals of deeperforensics (an FF++ root) and of df40 lie (FF++ or Celeb-DF
+    frames). variant: of deeperforensics. methods: only fakes made by these; empty takes all. lists:
+    DeepfakeBench's JSON, or a folder of them, where they do not lie below the root. store: a folder
+    that is no part of the data set though it may lie below the root.
     """
 
     compression: Compression = "c23"

@@ -16,8 +16,8 @@ from fakestormer.tools.ablation.tables import FORGERIES, Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """auc: in 0..1, the mean over seeds. interval: 95 %: over the videos of one training, or by
-    Student's t over the trainings of several seeds. with_unscored: counts left-out videos as 0.5.
+    """auc: in 0..1, the mean over seeds. interval: 95 %: over the videos of one training, or over
+    seeds.
     """
 
     auc: float | None

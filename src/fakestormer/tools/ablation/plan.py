@@ -31,8 +31,8 @@ TIMED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRun:
-    """One training run. rows: that share it. steps: of the whole run. seconds: of a step here, None
-    where it was not measured: the run is done, or `reason` says why the rows cannot be run.
+    """One training run. rows: that share it. seconds: of a step here, None where nothing was
+    measured.
     """
 
     name: str
@@ -44,10 +44,7 @@ class PlannedRun:
 
 
 def plan_runs(rows: Sequence[TableRow], bench: Bench, seeds: int) -> list[PlannedRun]:
-    """The runs of these rows, each once, in the order in which they would be run.
-
-    Equal costs are measured once: rows that differ in nothing that a step's time depends on.
-    """
+    """The runs of these rows, each once, in order. Runs of equal cost are measured once."""
     sharing: dict[str, tuple[Training, list[str]]] = {}
     planned = []
     for row in rows:

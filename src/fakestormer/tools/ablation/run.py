@@ -40,10 +40,10 @@ Measured = Mapping[str, Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowResult:
-    """One training of a row. run: its folder. seed: of the training. measured: by test set; empty
-    where the row was not run, and then `reason` says why. robustness: AUCs by test set, corruption
-    and level, and their means, where corruptions are tested. best: validation metrics of the chosen
-    checkpoint. steps, seconds: of its training, over all calls. parameters: of its network.
+    """One training of a row. run: its folder. reason: why it was not run, "" where it was.
+
+    measured: by test set. robustness: AUCs by test set, corruption and level, and their means.
+    best: validation metrics of the chosen checkpoint. seconds: over all calls.
     """
 
     row: TableRow
@@ -62,11 +62,9 @@ class RowResult:
 class Bench:
     """Where and on what the rows of a table are run.
 
-    tests: test stores by name. split: of the test stores. initial_weights: a pre-trained image
-    model, for the rows that start from one. progress: gets a line on each thing that begins.
-
-    Raises InputError, before hours are spent, for a test store that scoring would refuse or that
-    shows a video of the training store's, and for a store that training would refuse.
+    tests: test stores by name. initial_weights: for the rows that start from some. progress: gets a
+    line on each thing that begins. Raises InputError, before hours are spent, for stores that
+    scoring or training would refuse, and for test videos that are in the training store.
     """
 
     recipe: Recipe
@@ -119,8 +117,8 @@ def run_row(row: TableRow, bench: Bench, *, seed: int = 0, corrupted: bool = Fal
     """Train the row's network, unless that is done, and score every test set, unless that is done.
 
     seed: added to that of the recipe. corrupted: score under the benchmark's corruptions, too. An
-    unfinished training run is resumed. Raises what training and evaluation raise; a row that
-    this training store cannot serve (no fake videos of its kind) is a result with a reason.
+    unfinished training run is resumed. A row that this training store cannot serve (no fake videos
+    of its kind) is a result with a reason.
     """
     recipe = override(bench.recipe, row.sets)
     missing = missing_fakes(recipe, bench.training_store)
@@ -164,11 +162,7 @@ def run_row(row: TableRow, bench: Bench, *, seed: int = 0, corrupted: bool = Fal
 
 
 def row_recipes(table: Table, recipe: Recipe, only: Sequence[str] = ()) -> list[TableRow]:
-    """The rows to run, all checked against the recipe before hours are spent.
-
-    only: names of rows; empty takes all. Raises InputError for a name that the table does not have,
-    or for a row that does not fit the recipe.
-    """
+    """The rows to run (`only` these names, where given), checked before hours are spent."""
     names = [row.name for row in table.rows]
     unknown = [name for name in only if name not in names]
     if unknown:

@@ -36,10 +36,11 @@ _SBV_ALONE = (*_F_ALONE, *_NO_CUTOUT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
-    """One row. sets: FIELD=VALUE over the recipe. paper: AUCs in the table's columns, empty for a
-    row of ours. from_weights: starts from --weights where they are given (Table 9 never does).
-    columns: those that this row is tested on, all where empty. part_of: several rows with such
-    columns together are one row of this name.
+    """One row. sets: FIELD=VALUE over the recipe. paper: AUCs in the table's columns, () for ours.
+
+    from_weights: starts from --weights where they are given (Table 9 never does). columns: those
+    that this row is tested on, all where empty. part_of: rows with such columns are one row of this
+    name.
     """
 
     name: str
@@ -56,8 +57,7 @@ class Table:
 
     cells: what a column is: a test set, or of one test set (FF++) the fakes of one method, or the
     mean over the levels of one corruption. level: the compression of FF++ that is trained on.
-    others: rows of other detectors, which are printed and not run. interpolation: the row that adds
-    eq. 1 to the one before.
+    others: rows of other detectors, printed and not run. interpolation: the row that adds eq. 1.
     """
 
     title: str
