@@ -251,7 +251,7 @@ def write_figure(path: Path, draw: Callable[[Figure], None], title: str) -> byte
         figure.suptitle(short(title, 90), fontsize=9)
         draw(figure)
         # Not `savefig`, which draws everything once more before.
-        canvas.print_png(target, metadata={"Software": None})
+        canvas.print_png(target, metadata={"Software": None})  # type: ignore[no-untyped-call]
     write_atomically(path, target.getvalue())
     return target.getvalue()
 
