@@ -231,13 +231,5 @@ def test_a_journal_is_lines_of_json(plan: Plan, tmp_path: Path) -> None:
             assert json.loads(line)["scores"].keys() == {"windows", "spread"}
 
 
-def test_what_a_plan_refuses(plan: Plan) -> None:
-    with pytest.raises(ValueError, match="compared with clean ones"):
-        replace(plan, conditions=(JPEG,))
-    with pytest.raises(ValueError, match="needs every data set's videos"):
-        replace(plan, applied_to="frames")
-    replace(plan, applied_to="frames", conditions=(CLEAN,))
-
-
 def test_labels() -> None:
     assert (str(CLEAN), str(JPEG)) == ("clean", "jpeg 2")

@@ -36,10 +36,6 @@ class Condition:
     corruption: CorruptionName | None = None
     level: int = 0
 
-    def __post_init__(self) -> None:
-        if (self.corruption is None) != (self.level == 0) or not 0 <= self.level <= 5:
-            raise ValueError(f"no such condition: {self.corruption} at level {self.level}")
-
     def __str__(self) -> str:
         """`clean`, `jpeg 3`."""
         return "clean" if self.corruption is None else f"{self.corruption} {self.level}"
@@ -143,13 +139,6 @@ class Plan:
     applied_to: AppliedTo = "frames"
     entries: Mapping[str, Mapping[str, Entry]] | None = None
     workers: int = 0
-
-    def __post_init__(self) -> None:
-        if CLEAN not in self.conditions:
-            raise ValueError("Plan.conditions: corrupted videos are compared with clean ones")
-        on_frames = self.applied_to == "frames" and len(self.conditions) > 1
-        if on_frames and (self.entries is None or self.entries.keys() != self.stores.keys()):
-            raise ValueError("Plan.entries: corrupting whole frames needs every data set's videos")
 
     @property
     def corruptions(self) -> tuple[CorruptionName, ...]:
