@@ -144,7 +144,7 @@ def test_what_could_not_be_read_is_tried_again(
 
     def away(self: ScoreTask, key: str) -> Scored:
         task = Task.of(key)
-        return self.unscored(task, {task.name: "is away"}, final=False)
+        return self.unscored(task, "is away", final=False)
 
     monkeypatch.setattr(ScoreTask, "__call__", away)
     scores = evaluate(plan, tmp_path)
