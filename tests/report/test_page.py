@@ -456,6 +456,7 @@ def test_threshold_and_band_come_from_the_settings(
     assert "likely fake from 0.93" in page.text
     assert "lies between the two thresholds" in page.text
     assert "Of 7 real videos none." in page.text
+    assert "at this threshold was not measured" not in page.text
     above = [a for a in page.all("a") if a.get("class") == "alarm"]
     assert len(above) == 1, "0.93 reaches 0.93, 0.41 and 0.12 do not"
 
@@ -466,6 +467,7 @@ def test_a_report_of_an_older_version_has_one_threshold(
     report = fake_report((fake_face(),), probability=0.6, settings={"threshold": 0.4})
     page = page_of(report)
     assert "likely fake from 0.40" in page.text
+    assert "How often this model errs at this threshold was not measured." in page.text
     assert "between the two thresholds" not in page.text
 
 

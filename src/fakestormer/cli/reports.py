@@ -54,7 +54,8 @@ class ReportFolder:
         from fakestormer.report.pdf import write_pdf
 
         try:
-            return [f"  pdf: {write_pdf(page, browser=browser)}"]
+            write_pdf(page, browser=browser)
+            return [f"  pdf: {page.with_suffix('.pdf')}"]
         except OutputError:
             raise
         except InputError as error:  # this page alone; its report is there
