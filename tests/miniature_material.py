@@ -7,8 +7,10 @@ how a command is called.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import io
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
@@ -62,8 +64,28 @@ class Material:
 
 @functools.cache
 def make_material(folder: Path, data: Path | None) -> Material:
-    """Once per folder, which is the session's. data: the development data, or None."""
-    reals = []
+    """Once per folder, which is the session's: processes that share the tests share it too.
+
+    data: the development data, or None.
+    """
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            _write_material(folder, data)
+            (folder / "complete").touch()
+    faces = [next((folder / "0" / "real").glob(f"{name}.*.mp4")) for name in CLIPS]
+    return Material(
+        reals=tuple(folder / "reals" / f"{name}.mp4" for name in CLIPS),
+        faces=tuple(faces),
+        fakes=tuple(
+            tuple(folder / str(seed) / "fake" / "self-blended" / face.name for face in faces)
+            for seed in (0, 1)
+        ),
+    )
+
+
+def _write_material(folder: Path, data: Path | None) -> None:
     for number, name in enumerate(CLIPS):
         if data is not None:
             clip = data / "real" / f"{name}.mp4"
@@ -74,7 +96,7 @@ def make_material(folder: Path, data: Path | None) -> Material:
             pictures = [rgb[:, ::-1] if number % 2 else rgb for rgb in pictures]
         side = SMALL.get(name, 256)
         pictures = [cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA) for rgb in pictures]
-        reals.append(write_video(pictures, folder / "reals" / f"{name}.mp4"))
+        write_video(pictures, folder / "reals" / f"{name}.mp4")
     store = folder / "store"
     # Wide enough that the face is found again in what is cut out.
     prepare_folder(folder / "reals", store, crop=CropConfig(stored_size=224, enlarge=1.5))
@@ -82,15 +104,6 @@ def make_material(folder: Path, data: Path | None) -> Material:
     people = [rows[name] for name in CLIPS]
     for seed in (0, 1):
         write_pairs(store, people, folder / str(seed), synthesis=SynthesisConfig(), seed=seed)
-    names = [f"{name}.{rows[name].track}.mp4" for name in CLIPS]
-    return Material(
-        reals=tuple(reals),
-        faces=tuple(folder / "0" / "real" / name for name in names),
-        fakes=tuple(
-            tuple(folder / str(seed) / "fake" / "self-blended" / name for name in names)
-            for seed in (0, 1)
-        ),
-    )
 
 
 def material_of(request: pytest.FixtureRequest) -> Material:
@@ -101,7 +114,9 @@ def material_of(request: pytest.FixtureRequest) -> Material:
         data = request.getfixturevalue("shared_data")
     except pytest.skip.Exception:
         data = None
-    return make_material(factory.getbasetemp() / "material", data)
+    session = factory.getbasetemp()
+    shared = session.parent if "PYTEST_XDIST_WORKER" in os.environ else session
+    return make_material(shared / "material", data)
 
 
 def write_model(folder: Path, seed: int = 0) -> Path:

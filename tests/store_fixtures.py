@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from fakestormer.data.loaders import ClipBatch, TrainingClips
 from fakestormer.data.manifest import Row, Split, StoreSettings, write_manifest, write_settings
 from fakestormer.data.store import encode_frame, write_track
 from fakestormer.evaluation.plan import FaceChoice, SplitChoice, videos_of
@@ -189,6 +190,19 @@ def train_here(recipe: Recipe, store: Path, out: Path, **options: Any) -> Traini
 
     quiet = {"accelerator": "cpu", "workers": 0, "show_progress": False}
     return train(recipe, store, out, TrainSettings(**(quiet | options)))
+
+
+def whole_batch(clips: TrainingClips, step: int) -> ClipBatch:
+    """The clips of a step as one batch, which the program makes pairs of one by one."""
+    batches = [clips[key] for key in clips.plan.keys(step)]
+    donors = [b.frames if b.donors is None else b.donors for b in batches]
+    return ClipBatch(
+        frames=torch.cat([batch.frames for batch in batches]),
+        landmarks=torch.cat([batch.landmarks for batch in batches]),
+        params=tuple(params for batch in batches for params in batch.params),
+        sources=tuple(source for batch in batches for source in batch.sources),
+        donors=torch.cat(donors) if any(b.donors is not None for b in batches) else None,
+    )
 
 
 def write_image_model(recipe: Recipe, path: Path) -> Path:

@@ -35,7 +35,7 @@ def test_prepare_loses_nothing_with_a_node(
     drawn.write_video(videos / "nobody.mp4", drawn.draw(6)[0] * 0)
     (videos / "broken.mp4").write_bytes(b"no film")
     local, remote = tmp_path / "local", tmp_path / "remote"
-    prepare_folder(videos, local, backend=drawn.SlowDrawnFaces)
+    prepare_folder(videos, local, backend=drawn.DrawnFaces)
     nodes = [fragile.add(), fragile.add()]
     done: list[str] = []
 

@@ -15,7 +15,6 @@ from fakestormer.data.loaders import (
     ClipPlan,
     PairBatch,
     TrainingClips,
-    join_clips,
     synthesise,
     training_batches,
 )
@@ -27,6 +26,7 @@ from fakestormer.recipe.synthesis import BeyondConfig, SynthesisConfig
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.training.validation import ValidationSet, build_validation_set
 from fakestormer.types import Clip
+from store_fixtures import whole_batch
 
 ALWAYS = SynthesisConfig(
     beyond=BeyondConfig(donor_probability=1.0, resamplings=("linear", "cubic"))
@@ -138,7 +138,7 @@ def test_batches_have_donors_and_names_of_both(faces: Path) -> None:
     one_by_one = _batches(faces, config)
     clips = _clips(faces, config)
     for step, a in enumerate(one_by_one):
-        whole = join_clips([clips[key] for key in clips.plan.keys(step)])
+        whole = whole_batch(clips, step)
         b = synthesise(whole, config, size=32, patch_size=8)
         assert torch.equal(a.frames, b.frames)
         assert torch.equal(a.targets.boundary, b.targets.boundary)

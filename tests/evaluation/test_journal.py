@@ -144,7 +144,7 @@ def test_what_could_not_be_read_is_tried_again(
 
     def away(self: ScoreTask, key: str) -> Scored:
         task = Task.of(key)
-        return self.unscored(task, {task.name: "is away"}, final=False)
+        return self.unscored(task, "is away", final=False)
 
     monkeypatch.setattr(ScoreTask, "__call__", away)
     scores = evaluate(plan, tmp_path)
@@ -229,14 +229,6 @@ def test_a_journal_is_lines_of_json(plan: Plan, tmp_path: Path) -> None:
     for journal in (tmp_path / "scores").iterdir():
         for line in journal.read_text().splitlines():
             assert json.loads(line)["scores"].keys() == {"windows", "spread"}
-
-
-def test_what_a_plan_refuses(plan: Plan) -> None:
-    with pytest.raises(ValueError, match="compared with clean ones"):
-        replace(plan, conditions=(JPEG,))
-    with pytest.raises(ValueError, match="needs every data set's videos"):
-        replace(plan, applied_to="frames")
-    replace(plan, applied_to="frames", conditions=(CLEAN,))
 
 
 def test_labels() -> None:

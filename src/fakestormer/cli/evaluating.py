@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -152,11 +154,33 @@ def compare(
     out: Annotated[Path | None, typer.Option("--json", help="write the numbers here too")] = None,
 ) -> None:
     """Test whether two models differ on the same videos by more than chance (DeLong's test)."""
-    from fakestormer.cli.console.evaluating import compare_and_print
+    from fakestormer.cli.console.bars import working
+    from fakestormer.errors import InputError
+    from fakestormer.evaluation.compare import compare_videos, comparison_markdown
+    from fakestormer.evaluation.document import read_evaluation, scores_of
+    from fakestormer.files import write_atomically, writing
 
     if out is not None:
         require_file(out, "--json")
-    compare_and_print(a, b, sampling=sampling, out=out)
+    documents = {"A": read_evaluation(a), "B": read_evaluation(b)}
+    samplings = [document["settings"]["samplings"] for document in documents.values()]
+    common = [name for name in samplings[0] if name in samplings[1] and sampling in (None, name)]
+    if not common:
+        raise InputError(
+            f"{a} was sampled by {', '.join(samplings[0])}, {b} by {', '.join(samplings[1])}: "
+            "choose one that both have, with --sampling, or evaluate again"
+        )
+    with working("comparing"):
+        comparisons = compare_videos(*(scores_of(d, common[0]) for d in documents.values()))
+    for path, (name, document) in zip((a, b), documents.items(), strict=True):
+        model = document["model"]
+        print(f"{name}: {path}: {model['name']} ({model['weights_sha256'][:12]})")
+    print(f"\nSampling {common[0]}.\n\n{comparison_markdown(comparisons)}")
+    if out is not None:
+        content = [dataclasses.asdict(comparison) for comparison in comparisons]
+        text = json.dumps({"sampling": common[0], "comparisons": content}, indent=2) + "\n"
+        with writing(out):
+            write_atomically(out, text.encode())
 
 
 def _roots_of(words: list[str], stores: dict[str, Path]) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from fakestormer.data.manifest import Label, MaxFrames, Split
 
@@ -38,16 +38,6 @@ class Entry:
     split: Split | Literal[""] = ""
     source: str = ""
     identity: str = ""
-
-    def __post_init__(self) -> None:
-        if self.label not in get_args(Label):
-            raise ValueError(f"{self.video}: unknown label {self.label!r}")
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"{self.video}: unknown kind {self.kind!r}")
-        if self.split and self.split not in get_args(Split):
-            raise ValueError(f"{self.video}: unknown split {self.split!r}")
-        if self.frames and self.kind != "pictures":
-            raise ValueError(f"{self.video}: frames are named of pictures only, not of {self.kind}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.pairs import label_pairs, make_pairs
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.types import Clip, Targets
-from fakestormer.types.tensors import changed, joined
+from fakestormer.types.tensors import joined
 
 Key = tuple[int, int]  # (epoch, position within the epoch's shuffled clips)
 
@@ -91,9 +91,6 @@ def synthesise(
             donors_btchw=batch.donors,
         )  # fmt: skip
     except ValueError as error:
-        if len(batch.sources) > 1:  # one of them is to blame: the first that fails alone
-            for clip in range(len(batch.sources)):
-                synthesise(one_clip_of(batch, clip), config, size=size, patch_size=patch_size)
         raise InputError(
             f"{', '.join(batch.sources)}: no pseudo-fake can be made of it ({error}); take the "
             "video out of the folder and run prepare again"
@@ -239,30 +236,6 @@ def with_donor(one: ClipBatch, donors: Donors, row: Row, clip: Clip) -> ClipBatc
     given, source = donors.give(params, row, clip)
     sources = (f"{one.sources[0]} and {source}",)
     return dataclasses.replace(one, sources=sources, donors=given[None])
-
-
-def one_clip_of(batch: ClipBatch, clip: int) -> ClipBatch:
-    """One of a batch's clips, as a batch of one."""
-    return changed(batch, lambda field: field[clip : clip + 1])
-
-
-def join_clips(batches: Sequence[ClipBatch]) -> ClipBatch:
-    """Several batches as one, in order; all of them with fakes, or none."""
-    given = any(batch.donors is not None for batch in batches)
-    fakes = [batch.fakes for batch in batches if batch.fakes is not None]
-    assert len(fakes) in (0, len(batches)), "batches of two kinds"
-    return ClipBatch(
-        frames=torch.cat([batch.frames for batch in batches]),
-        landmarks=torch.cat([batch.landmarks for batch in batches]),
-        params=tuple(params for batch in batches for params in batch.params),
-        sources=tuple(source for batch in batches for source in batch.sources),
-        fakes=torch.cat(fakes) if fakes else None,
-        donors=(
-            torch.cat([b.frames if b.donors is None else b.donors for b in batches])
-            if given
-            else None
-        ),
-    )
 
 
 def join_pairs(batches: Sequence[PairBatch]) -> PairBatch:

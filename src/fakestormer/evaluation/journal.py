@@ -59,21 +59,11 @@ def score_plan(plan: Plan, out: Path, *, progress: Progress | None = None) -> Sc
     for done, (key, result) in enumerate(scored, known + 1):
         task = Task.of(key)
         if result is None:
-            videos = sets[task.data].task_videos(task)
-            result = work.unscored(task, dict.fromkeys(videos, "the process died on it"))
+            result = work.unscored(task, "the process died on it")
         journals[task.data].add(key, result)
         report(done, len(every), f"{task.data} {task.condition}")
     return {
-        # By name; an entry may hold sequences of other splits, which earlier calls scored.
-        (data, condition, sampling): sorted(
-            (
-                score
-                for task in group
-                for score in journals[data].scores[task.key(), sampling]
-                if score.video in sets[data].videos
-            ),
-            key=lambda score: score.video,
-        )
+        (data, condition, sampling): [journals[data].scores[task.key(), sampling] for task in group]
         for (data, condition), group in tasks.items()
         for sampling in plan.predictions
     }
@@ -128,7 +118,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.scores: dict[tuple[str, str], Sequence[VideoScore]] = {}
+        self.scores: dict[tuple[str, str], VideoScore] = {}
         if path.is_file():
             good = []
             for line in path.read_bytes().splitlines():
@@ -147,19 +137,13 @@ class Journal:
     def add(self, key: str, scored: Scored) -> None:
         """Take what one task gave; keep it for the next call too where it is final."""
         if scored.final:
-            content = {
-                "key": key,
-                "scores": {
-                    name: [asdict(score) for score in videos]
-                    for name, videos in scored.scores.items()
-                },
-            }
+            scores = {name: asdict(score) for name, score in scored.scores.items()}
+            content = {"key": key, "scores": scores}
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(content) + "\n")
-        for sampling, videos in scored.scores.items():
-            self.scores[key, sampling] = videos
+        for sampling, score in scored.scores.items():
+            self.scores[key, sampling] = score
 
     def _take(self, content: Mapping[str, Any]) -> None:
-        for sampling, entries in content["scores"].items():
-            scores = [VideoScore.from_json(entry) for entry in entries]
-            self.scores[content["key"], sampling] = scores
+        for sampling, entry in content["scores"].items():
+            self.scores[content["key"], sampling] = VideoScore.from_json(entry)

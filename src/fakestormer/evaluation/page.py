@@ -27,8 +27,6 @@ from fakestormer.report.templates import template_environment
 
 PictureKind = Literal["roc", "distribution", "robustness", "abstention"]
 
-_MEDIA_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
-
 #: Columns of a result's table: its title, and where a group's dict has it.
 _METRICS = (
     ("AUC", "auc"),
@@ -192,12 +190,6 @@ def _rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield name, "-" if value is None or value == "" else shown(value)
 
 
-def _media_type(picture: bytes) -> str:
-    for start, name in _MEDIA_TYPES.items():
-        if picture.startswith(start):
-            return name
-    raise ValueError("expected a PNG or JPEG picture")
-
-
 def _data_url(picture: bytes) -> str:
-    return f"data:{_media_type(picture)};base64,{base64.b64encode(picture).decode('ascii')}"
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"

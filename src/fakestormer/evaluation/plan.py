@@ -1,9 +1,6 @@
 """What an evaluation scores: the videos of its stores, under every condition.
 
-    stores, split, conditions -> Plan -> Task, one per video and condition
-
-Whole frames of an archive are corrupted while the archive is read, so there one task stands for all
-its videos.
+stores, split, conditions -> Plan -> Task, one per video and condition
 """
 
 from __future__ import annotations
@@ -11,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from fakestormer.data.listing import Entry
@@ -36,10 +33,6 @@ class Condition:
     corruption: CorruptionName | None = None
     level: int = 0
 
-    def __post_init__(self) -> None:
-        if (self.corruption is None) != (self.level == 0) or not 0 <= self.level <= 5:
-            raise ValueError(f"no such condition: {self.corruption} at level {self.level}")
-
     def __str__(self) -> str:
         """`clean`, `jpeg 3`."""
         return "clean" if self.corruption is None else f"{self.corruption} {self.level}"
@@ -50,7 +43,7 @@ CLEAN = Condition()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One video (or, with whole frames, one entry) of a data set under one condition."""
+    """One video of a data set under one condition."""
 
     data: str
     name: str
@@ -88,39 +81,6 @@ class VideoSet:
     videos: Mapping[str, tuple[Row, ...]]
     entries: Mapping[str, Entry]
 
-    def task_names(self, condition: Condition, applied_to: AppliedTo) -> list[str]:
-        """The tasks of one condition: every video, or every entry that holds one."""
-        if condition == CLEAN or applied_to == "crops":
-            return list(self.videos)
-        holding = {name for video in self.videos for name in _within(video)}
-        return [
-            name
-            for name, entry in self.entries.items()
-            if name in self.videos or (entry.kind == "sequences" and name in holding)
-        ]
-
-    def task_videos(self, task: Task) -> list[str]:
-        """The videos that a task scores."""
-        if task.reads_store or self.entries[task.name].kind != "sequences":
-            return [task.name]
-        return [video for video in self.videos if video.startswith(f"{task.name}/")] + (
-            [task.name] if task.name in self.videos else []
-        )
-
-    def absent(self) -> list[str]:
-        """The videos that no entry holds any more."""
-        return [
-            video
-            for video in self.videos
-            if not any(name in self.entries for name in _within(video))
-        ]
-
-
-def _within(video: str) -> list[str]:
-    """The video's name and the names of all folders and archives that hold it."""
-    path = PurePosixPath(video)
-    return [name.as_posix() for name in (path, *path.parents)]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -144,13 +104,6 @@ class Plan:
     entries: Mapping[str, Mapping[str, Entry]] | None = None
     workers: int = 0
 
-    def __post_init__(self) -> None:
-        if CLEAN not in self.conditions:
-            raise ValueError("Plan.conditions: corrupted videos are compared with clean ones")
-        on_frames = self.applied_to == "frames" and len(self.conditions) > 1
-        if on_frames and (self.entries is None or self.entries.keys() != self.stores.keys()):
-            raise ValueError("Plan.entries: corrupting whole frames needs every data set's videos")
-
     @property
     def corruptions(self) -> tuple[CorruptionName, ...]:
         """The corruptions of the conditions, each once."""
@@ -168,7 +121,15 @@ class Plan:
                 videos=dict(videos_of(store, self.crop, self.split)),
                 entries={} if self.entries is None else self.entries[name],
             )
-            absent = [] if self.entries is None else sets[name].absent()
+            if self.entries is None:
+                continue
+            if any(entry.kind == "sequences" for entry in self.entries[name].values()):
+                raise InputError(
+                    f"{store}: its videos are sequences in archives; whole frames can be corrupted "
+                    "of video files and folders of pictures. Leave --corruptions, or add --corrupt "
+                    "crops"
+                )
+            absent = [video for video in sets[name].videos if video not in self.entries[name]]
             if absent:
                 raise InputError(
                     f"{store}: {len(absent)} of its videos are not where they were (e.g. "
@@ -182,7 +143,7 @@ class Plan:
         return {
             (data, condition): [
                 Task(data=data, name=name, condition=condition, applied_to=self.applied_to)
-                for name in videos.task_names(condition, self.applied_to)
+                for name in videos.videos
             ]
             for data, videos in sets.items()
             for condition in self.conditions

@@ -113,9 +113,6 @@ def distribution_plot(
     median with the middle 50 and 90 per cent of a larger one.
     """
     arrays = {name: np.asarray(scores, np.float64) for name, scores in groups.items()}
-    for name, scores in arrays.items():
-        if not ((scores >= 0.0) & (scores <= 1.0)).all():  # also where one is not a number
-            raise ValueError(f"{name}: scores lie between 0 and 1")
     fakes = {name: scores for name, scores in arrays.items() if name != "real" and len(scores)}
     if len(fakes) > _METHODS_APART:
         fakes = {f"fake, {len(fakes)} methods": np.concatenate(list(fakes.values()))}
@@ -169,9 +166,6 @@ def robustness_plot(
     notes: a sentence for a corruption that does nothing to some or all videos; it takes the curve's
     place where all levels equal level 0. The last panel is the mean, video compression excepted.
     """
-    for name, values in curves.items():
-        if len(values) != 5:
-            raise ValueError(f"{name}: expected 5 levels, got {len(values)}")
     notes = notes or {}
     idle = {name for name in notes if all(v in (None, clean) for v in curves.get(name, ()))}
     averaged = [

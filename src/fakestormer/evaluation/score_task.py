@@ -7,12 +7,11 @@ whole frames corrupted        the video is decoded, its faces are found anew
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from fakestormer.data.manifest import Row
 from fakestormer.data.prepare_one import followed
 from fakestormer.data.units import Unit, units_of
 from fakestormer.errors import InputError
@@ -33,13 +32,13 @@ BySampling = Mapping[str, VideoScore]
 class Scored:
     """The scores of one task, by sampling. final: False where a video may be readable later."""
 
-    scores: Mapping[str, list[VideoScore]]
+    scores: BySampling
     final: bool = True
 
 
 @dataclass(kw_only=True)
 class ScoreTask:
-    """Task key -> the scores of its videos; picklable work for other processes.
+    """Task key -> the scores of its video; picklable work for other processes.
 
     predictions: by the name of their sampling. Raises InputError where another backend than the one
     that `open_faces` opens found a store's faces.
@@ -70,69 +69,32 @@ class ScoreTask:
             else crops_reader(videos.store, task.condition)
         )
         rows = videos.videos[task.name]
-        return self._collected([score_video(self._scoring, rows, reader, data=task.data)])
+        return Scored(scores=score_video(self._scoring, rows, reader, data=task.data))
 
-    def unscored(self, task: Task, reasons: Mapping[str, str], *, final: bool = True) -> Scored:
-        """Videos of a task that could not be scored. reasons: by the video's name."""
-        rows = self.sets[task.data].videos
-        return self._collected(
-            [self._missing(task, rows[video][0], reason) for video, reason in reasons.items()],
-            final=final,
-        )
+    def unscored(self, task: Task, reason: str, *, final: bool = True) -> Scored:
+        """A video that could not be scored."""
+        return Scored(scores=self._missing(task, reason), final=final)
 
-    def _collected(self, videos: Sequence[BySampling], *, final: bool = True) -> Scored:
-        scores = {sampling: [video[sampling] for video in videos] for sampling in self.predictions}
-        return Scored(scores=scores, final=final)
-
-    def _missing(self, task: Task, about: Row, reason: str) -> BySampling:
+    def _missing(self, task: Task, reason: str) -> BySampling:
+        about = self.sets[task.data].videos[task.name][0]
         return dict.fromkeys(self.predictions, VideoScore.missing(task.data, about, reason))
 
     def _score_frames(self, task: Task, videos: VideoSet) -> Scored:
-        """Every video of the entry, by frames that are corrupted before faces are found."""
+        """The video by frames that are corrupted before faces are found."""
         check_backend(self._faces, videos.store)
-        names = videos.task_videos(task)
-        # A video that crashed the decoder would end this process, too.
-        reasons = {
-            name: "decoder crashed"
-            for name in names
-            if any(row.rejected == "decoder crashed" for row in videos.videos[name])
-        }
-        scores: list[BySampling] = []
-        final = True
-        problem = "is not in its archive any more"
-        done = set(reasons)
-        with tempfile.TemporaryDirectory(prefix="fakestormer-") as scratch:
+        rows, settings = videos.videos[task.name], videos.settings
+        if any(row.rejected == "decoder crashed" for row in rows):  # it would end this process, too
+            return self.unscored(task, "decoder crashed")
+        entry, limit = videos.entries[task.name], settings.frames_in(rows[0].split)
+        with tempfile.TemporaryDirectory(prefix="fakestormer-") as folder:
+            scratch = Path(folder)
             try:
-                for unit in self._units(task, videos, Path(scratch), done):
-                    done.add(unit.video)
-                    try:
-                        scores.append(self._score_unit(task, videos, unit, Path(scratch)))
-                    except InputError as error:
-                        reasons[unit.video] = str(error)
-                        final = False
+                with units_of(entry, max_frames=limit, scratch=scratch, stream=settings.stream) as (
+                    unit,
+                ):
+                    return Scored(scores=self._score_unit(task, videos, unit, scratch))
             except InputError as error:
-                problem = str(error)
-        for name in names:
-            if name not in done:
-                reasons[name] = problem
-                final = False
-        missing = [
-            self._missing(task, videos.videos[name][0], reason) for name, reason in reasons.items()
-        ]
-        return self._collected([*scores, *missing], final=final)
-
-    def _units(self, task: Task, videos: VideoSet, scratch: Path, done: set[str]) -> Iterator[Unit]:
-        """The units of the task's entry that have to be scored; not those of another split."""
-        if done >= set(videos.task_videos(task)):
-            return
-        entry = videos.entries[task.name]
-        (first, *_) = videos.videos[videos.task_videos(task)[0]]
-        settings = videos.settings
-        limit = settings.frames_in(first.split)
-        with units_of(entry, max_frames=limit, scratch=scratch, stream=settings.stream) as units:
-            for unit in units:
-                if unit.video in videos.videos and unit.video not in done:
-                    yield unit
+                return self.unscored(task, str(error), final=False)
 
     def _score_unit(self, task: Task, videos: VideoSet, unit: Unit, scratch: Path) -> BySampling:
         about = videos.videos[unit.video][0]
@@ -144,7 +106,7 @@ class ScoreTask:
             try:
                 faces = followed(corrupted, self._faces, videos.settings)
             except InputError:  # as it was when the store was made
-                return self._missing(task, about, "undecodable")
+                return self._missing(task, "undecodable")
             by_track = {face.row.track: face for face in faces}
             # Tracks found now, described as the store describes the video.
             facts = {name: getattr(about, name) for name in _DESCRIBED}

@@ -32,10 +32,6 @@ class Treatment:
     change: Change | None = None
     crf: int | None = None
 
-    def __post_init__(self) -> None:
-        if (self.change is None) == (self.crf is None):
-            raise ValueError(f"{self.name}: a change of frames, or a crf")
-
     def frame(self, rgb_hwc: RGB, *, key: str, index: int) -> RGB:
         """One frame, changed; the same key (the video's hash) and index give the same pixels."""
         assert self.change is not None

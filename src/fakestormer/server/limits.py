@@ -26,11 +26,6 @@ class Limits:
     minutes: float = 30.0
     gigabytes: float = 8.0
 
-    def __post_init__(self) -> None:
-        for name in ("megabytes", "seconds", "side", "frames", "minutes", "gigabytes"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"Limits.{name}: expected above 0, got {getattr(self, name)}")
-
     def check(self, info: VideoInfo) -> None:
         """Raises InputError for a video that exceeds a limit."""
         # What a file announces may be the length of its sound or its subtitles.

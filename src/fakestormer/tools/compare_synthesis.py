@@ -10,6 +10,7 @@ no crop, no jitter, no cutout.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 import cv2
@@ -145,7 +146,7 @@ def _panel(
     remark = ""
     if variant.order is not None:
         remark = "copy of frame " + ", ".join(str(int(clip.indices[i])) for i in variant.order[at])
-        remark = _wrapped(remark)
+        remark = textwrap.fill(remark, 24)
     rows = [
         SheetRow(
             label="landmarks",
@@ -170,16 +171,6 @@ def _changes(values: Tensor) -> Tensor:
     """Mean absolute change against the frame before: (T, ...) -> (T,), 0 at t = 0."""
     change_t = values.diff(dim=0).abs().flatten(1).mean(dim=1)
     return torch.cat([change_t.new_zeros(1), change_t])
-
-
-def _wrapped(text: str) -> str:
-    lines, line = [], ""
-    for word in text.split():
-        if len(line) + len(word) > 24:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}".strip()
-    return "\n".join([*lines, line])
 
 
 def _with_dots(frames_tchw: Tensor, landmarks_tk2: Tensor) -> Tensor:

@@ -19,7 +19,6 @@ def paper(step: float, total: float, peak: float) -> float:
     # peak 1, total 8 -> [1, 1, 1, 0.833, 0.667, 0.5, 0.333, 0.167], and 0 at step 8
     step counts from 0, in optimizer steps or epochs, in the unit of total.
     """
-    _check(step, total)
     return peak * min(1.0, (total - step) / (0.75 * total))
 
 
@@ -28,7 +27,6 @@ def release(step: float, total: float, peak: float) -> float:
 
     # peak 1, total 8 -> [1e-7, 0.5, 1, 0.833, 0.667, 0.5, 0.333, 0.167], and 0 at step 8
     """
-    _check(step, total)
     progress = step / (0.25 * total)
     if progress < 1:
         return _RELEASE_FIRST_RATE + progress * (peak - _RELEASE_FIRST_RATE)
@@ -116,8 +114,3 @@ def freeze(network: nn.Module, names: Collection[str]) -> None:
         parameter.requires_grad_(name not in names)
         if name in names:
             parameter.grad = None
-
-
-def _check(step: float, total: float) -> None:
-    if total <= 0 or not 0 <= step <= total:
-        raise ValueError(f"schedule: step {step} does not lie within 0..{total}")

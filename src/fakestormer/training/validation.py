@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fakestormer.data.donors import Donors
-from fakestormer.data.loaders import join_clips, one_clip, synthesise, with_donor
+from fakestormer.data.loaders import join_pairs, one_clip, synthesise, with_donor
 from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.detection.prediction import network_input, pool
@@ -89,14 +89,18 @@ def build_validation_set(
     shown = {int(place) for place in np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows)))}
     for number, row in enumerate(rows):
         params = sample(_rng(seed, row), config, clip_length=model.frames)
-        clips = [
-            with_donor(one_clip(clip, params), donors, row, clip)
-            for clip in _spread(store, row, model, clips_per_track)
-        ]
-        pairs = synthesise(
-            join_clips(clips), config, size=model.image_size, patch_size=model.patch_size
+        pairs = join_pairs(
+            [
+                synthesise(
+                    with_donor(one_clip(clip, params), donors, row, clip),
+                    config,
+                    size=model.image_size,
+                    patch_size=model.patch_size,
+                )
+                for clip in _spread(store, row, model, clips_per_track)
+            ]
         )
-        count = len(clips)
+        count = len(pairs.sources)
         if number in shown:
             first = sum(len(earlier) for earlier in frames)
             examples.append(

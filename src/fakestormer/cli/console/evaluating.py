@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fakestormer.cli.console.bars import bar, working
+from fakestormer.cli.console.bars import bar
 from fakestormer.cli.options import say
 from fakestormer.detection.printable import shown
-from fakestormer.errors import InputError
-from fakestormer.files import write_atomically, writing
+from fakestormer.files import writing
 
 if TYPE_CHECKING:
     from fakestormer.detection.detector import Detector
@@ -74,35 +71,6 @@ def shortcuts_with_bar(
         | {"fake_from": detector.prediction.fake_from},
     }
     return write_shortcuts(out, shortcuts, scores, about=about)
-
-
-def compare_and_print(a: Path, b: Path, *, sampling: str | None, out: Path | None) -> None:
-    """Print whether the models of two evaluations differ on the same videos."""
-    from fakestormer.evaluation.compare import compare_videos, comparison_markdown
-    from fakestormer.evaluation.document import read_evaluation, scores_of
-
-    documents = [read_evaluation(path) for path in (a, b)]
-    samplings = [document["settings"]["samplings"] for document in documents]
-    common = [name for name in samplings[0] if name in samplings[1]]
-    chosen = sampling or next(iter(common), None)
-    if chosen is None or chosen not in common:
-        raise InputError(
-            f"{a} was sampled by {', '.join(samplings[0])}, {b} by {', '.join(samplings[1])}: "
-            "choose one that both have, with --sampling, or evaluate again"
-        )
-    names = ("A", "B")
-    ours, theirs = (scores_of(document, chosen) for document in documents)
-    with working("comparing"):
-        comparisons = compare_videos(ours, theirs, names=names)
-    for name, path, document in zip(names, (a, b), documents, strict=True):
-        model = document["model"]
-        print(f"{name}: {path}: {model['name']} ({model['weights_sha256'][:12]})")
-    print(f"\nSampling {chosen}.\n\n{comparison_markdown(comparisons, names)}")
-    if out is not None:
-        content = [dataclasses.asdict(comparison) for comparison in comparisons]
-        text = json.dumps({"sampling": chosen, "comparisons": content}, indent=2) + "\n"
-        with writing(out):
-            write_atomically(out, text.encode())
 
 
 def ablate_and_print(

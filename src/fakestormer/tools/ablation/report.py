@@ -10,7 +10,7 @@ from typing import Any
 from fakestormer.data.interpolation import Interpolation, interpolation_in
 from fakestormer.data.manifest import read_manifest, read_settings, tracks_of
 from fakestormer.evaluation.paper import SOURCE, Numbers
-from fakestormer.evaluation.tables import conventions, per_cent
+from fakestormer.evaluation.tables import conventions
 from fakestormer.files import sha256_of, write_atomically
 from fakestormer.model.model_file import code_version
 from fakestormer.tools.ablation.cells import (
@@ -154,7 +154,6 @@ def _markdown(table: Table, results: Results, document: Mapping[str, Any]) -> st
         _about_numbers(results, document),
         "\n".join(_caption(test, results, document) for test in document["tests"]),
         "\n".join(lines),
-        *(_groups(test, results) for test in document["tests"]),
     ]
     return "\n\n".join(part for part in parts_of_text if part) + "\n"
 
@@ -230,27 +229,6 @@ def _caption(test: str, results: Results, document: Mapping[str, Any]) -> str:
         for g in counted[:1]
     )
     return f"- {test}: {videos}{conventions(settings, document['tests'][test]['prepared'])}"
-
-
-def _groups(test: str, results: Results) -> str:
-    """The first seed of each row by method and source, where a test set has several."""
-    run = [row[0] for row in results if not row[0].reason]
-    groups = run[0].measured[test][1:] if run else ()
-    if len(groups) < 2:
-        return ""
-    header = ["row", *(f"{g['group']} ({g['real']} real, {g['fake']} fake)" for g in groups)]
-    lines = [_line(header), _line(["---"] * len(header))]
-    for result in run:
-        cells = [_group_cell(group) for group in result.measured[test][1:]]
-        lines.append(_line([result.row.name, *cells]))
-    return f"{test}:\n\n" + "\n".join(lines)
-
-
-def _group_cell(group: Mapping[str, Any]) -> str:
-    auc, interval = group["metrics"]["auc"], group["metrics"]["interval"]
-    if auc is None or interval is None:
-        return "-"
-    return f"{per_cent(auc)} ({' to '.join(per_cent(end) for end in interval)})"
 
 
 def _line(cells: Sequence[str]) -> str:
