@@ -46,6 +46,9 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     load_weights(second, tmp_path / "w.safetensors")
     assert same(first, second)
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
+    (tmp_path / "other").touch()
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1, "who may read other new files may read weights"
 
 
 def test_every_wrong_key_is_named_at_once_and_nothing_is_loaded(tmp_path: Path) -> None:

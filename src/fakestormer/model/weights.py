@@ -6,16 +6,16 @@ Legend of shapes: n positions N = G * G, m new positions, d channels D, t frames
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from fakestormer.errors import InputError
+from fakestormer.files import write_atomically
 from fakestormer.model.efficientnet import EfficientNetFeatures, load_published
 from fakestormer.model.fakestormer import copy_spatial_to_temporal
 from fakestormer.model.layouts import POSITION, TIME, comes_from_image_model, our_names
@@ -44,16 +44,11 @@ class PretrainedReport:
 
 def save_weights(network: VideoNetwork, path: str | Path) -> None:
     """Write all weights and BatchNorm statistics as safetensors; an older file stays until done."""
-    path = Path(path)
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(state, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Not `save_file`, whose files nobody but their owner may read.
+    write_atomically(Path(path), save(state))
 
 
 def load_weights(network: VideoNetwork, path: str | Path) -> None:
