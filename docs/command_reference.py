@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from typer.main import get_command
 
@@ -67,8 +67,10 @@ def _option(parameter: Any) -> str:
 
 
 def _value_name(parameter: Any) -> str:
-    """list[Path] -> "PATH"."""
+    """list[Path] -> "PATH"; Literal["last", "mean"] -> "last|mean", as a cell of a table has it."""
     kind = parameter.type_descriptor.annotation
+    if get_origin(kind) is Literal:
+        return r"\|".join(get_args(kind))
     kind = (get_args(kind) or (kind,))[0]
     return {int: "INT", float: "NUMBER", str: "TEXT"}.get(kind, kind.__name__.upper())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,16 @@ def test_videos_are_sent_waited_for_and_deleted(tmp_path: Path) -> None:
         client.jobs()
     with pytest.raises(ValueError, match="expected http://HOST:PORT"):
         Client("127.0.0.1:8000")
+
+
+def test_a_job_is_waited_for_over_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = {"id": "1", "name": "a.mp4", "verdict": None, "probability": None, "error": None}
+    states = iter(["queued", "running", "done"])
+
+    def ask(_: Client, method: str, path: str) -> bytes:
+        if path.endswith("/events"):
+            return b""  # the server stops, and starts again
+        return json.dumps(job | {"state": next(states)}).encode()
+
+    monkeypatch.setattr(Client, "_ask", ask)
+    assert Client("http://127.0.0.1:8000").wait("1").state == "done"

@@ -113,8 +113,9 @@ class Client:
 
     def wait(self, job_id: str) -> Job:
         """The job once it has ended: done, failed or cancelled."""
-        self._ask("GET", f"/v1/jobs/{job_id}/events")  # ends with the job
-        return self.job(job_id)
+        while (job := self.job(job_id)).state in ("queued", "running"):
+            self._ask("GET", f"/v1/jobs/{job_id}/events")  # ends with the job, or with the server
+        return job
 
     def result(self, job_id: str) -> dict[str, Any]:
         """What was found: an entry of the "results" of `fakestormer detect --json`."""

@@ -80,6 +80,7 @@ def test_a_process_says_what_the_detector_says(
     assert done["probability"] == pytest.approx(report.probability, abs=1e-5)
     assert done["reasons"] == [reason.text for reason in report.reasons]
     assert done["interval"] == pytest.approx(report.interval, abs=1e-5)
+    assert done["probability"] == round(done["probability"], 6), "rounded as in the result"
     assert done["warnings"] == [*report.warnings, *report.faces[0].warnings]
     assert [said["stage"] for said in progress][-1] == "report"
     assert {"faces", "scores", "overlay"} <= {said["stage"] for said in progress}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,7 +19,6 @@ from fakestormer.cli.options import (
     Table,
     ValidationFraction,
     app,
-    backend_of,
     one_of,
     recipe_of,
     require_folder,
@@ -28,6 +27,7 @@ from fakestormer.cli.options import (
 if TYPE_CHECKING:
     from fakestormer.recipe.recipe import Recipe
 
+SPLITS = ("train", "validation", "test")
 #: The layouts that come at several compression levels.
 COMPRESSED = ("ffpp", "dfd", "deeperforensics", "df40", "deepfakebench")
 
@@ -47,7 +47,8 @@ def prepare(
         bool, typer.Option("--check", help="only list what is missing, unexpected or listed twice")
     ] = False,
     compression: Annotated[
-        str | None, typer.Option(help="raw, c23 (default) or c40: ffpp, dfd and data sets on them")
+        Literal["raw", "c23", "c40"] | None,
+        typer.Option(help="default c23: ffpp, dfd and data sets on them"),
     ] = None,
     reals: Annotated[
         Path | None, typer.Option(help="deeperforensics, df40: the folder of FF++ (or Celeb-DF)")
@@ -61,7 +62,10 @@ def prepare(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="only this split: train, validation or test; repeatable"),
+        typer.Option(
+            help="only this split: train, validation or test; repeatable",
+            autocompletion=lambda: [*SPLITS],
+        ),
     ] = None,
     model: Annotated[
         Path | None,
@@ -75,8 +79,8 @@ def prepare(
     hold_out: HoldOut = None,
     validation_fraction: ValidationFraction = 0.0,
     split: Annotated[
-        str | None,
-        typer.Option(help="the split of videos that have none: train, validation or test"),
+        Literal["train", "validation", "test"] | None,
+        typer.Option(help="the split of videos that have none"),
     ] = None,
     table: Table = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 2,
@@ -144,7 +148,7 @@ def prepare(
         layout=layout,
         root=named_file(what) if root is None else root,
         options=Options(
-            compression=one_of(compression, "raw", "c23", "c40") or "c23",
+            compression=compression or "c23",
             reals=reals,
             variant=variant or "end_to_end",
             methods=tuple(method or ()),
@@ -169,11 +173,11 @@ def prepare(
         hold_out=tuple(hold_out or ()),
         validation_fraction=validation_fraction,
         table=table,
-        split=one_of(split, "train", "validation", "test"),
-        splits=tuple(one_of(word, "train", "validation", "test") for word in only or ()),
+        split=split,
+        splits=tuple(one_of(word, *SPLITS) for word in only or ()),
         max_frames=max_frames,
         stream=stream,
-        faces=backend_of(faces),
+        faces=faces,
         landmarks=landmarks,
         landmarks_by=landmarks_by,
         workers=workers,
@@ -233,7 +237,7 @@ def synthesize(
     from fakestormer.tools.synthesize import synthesize as run
 
     recipe = recipe_of(recipe_name, set_ or [])
-    backend = backend_of(faces)
+    backend = faces
     path = named_file(video)
     with working("blending"):
         record = run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,8 +19,8 @@ from fakestormer.cli.options import (
     SamplingName,
     Shots,
     ShotScore,
+    SplitName,
     app,
-    backend_of,
     model_of,
     one_of,
     recipe_of,
@@ -31,8 +31,6 @@ from fakestormer.cli.options import (
 
 if TYPE_CHECKING:
     from fakestormer.recipe.prediction import Sampling
-
-SplitName = Annotated[str, typer.Option(help="train, validation, test or all")]
 
 
 @app.command("pseudo-fakes")
@@ -53,9 +51,8 @@ def pseudo_fakes(
     from fakestormer.cli.console.preparing import write_pairs_with_bar
 
     require_folder(folder, "--out")
-    chosen = one_of(split, "train", "validation", "test", "all")
     synthesis = recipe_of(recipe_name, set_ or []).synthesis
-    print(write_pairs_with_bar(store, folder, split=chosen, synthesis=synthesis, seed=seed))
+    print(write_pairs_with_bar(store, folder, split=split, synthesis=synthesis, seed=seed))
 
 
 @app.command()
@@ -70,13 +67,14 @@ def evaluate(
     model: Model = None,
     split: SplitName = "test",
     sampling: Annotated[
-        str | None,
-        typer.Option(help="windows, consecutive, spread, or all; default: the model's"),
+        Literal["windows", "consecutive", "spread", "all"] | None,
+        typer.Option(help="how clips are taken from a video; default: the model's way"),
     ] = None,
     shots: Shots = None,
     shot_score: ShotScore = None,
     face: Annotated[
-        str, typer.Option(help="which of several faces counts: largest, or max (highest score)")
+        Literal["largest", "max"],
+        typer.Option(help="which of several faces counts; max: that with the highest score"),
     ] = "largest",
     corruptions: Annotated[
         str | None,
@@ -87,7 +85,7 @@ def evaluate(
         typer.Option(min=1, max=5, help="a level of the corruptions; default: all five"),
     ] = None,
     corrupt: Annotated[
-        str | None,
+        Literal["frames", "crops"] | None,
         typer.Option(help="frames (default; before faces are detected) or crops (not the same)"),
     ] = None,
     root: Annotated[
@@ -115,7 +113,6 @@ def evaluate(
     require_folder(folder, "--out")
     weights = model_of(model)
     ways: tuple[Sampling, ...] = ("windows", "consecutive", "spread")
-    chosen = one_of(sampling, *ways, "all")
     names = tuple(LEVELS) if corruptions == "all" else tuple((corruptions or "").split(","))
     stores = stores_of(data)
     roots = _roots_of(root or [], stores)
@@ -123,17 +120,17 @@ def evaluate(
         raise typer.BadParameter("--level, --corrupt and --root are options of --corruptions")
     settings = EvaluationSettings(
         shots=shots,
-        shot_score=one_of(shot_score, "last", "mean"),
-        samplings=ways if chosen == "all" else () if chosen is None else (chosen,),
-        split=one_of(split, "train", "validation", "test", "all"),
-        face=one_of(face, "largest", "max"),
+        shot_score=shot_score,
+        samplings=ways if sampling == "all" else () if sampling is None else (sampling,),
+        split=split,
+        face=face,
         corruptions=tuple(
             dict.fromkeys(one_of(name.strip(), *LEVELS) for name in names if name.strip())
         ),
         levels=tuple(sorted(set(level or (1, 2, 3, 4, 5)))),
-        applied_to=one_of(corrupt, "frames", "crops") or "frames",
+        applied_to=corrupt or "frames",
         roots=roots,
-        faces=backend_of(faces),
+        faces=faces,
         device=device,
         workers=workers,
     )
@@ -165,10 +162,9 @@ def compare(
 
     if out is not None:
         require_file(out, "--json")
-    asked = one_of(sampling, "windows", "consecutive", "spread")
     documents = {"A": read_evaluation(a), "B": read_evaluation(b)}
     samplings = [document["settings"]["samplings"] for document in documents.values()]
-    common = [name for name in samplings[0] if name in samplings[1] and asked in (None, name)]
+    common = [name for name in samplings[0] if name in samplings[1] and sampling in (None, name)]
     if not common:
         raise InputError(
             f"{a} was sampled by {', '.join(samplings[0])}, {b} by {', '.join(samplings[1])}: "
@@ -265,7 +261,7 @@ def ablate(
         training_store=training_store,
         tests=stores_of(test),
         out=folder,
-        split=one_of(split, "train", "validation", "test", "all"),
+        split=split,
         initial_weights=weights,
         accelerator=accelerator,
         workers=workers,

@@ -22,7 +22,6 @@ from fakestormer.cli.options import (
     ShotScore,
     Stream,
     app,
-    backend_of,
     exit_by,
     model_of,
     one_of,
@@ -86,7 +85,10 @@ def detect(
     ] = None,
     fail_on: Annotated[
         list[str] | None,
-        typer.Option(help="exit with 7 if a file gets this verdict, e.g. likely-fake; repeatable"),
+        typer.Option(
+            help="exit with 7 if a file gets this verdict, e.g. likely-fake; repeatable",
+            autocompletion=lambda: [*VERDICTS],
+        ),
     ] = None,
     sampling: SamplingName = None,
     shots: Shots = None,
@@ -123,10 +125,10 @@ def detect(
     settings = DetectorSettings(
         model=model_of(model),
         device=device,
-        faces=backend_of(faces),
-        sampling=one_of(sampling, "consecutive", "spread", "windows"),
+        faces=faces,
+        sampling=sampling,
         shots=shots,
-        shot_score=one_of(shot_score, "last", "mean"),
+        shot_score=shot_score,
         threshold=threshold,
         every_second=every_second,
         stream=stream,
@@ -228,7 +230,7 @@ def draw_saliency(
 
     require_folder(out, "--out")
     chosen = model_of(model)
-    detector = Detector(chosen, device=device, backend=open_backend(backend_of(faces)))
+    detector = Detector(chosen, device=device, backend=open_backend(faces))
     explainable(detector.network, str(chosen))
 
     def reports(path: Path, progress: BatchProgress) -> Iterator[Report]:

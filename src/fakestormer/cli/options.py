@@ -7,12 +7,11 @@ import os
 import sys
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from fakestormer.faces.open import BackendName
     from fakestormer.recipe.recipe import Recipe
 
 app = typer.Typer(
@@ -138,11 +137,6 @@ def same_place(a: Path | str, b: Path | str) -> bool:
     return os.path.realpath(a) == os.path.realpath(b)
 
 
-def backend_of(name: str) -> BackendName:
-    chosen: BackendName = one_of(name, "auto", "blazeface", "dlib")
-    return chosen
-
-
 def model_of(model: Path | None) -> Path:
     """The model, or the one that comes with the package; wrong usage where there is none."""
     from fakestormer.model.model_file import NOTHING_SHIPPED, SHIPPED
@@ -160,7 +154,8 @@ Model = Annotated[
     ),
 ]
 RecipeName = Annotated[
-    str, typer.Option("--recipe", help="paper, release, foundation, small or tiny")
+    Literal["paper", "release", "foundation", "small", "tiny"],
+    typer.Option("--recipe", help="where the settings start from"),
 ]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="FIELD=VALUE, e.g. training.epochs=3; repeatable")
@@ -178,9 +173,13 @@ Table = Annotated[
         "identity, split, label or method"
     ),
 ]
-Faces = Annotated[str, typer.Option(help="face backend: auto, blazeface or dlib")]
+Faces = Annotated[Literal["auto", "blazeface", "dlib"], typer.Option(help="face backend")]
 SamplingName = Annotated[
-    str | None, typer.Option(help="windows, consecutive or spread; default: the model's")
+    Literal["windows", "consecutive", "spread"] | None,
+    typer.Option(help="how clips are taken from a video; default: the model's way"),
+]
+SplitName = Annotated[
+    Literal["train", "validation", "test", "all"], typer.Option(help="the videos of this split")
 ]
 Stream = Annotated[
     int | None,
@@ -190,7 +189,9 @@ Shots = Annotated[
     int | None,
     typer.Option(min=1, max=20, help="scores of each clip, hiding what h points at"),
 ]
-ShotScore = Annotated[str | None, typer.Option(help="which of several shots counts: last or mean")]
+ShotScore = Annotated[
+    Literal["last", "mean"] | None, typer.Option(help="which of several shots counts")
+]
 Ray = Annotated[
     str | None,
     typer.Option("--ray", help="do the work on a Ray cluster: its address, auto, or local"),

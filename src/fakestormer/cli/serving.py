@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fakestormer.cli.needs import require
-from fakestormer.cli.options import Faces, Model, app, backend_of, model_of, require_folder
+from fakestormer.cli.options import Faces, Model, app, model_of, require_folder
 
 
 @app.command()
@@ -105,7 +105,7 @@ def serve(
         webhooks = Webhooks(hosts=frozenset(webhook_host or ()), secret=webhook_secret)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    detector = DetectorSettings(model=model_of(model), device=device, faces=backend_of(faces))
+    detector = DetectorSettings(model=model_of(model), device=device, faces=faces)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", force=True
     )

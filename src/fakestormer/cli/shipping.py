@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fakestormer.cli.evaluating import SplitName
 from fakestormer.cli.needs import MEASURES, STORES, require
-from fakestormer.cli.options import Model, SamplingName, app, model_of, one_of, require_folder
+from fakestormer.cli.options import Model, SamplingName, SplitName, app, model_of, require_folder
 
 
 @app.command()
@@ -42,7 +41,7 @@ def calibrate(
         fitted, picture = run(
             model,
             scores,
-            sampling=one_of(sampling, "windows", "consecutive", "spread"),
+            sampling=sampling,
             plot=plot,
         )
     about, how = fitted.fitted_on, fitted.calibration
@@ -85,16 +84,14 @@ def shortcuts(
 
     require_folder(folder, "--out")
     weights = model_of(model)
-    detector = Detector(weights, device=device).predicting(
-        sampling=one_of(sampling, "windows", "consecutive", "spread")
-    )
+    detector = Detector(weights, device=device).predicting(sampling=sampling)
     print(
         shortcuts_with_bar(
             detector,
             weights,
             data,
             folder,
-            split=one_of(split, "train", "validation", "test", "all"),
+            split=split,
             at_most=at_most,
             workers=workers,
         )

@@ -15,7 +15,6 @@ from fakestormer.cli.options import (
     RecipeName,
     Table,
     app,
-    backend_of,
     recipe_of,
     require_folder,
     say,
@@ -88,7 +87,7 @@ def train(
             hold_out=tuple(hold_out or ()),
             validation_fraction=validation_fraction,
             table=table,
-            faces=backend_of(faces),
+            faces=faces,
             workers=max(workers, 2),
         )
     elif hold_out or validation_fraction or table:

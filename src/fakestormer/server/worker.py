@@ -177,11 +177,12 @@ def _judge(
         log.warning("%s cannot be written to (%s)", folder, error.strerror)
         return unwritten
     face_warnings = () if outcome.decisive is None else outcome.decisive.warnings
+    result = outcome.to_dict()
     return {
         "say": "done",
         "verdict": outcome.verdict,
-        "probability": outcome.probability,
-        "interval": outcome.interval,
+        "probability": result["probability"],
+        "interval": result["interval"],
         "reasons": [reason.text for reason in outcome.reasons],
         "warnings": [*outcome.warnings, *face_warnings],
     }
