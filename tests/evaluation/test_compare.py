@@ -252,8 +252,8 @@ def test_a_data_set_that_only_one_saw_is_listed_without_numbers() -> None:
 
 def test_one_name_does_not_make_one_video() -> None:
     # The same names in two data sets: nothing in common.
-    with pytest.raises(InputError, match="no video was scored by both mine and theirs"):
-        compare_videos(_evaluation(), _evaluation(data="copy of CDF2"), names=("mine", "theirs"))
+    with pytest.raises(InputError, match="no video was scored by both A and B"):
+        compare_videos(_evaluation(), _evaluation(data="copy of CDF2"))
     with pytest.raises(InputError, match="no video was scored by both"):
         compare_videos([], [])
     with pytest.raises(InputError, match="no video was scored by both"):
@@ -306,10 +306,10 @@ def _comparison(difference: float, interval: tuple[float, float], p_value: float
 
 def test_the_sentence_says_which_is_better_or_that_it_cannot_be_told() -> None:
     better = _comparison(0.0312, (0.0041, 0.0583), 0.0213)
-    text = comparison_markdown([better], names=("old", "new"))
+    text = comparison_markdown([better])
     assert (
         text.splitlines()[0]
-        == "- CDF2: new separates better by 3.1 points (95 %: 0.4 to 5.8; p = 0.021)."
+        == "- CDF2: B separates better by 3.1 points (95 %: 0.4 to 5.8; p = 0.021)."
     )
     worse = _comparison(-0.0312, (-0.0583, -0.0041), 0.0000213)
     assert (
@@ -333,15 +333,13 @@ def test_the_table_has_one_line_per_group() -> None:
             dataclasses.replace(_comparison(-0.5, (-0.6, -0.4), 1e-9), group="method swap"),
             *compare_videos([*_evaluation(), _video("r", 0.5, data="more")], _evaluation())[3:],
         ],
-        names=("old", "new"),
     )
     sentences, table, caption = text.split("\n\n")
     assert len(sentences.splitlines()) == 2, "one per data set, not per method"
     assert "- more: nothing to compare, 0 real and 0 fake videos were scored by both" in sentences
     header, rule, *lines = table.splitlines()
     assert header == (
-        "| data | group | real | fake | only old | only new | AUC old | AUC new | "
-        "new - old (95 %) | p |"
+        "| data | group | real | fake | only A | only B | AUC A | AUC B | B - A (95 %) | p |"
     )
     assert {line.count("|") for line in (header, rule, *lines)} == {11}
     assert lines == [

@@ -60,7 +60,7 @@ def write_pairs(
         if not all((out / file).is_file() for file in files):
             clip = read_clip(store / row.file, range(row.frames), video=row.video, number=row.track)
             blended = _blend(clip, row, synthesis, seed)
-            rate = _rate(clip)
+            rate = frame_rate(clip.pts_seconds)
             for file, twin_btchw in zip(files, (blended.real, blended.fake), strict=True):
                 _film(out / file, twin_btchw[0], rate)
         for file, label, method in zip(files, ("real", "fake"), ("", METHOD), strict=True):
@@ -121,11 +121,11 @@ def _blend(clip: Clip, row: Row, synthesis: SynthesisConfig, seed: int) -> SelfB
         ) from error
 
 
-def _rate(clip: Clip) -> Fraction:
-    """Frames per second, from the median distance of the clip's frames; 25 where it has none."""
-    steps = clip.pts_seconds.diff()
+def frame_rate(pts_seconds: Tensor) -> Fraction:
+    """Frames a second by the times of the frames; what a file claims may be 1000, or 1 in 150 s."""
+    steps = pts_seconds.diff()
     step = float(steps.median()) if len(steps) else 0.0
-    return Fraction(1 / step if step > 0 else 25.0).limit_denominator(1001)
+    return Fraction(min(max(1 / step if step > 0 else 25.0, 1.0), 240.0)).limit_denominator(1001)
 
 
 def _film(path: Path, pictures_tchw: Tensor, rate: Fraction) -> None:

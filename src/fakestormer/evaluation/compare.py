@@ -90,27 +90,24 @@ def compare_scores(labels: Numbers, scores_a: Numbers, scores_b: Numbers) -> Dif
     )
 
 
-def compare_videos(
-    a: Sequence[VideoScore], b: Sequence[VideoScore], *, names: tuple[str, str] = ("A", "B")
-) -> list[Comparison]:
+def compare_videos(a: Sequence[VideoScore], b: Sequence[VideoScore]) -> list[Comparison]:
     """Each data set, then the fakes of each of its methods, in the order in which they appear.
 
     a, b: one score per video, of one sampling. Videos are the same when data set, name and SHA-256
-    are. names: of the two models, for sentences. Raises InputError for videos that do not match,
-    and where none was scored by both.
+    are. Raises InputError for videos that do not match, and where none was scored by both.
     """
-    of_a, of_b = _by_name(a, names[0]), _by_name(b, names[1])
+    of_a, of_b = _by_name(a, "A"), _by_name(b, "B")
     for key, score in of_a.items():
         if key in of_b:
-            _check_same(score, of_b[key], names)
+            _check_same(score, of_b[key])
     scored_a, scored_b = (
         {key: score for key, score in scores.items() if score.score is not None}
         for scores in (of_a, of_b)
     )
     if not scored_a.keys() & scored_b.keys():
         raise InputError(
-            f"no video was scored by both {names[0]} and {names[1]}; evaluate both on the same "
-            "stores, under the same --data names"
+            "no video was scored by both A and B; evaluate both on the same stores, under the same "
+            "--data names"
         )
     comparisons = []
     for data in dict.fromkeys(key[0] for key in (*of_a, *of_b)):
@@ -126,15 +123,9 @@ def compare_videos(
     return comparisons
 
 
-def comparison_markdown(
-    comparisons: Sequence[Comparison], names: tuple[str, str] = ("A", "B")
-) -> str:
-    """One plain sentence per data set, then the table of all groups, then what p means.
-
-    names: of the models A and B. AUCs in per cent, differences B - A in points.
-    """
-    a, b = names
-    sentences = [f"- {c.data}: {_sentence(c, names)}.\n" for c in comparisons if c.group == "all"]
+def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
+    """One plain sentence per data set, then the table of all groups, then what p means."""
+    sentences = [f"- {c.data}: {_sentence(c)}.\n" for c in comparisons if c.group == "all"]
     lines = [
         f"| {c.data} | {c.group} | {c.real} | {c.fake} | {c.only_a} | {c.only_b} | "
         f"{per_cent(c.auc_a)} | {per_cent(c.auc_b)} | {_points(c)} | {_p(c.p_value, '')} |\n"
@@ -142,8 +133,7 @@ def comparison_markdown(
     ]
     return (
         "".join(sentences)
-        + f"\n| data | group | real | fake | only {a} | only {b} | AUC {a} | AUC {b} | "
-        f"{b} - {a} (95 %) | p |\n"
+        + "\n| data | group | real | fake | only A | only B | AUC A | AUC B | B - A (95 %) | p |\n"
         + "| --- " * 10
         + "|\n"
         + "".join(lines)
@@ -184,22 +174,20 @@ def _by_name(scores: Sequence[VideoScore], name: str) -> dict[_Key, VideoScore]:
     return by_name
 
 
-def _check_same(a: VideoScore, b: VideoScore, names: tuple[str, str]) -> None:
+def _check_same(a: VideoScore, b: VideoScore) -> None:
     """Raises InputError unless it is one video, known as the same thing to both."""
     where, again = f"{a.data}: {a.video}", "evaluate both on the same store"
     # A file that could not be read has no hash and no score: nothing to mix up.
     hashes = {score.sha256 for score in (a, b) if score.sha256 or score.score is not None}
     if len(hashes) > 1 or hashes == {""}:
         raise InputError(
-            f"{where} is not the same file in {names[0]} (SHA-256 {a.sha256[:12] or 'unknown'}) "
-            f"and {names[1]} ({b.sha256[:12] or 'unknown'}); {again}"
+            f"{where} is not the same file in A (SHA-256 {a.sha256[:12] or 'unknown'}) "
+            f"and B ({b.sha256[:12] or 'unknown'}); {again}"
         )
     for part in ("label", "method"):
         one, other = getattr(a, part), getattr(b, part)
         if one != other:
-            raise InputError(
-                f"{where} has the {part} {one!r} in {names[0]} and {other!r} in {names[1]}; {again}"
-            )
+            raise InputError(f"{where} has the {part} {one!r} in A and {other!r} in B; {again}")
 
 
 def _compare_group(
@@ -239,7 +227,7 @@ def _compare_group(
     )
 
 
-def _sentence(c: Comparison, names: tuple[str, str]) -> str:
+def _sentence(c: Comparison) -> str:
     if c.difference is None or c.interval is None:
         return (
             f"nothing to compare, {c.real} real and {c.fake} fake videos were scored by both; at "
@@ -248,13 +236,13 @@ def _sentence(c: Comparison, names: tuple[str, str]) -> str:
     low, high = c.interval
     if c.p_value is None or c.p_value >= 0.05:
         return (
-            f"no difference that these {c.videos} videos could show ({names[1]} - {names[0]}: "
+            f"no difference that these {c.videos} videos could show (B - A: "
             f"{100 * c.difference:+.1f} points, 95 %: {100 * low:.1f} to {100 * high:.1f}; "
             f"{_p(c.p_value)})"
         )
-    better, gain = names[1], c.difference
+    better, gain = "B", c.difference
     if c.difference < 0:
-        better, gain, low, high = names[0], -c.difference, -high, -low
+        better, gain, low, high = "A", -c.difference, -high, -low
     return (
         f"{better} separates better by {100 * gain:.1f} points (95 %: {100 * low:.1f} to "
         f"{100 * high:.1f}; {_p(c.p_value)})"

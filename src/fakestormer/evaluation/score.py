@@ -55,17 +55,9 @@ class VideoScore:
     @classmethod
     def missing(cls, data: str, about: Row, reason: str) -> VideoScore:
         """A video that could not be scored. about: a row of it."""
-        return cls(
-            data=data,
-            video=about.video,
-            sha256=about.sha256,
-            label=about.label,
-            method=about.method,
-            source=about.source,
-            score=None,
-            reason=reason,
-            group=about.group,
-        )
+        known = ("video", "sha256", "label", "method", "source", "group")
+        facts = {name: getattr(about, name) for name in known}
+        return cls(data=data, score=None, reason=reason, **facts)
 
     @property
     def ranked_by(self) -> float | None:
@@ -75,13 +67,8 @@ class VideoScore:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> VideoScore:
         """From what `dataclasses.asdict` gave, with lists in place of tuples."""
-        return cls(
-            **{
-                **content,
-                "shots": tuple(content["shots"]),
-                "clips": tuple(content["clips"]),
-            }
-        )
+        lists = {name: tuple(content[name]) for name in ("shots", "clips")}
+        return cls(**{**content, **lists})
 
 
 #: Reads clips of one track: positions in it, int64 (C, T), -> C clips.

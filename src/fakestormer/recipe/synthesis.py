@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from fakestormer.recipe.old_files import synthesis_fields
 
@@ -22,9 +22,29 @@ Pooling = Literal["max", "linear"]
 Mode = Literal["csp", "frame-wise", "shuffled"]
 Resampling = Literal["linear", "cubic"]
 
+
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= ends[0] <= ends[1]:
+        raise ValueError("expected 0 <= lowest <= highest")
+    return ends
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError("kernels are odd")
+    return size
+
+
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Range = tuple[float, float]
-OddRange = tuple[int, int]
+Positive = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Quality = Annotated[int, Field(ge=1, le=100)]
+RateFactor = Annotated[int, Field(ge=0, le=51)]
+Odd = Annotated[int, AfterValidator(_odd)]
+Range = Annotated[tuple[float, float], AfterValidator(_rising)]
+PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
+ProbabilityRange = Annotated[tuple[Probability, Probability], AfterValidator(_rising)]
+OddRange = Annotated[tuple[Odd, Odd], AfterValidator(_rising)]
 
 
 class JitterConfig(BaseModel):
@@ -84,30 +104,12 @@ class BeyondConfig(BaseModel):
     # size, as a share of the stored crop's.
     damage_first: bool = False
     resolution_probability: Probability = 0.0
-    resolution: Range = (0.35, 1.0)
+    resolution: Annotated[tuple[Share, Share], AfterValidator(_rising)] = (0.35, 1.0)
     sharpen_probability: Probability = 0.0
     noise_probability: Probability = 0.0
-    noise: Range = (1.0, 12.0)
+    noise: PositiveRange = (1.0, 12.0)
     h264_probability: Probability = 0.0
-    h264_crf: tuple[int, int] = (18, 40)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        for name in ("resolution", "noise", "h264_crf"):
-            low, high = getattr(self, name)
-            if not 0 <= low <= high:
-                raise ValueError(
-                    f"synthesis.beyond.{name}: expected 0 <= lowest <= highest, got {low, high}"
-                )
-        if self.h264_crf[1] > 51:
-            raise ValueError(f"synthesis.beyond.h264_crf: 0..51, got {self.h264_crf}")
-        if self.noise[0] == 0:
-            raise ValueError(f"synthesis.beyond.noise: above 0, got {self.noise}")
-        if self.resolution[0] == 0 or self.resolution[1] > 1:
-            raise ValueError(
-                f"synthesis.beyond.resolution: above 0, at most 1, got {self.resolution}"
-            )
-        return self
+    h264_crf: Annotated[tuple[RateFactor, RateFactor], AfterValidator(_rising)] = (18, 40)
 
 
 class SynthesisConfig(BaseModel):
@@ -139,10 +141,10 @@ class SynthesisConfig(BaseModel):
     least_scale: float = Field(default=0.95, gt=0.0, le=1.0)
     elastic_amplitude: float = Field(default=50.0, ge=0.0)
     elastic_sigma: float = Field(default=7.0, gt=0.0)
-    mask_stretch: Range = (0.8, 1.25)
+    mask_stretch: PositiveRange = (0.8, 1.25)
     erosion_kernel: OddRange = (5, 25)
     feather_kernel: OddRange = (5, 25)
-    feather_sigma: Range = (5.0, 45.0)
+    feather_sigma: PositiveRange = (5.0, 45.0)
 
     # Colour and detail of one side
     copy_changed_probability: Probability = 0.5
@@ -161,14 +163,16 @@ class SynthesisConfig(BaseModel):
 
     # Video level: the same for the real clip and its pseudo-fake, and for all frames
     flip_probability: Probability = 0.5
-    margin: tuple[int, int] = (5, 24)
+    margin: Annotated[
+        tuple[int, Annotated[int, Field(lt=REFERENCE_SIZE // 2)]], AfterValidator(_rising)
+    ] = (5, 24)
     jitter: JitterConfig = JitterConfig()
     jpeg_probability: Probability = 0.5
-    jpeg_quality: tuple[int, int] = (40, 100)
+    jpeg_quality: Annotated[tuple[Quality, Quality], AfterValidator(_rising)] = (40, 100)
 
     # Vulnerability-driven cutout
     cutout_probability: Probability = 0.5
-    cutout_threshold: Range = (0.5, 1.0)
+    cutout_threshold: ProbabilityRange = (0.5, 1.0)
     cutout_redraws: int = Field(default=3, ge=0)
     cutout_least_label: float = Field(default=0.01, ge=0.0, lt=1.0)
     cutout_weaker_patch: bool = False
@@ -187,24 +191,7 @@ class SynthesisConfig(BaseModel):
         return synthesis_fields(fields) if isinstance(fields, Mapping) else fields
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        for name in (
-            "mask_stretch", "erosion_kernel", "feather_kernel", "feather_sigma", "sharpen_alpha",
-            "sharpen_lightness", "margin", "jpeg_quality", "cutout_threshold",
-        ):  # fmt: skip
-            low, high = getattr(self, name)
-            if not 0 <= low <= high:
-                raise ValueError(
-                    f"synthesis.{name}: expected 0 <= lowest <= highest, got {low, high}"
-                )
-        for name in ("erosion_kernel", "feather_kernel"):
-            low, high = getattr(self, name)
-            if low % 2 == 0 or high % 2 == 0:
-                raise ValueError(f"synthesis.{name}: kernels are odd, got {low, high}")
-        if self.mask_stretch[0] == 0 or self.feather_sigma[0] == 0:
-            raise ValueError("synthesis.mask_stretch and feather_sigma must be above 0")
-        if self.jpeg_quality[0] < 1 or self.jpeg_quality[1] > 100:
-            raise ValueError(f"synthesis.jpeg_quality: 1..100, got {self.jpeg_quality}")
+    def _fits_the_mode(self) -> Self:
         if self.beyond.moved_real_probability and self.mode != "csp":
             raise ValueError(
                 f"synthesis.beyond.moved_real_probability: in the mode '{self.mode}' a moved real "
@@ -215,12 +202,6 @@ class SynthesisConfig(BaseModel):
                 "synthesis.beyond.donor_probability: in the mode 'shuffled' the copy is the clip's "
                 "own; set it to 0, or the mode to csp"
             )
-        if 2 * self.margin[1] >= REFERENCE_SIZE:
-            raise ValueError(
-                f"synthesis.margin: {self.margin[1]} px a side leave nothing of 256 px"
-            )
-        if self.cutout_threshold[1] > 1.0:
-            raise ValueError("synthesis.cutout_threshold: the boundary never exceeds 1")
         return self
 
     def without_donors(self) -> SynthesisConfig:

@@ -17,6 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from fakestormer.data.pseudo_fakes import frame_rate
 from fakestormer.detection.printable import face_name
 from fakestormer.detection.warnings import another_stream
 from fakestormer.drawing.contact_sheet import (
@@ -186,7 +187,7 @@ def synthesize(
             f"{params}: its parameters cannot be rendered ({error}); give a params.json that "
             "synthesize wrote, unchanged"
         ) from error
-    _write_all(films, sheets, record, out, rate=_rate(track))
+    _write_all(films, sheets, record, out, rate=frame_rate(track.pts_seconds))
     return record
 
 
@@ -236,13 +237,6 @@ def _find_again(
         f"{video}: {record.face} is not found in frames {record.first_index} to {last} any "
         "more; draw new parameters with this version"
     )
-
-
-def _rate(track: FaceTrack) -> Fraction:
-    """Frames a second by the times of the frames; what a file claims may be 1000, or 1 in 150 s."""
-    steps = track.pts_seconds.diff()
-    rate = 1 / float(steps.median()) if len(steps) else 25.0
-    return Fraction(min(max(rate, 1.0), 240.0)).limit_denominator(1001)
 
 
 def _render(clip: Clip, record: SynthesisRecord, size: int) -> SelfBlended:

@@ -43,7 +43,7 @@ from fakestormer.training.schedule import (
     parameter_groups,
 )
 from fakestormer.training.settings import TrainSettings
-from fakestormer.training.tracks import Tracks, choose_tracks
+from fakestormer.training.tracks import Tracks, choose_tracks, clip_plan
 from fakestormer.training.validation import (
     ValidationSet,
     build_validation_set,
@@ -125,14 +125,7 @@ def train(
             "model.classifier=tokens, then run `fakestormer fit` on the model"
         )
     tracks = choose_tracks(recipe, store)
-    plan = ClipPlan(
-        [row.frames for row in tracks.training],
-        clip_length=model.frames,
-        pairs=config.pairs,
-        clips_per_track=config.clips_per_track,
-        seed=config.seed,
-        epochs=config.epochs,
-    )
+    plan = clip_plan(recipe, tracks)
     job = _Job(
         recipe=recipe,
         store=store,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fakestormer.data.loaders import ClipPlan
 from fakestormer.data.manifest import Row, Split, read_manifest, read_settings, tracks_of
 from fakestormer.data.remake import require_crops
 from fakestormer.errors import InputError
@@ -24,6 +25,19 @@ class Tracks:
     validation: tuple[Row, ...]
     face_backend: str
     trained_on: Mapping[str, str]
+
+
+def clip_plan(recipe: Recipe, tracks: Tracks) -> ClipPlan:
+    """Which clips of the training tracks a run of this recipe shows."""
+    config = recipe.training
+    return ClipPlan(
+        [row.frames for row in tracks.training],
+        clip_length=recipe.model.frames,
+        pairs=config.pairs,
+        clips_per_track=config.clips_per_track,
+        seed=config.seed,
+        epochs=config.epochs,
+    )
 
 
 def choose_tracks(recipe: Recipe, store: Path) -> Tracks:

@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.optim import Adam
 
-from fakestormer.data.loaders import ClipPlan, TrainingClips, training_batches
+from fakestormer.data.loaders import TrainingClips, training_batches
 from fakestormer.model.build import build
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.tools.ablation.run import Bench, Training, missing_fakes, training_of
@@ -23,7 +23,7 @@ from fakestormer.training.resume import sized
 from fakestormer.training.sam import SAM
 from fakestormer.training.settings import TrainSettings
 from fakestormer.training.step import AsTensors, training_step
-from fakestormer.training.tracks import choose_tracks
+from fakestormer.training.tracks import choose_tracks, clip_plan
 
 #: Steps that are timed, after one that is not.
 TIMED = 3
@@ -70,7 +70,7 @@ def plan_runs(rows: Sequence[TableRow], bench: Bench, seeds: int) -> list[Planne
             PlannedRun(
                 name=training.folder.name,
                 rows=shared,
-                steps=_plan(recipe, bench).steps,
+                steps=clip_plan(recipe, choose_tracks(recipe, bench.training_store)).steps,
                 seconds=measured[key],
             )
         )
@@ -107,8 +107,8 @@ def seconds_per_step(recipe: Recipe, bench: Bench) -> float:
         optimizer = Adam(network.parameters(), lr=1e-9)
         module, stepper = fabric.setup(AsTensors(network), optimizer)
         network.train()
-        plan = _plan(recipe, bench)
         tracks = choose_tracks(recipe, bench.training_store)
+        plan = clip_plan(recipe, tracks)
         clips = TrainingClips(
             bench.training_store, tracks.training, plan, recipe.synthesis, fakes=tracks.fakes
         )
@@ -134,18 +134,6 @@ def seconds_per_step(recipe: Recipe, bench: Bench) -> float:
         TrainSettings(accelerator=bench.accelerator),
         precision=recipe.training.precision,
         idle=False,
-    )
-
-
-def _plan(recipe: Recipe, bench: Bench) -> ClipPlan:
-    config = recipe.training
-    return ClipPlan(
-        [row.frames for row in choose_tracks(recipe, bench.training_store).training],
-        clip_length=recipe.model.frames,
-        pairs=config.pairs,
-        clips_per_track=config.clips_per_track,
-        seed=config.seed,
-        epochs=config.epochs,
     )
 
 
