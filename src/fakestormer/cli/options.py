@@ -139,7 +139,7 @@ def same_place(a: Path | str, b: Path | str) -> bool:
 
 def model_of(model: Path | None) -> Path:
     """The model, or the one that comes with the package; wrong usage where there is none."""
-    from fakestormer.model.model_file import NOTHING_SHIPPED, SHIPPED
+    from fakestormer.model.document import NOTHING_SHIPPED, SHIPPED
 
     if model is None and not SHIPPED.is_file():
         raise typer.BadParameter(NOTHING_SHIPPED)
