@@ -19,14 +19,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fakestormer.detection import detector as room
 from fakestormer.detection import following, source
 from fakestormer.detection.detector import Detector
 from fakestormer.errors import NoFaceError
 from fakestormer.model.build import build
 from fakestormer.model.model_file import save_model
+from fakestormer.parallel.threads import thread_count, use_threads
 from fakestormer.recipe.named import tiny
 from fakestormer.video.decode import probe, stream_frames
 
@@ -101,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("videos", nargs="+", type=Path)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--threads", type=int, help="of torch; default its own choice")
+    parser.add_argument("--threads", type=int, help="default: as many as there are cores")
     parser.add_argument("--quick", action="store_true", help="the first two videos")
     parser.add_argument(
         "--scene", action="store_true", help="decode the whole frame for the report, too"
@@ -112,7 +111,7 @@ def main() -> None:
     asked = parser.parse_args()
     clock = time.process_time if asked.processor else time.perf_counter
     if asked.threads:
-        torch.set_num_threads(asked.threads)
+        use_threads(asked.threads)
     if asked.model:
         detector = Detector(asked.model)
     else:
@@ -122,7 +121,7 @@ def main() -> None:
     videos = asked.videos[:2] if asked.quick else asked.videos
     detect_once(detector, videos[0], clock, scene=asked.scene)  # the face models are opened here
     kind = "of the processor" if asked.processor else "by the clock"
-    print(f"{torch.get_num_threads()} threads of torch; seconds {kind}\n")
+    print(f"{thread_count()} threads; seconds {kind}\n")
     print(
         "| video | size | length, s | detect, s | s for a second | against decoding | "
         + " | ".join(STAGES)

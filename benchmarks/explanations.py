@@ -42,12 +42,13 @@ from fakestormer.data.manifest import read_manifest
 from fakestormer.data.pseudo_fakes import draw
 from fakestormer.data.store import read_clip
 from fakestormer.detection import moment
-from fakestormer.faces.resample import cut_margin
+from fakestormer.model.document import recipe_of, weights_file
 from fakestormer.model.fakestormer import FakeSTormer
 from fakestormer.model.heads import SurroundingsHead, face_regions
-from fakestormer.model.model_file import load_model, recipe_of, weights_file
+from fakestormer.model.model_file import load_model
 from fakestormer.report.saliency import saliency
-from fakestormer.synthesis.render import render
+from fakestormer.synthesis.render import render_clip
+from fakestormer.synthesis.resample import cut_margin
 
 Map = Callable[[FakeSTormer, Tensor], Tensor]
 Rows = dict[str, dict[str, list[float]]]
@@ -180,7 +181,7 @@ def smoothed(of: Map) -> Map:
 
     def smooth(network: FakeSTormer, frames: Tensor) -> Tensor:
         maps = of(network, frames)
-        return torch.stack([moment.smoothed(maps_tgg) for maps_tgg in maps])
+        return torch.from_numpy(np.stack([moment.smoothed(m.numpy()) for m in maps.detach()]))
 
     return smooth
 
@@ -277,7 +278,7 @@ def pairs(
             update={"frames": params.frames[:1], "h264_crf": None, "order": None}
         )
         stored = clip.frames.shape[-1]
-        blended = render(clip.frames[None], clip.landmarks[None], [params], size=stored)
+        blended = render_clip(clip, params, size=stored)
         margin = recipe.prediction.margin * stored / 256
         real, fake, mask = (
             cut_margin(x, margin=margin, size=size)

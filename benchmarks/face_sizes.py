@@ -134,7 +134,7 @@ def beside(backend: BlazeFace, name: str, way: str, places: int) -> str:
                 ((k, k / 25, both) for k in range(FOLLOWED)), backend, TrackingConfig()
             )
             spent.append(1000 * (time.thread_time() - began) / FOLLOWED)
-            hits += any(overlap(track.boxes[0].numpy(), box) >= OVERLAP for track in tracks)
+            hits += any(overlap(track.boxes[0], box) >= OVERLAP for track in tracks)
         recalls.append(f"{hits / places:.2f}")
     return f"| {name} | {way} | " + " | ".join([*recalls, f"{statistics.median(spent):.1f}"]) + " |"
 
@@ -162,7 +162,7 @@ def is_same(track: FaceTrack, other: FaceTrack) -> bool:
     shared = sorted(set(track.indices.tolist()) & set(other.indices.tolist()))
     if not shared:
         return False
-    a, b = (one.boxes[shared[0] - int(one.indices[0])].numpy() for one in (track, other))
+    a, b = (one.boxes[shared[0] - int(one.indices[0])] for one in (track, other))
     return overlap(a, b) >= OVERLAP
 
 

@@ -31,7 +31,6 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fakestormer.detection.detector import Detector
@@ -158,15 +157,14 @@ def run(path: Path, cost: Cost) -> None:
 
 def batch(point: int) -> Callable[[Cost], None]:
     """A call that adds the time for 16 clips in batches of so many."""
-    network = Detector().network
-    side, length = network.config.image_size, network.config.frames
-    clips = torch.randint(0, 256, (16, length, 3, side, side), dtype=torch.uint8)
+    engine = Detector().engine
+    side, length = engine.config.image_size, engine.config.frames
+    clips = np.random.default_rng(0).integers(0, 256, (16, length, 3, side, side), dtype=np.uint8)
 
     def call(cost: Cost) -> None:
         clock, processor = time.perf_counter(), time.process_time()
-        with torch.inference_mode():
-            for part in torch.split(clips, point):
-                network(part)
+        for first in range(0, len(clips), point):
+            engine.judge(clips[first : first + point])
         cost.clock.append(time.perf_counter() - clock)
         cost.processor.append(time.process_time() - processor)
 

@@ -35,10 +35,10 @@ from torch import Tensor
 from fakestormer.data.loaders import ClipPlan, TrainingClips, synthesise
 from fakestormer.data.manifest import Row, read_manifest, read_settings
 from fakestormer.data.store import read_clip
-from fakestormer.faces.resample import cut_margin
 from fakestormer.model.efficientnet import EfficientNetLite, published_state
 from fakestormer.recipe.named import tiny
 from fakestormer.recipe.recipe import Recipe, override
+from fakestormer.synthesis.resample import cut_margin
 
 #: Nothing recoloured, sharpened, coarsened or cut out: what is left is the blend.
 _PLAIN = (
@@ -111,7 +111,8 @@ def frames_of(store: Path, row: Row, recipe: Recipe, count: int = 8) -> Tensor:
     at = np.unique(np.linspace(0, row.frames - 1, count).round().astype(int))
     clip = read_clip(store / row.file, at, video=row.video, number=row.track)
     margin = recipe.prediction.margin * clip.frames.shape[-1] / 256
-    return cut_margin(clip.frames, margin=margin, size=recipe.model.image_size)
+    frames = torch.from_numpy(clip.frames)
+    return cut_margin(frames, margin=margin, size=recipe.model.image_size)
 
 
 Probe = Callable[[NDArray[np.float32]], NDArray[np.float64]]

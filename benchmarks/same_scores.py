@@ -127,11 +127,10 @@ def command(*words: object) -> str:
 
 def detection(videos: Path) -> dict[str, Any]:
     """Every number of every face, by video."""
-    import torch
-
     from fakestormer import Detector, NoFaceError
+    from fakestormer.parallel.threads import use_threads
 
-    torch.set_num_threads(1)
+    use_threads(1)
     detector, numbers = Detector(), {}
     for file in sorted(videos.rglob("*.*")):
         name = file.relative_to(videos).as_posix()
@@ -150,7 +149,7 @@ def detection(videos: Path) -> dict[str, Any]:
                     "raw": face.prediction.raw,
                     "clips": face.prediction.clip_probabilities.tolist(),
                     "frames": listed(face.prediction.frame_probabilities),
-                    "boxes": face.boxes.double().sum().item(),
+                    "boxes": float(face.boxes.astype("float64").sum()),
                     "derivative": total(face.prediction.derivative),
                     "interval": listed(face.interval),
                     "reasons": [reason.code for reason in face.reasons],
@@ -162,14 +161,14 @@ def detection(videos: Path) -> dict[str, Any]:
 
 
 def listed(values: Any) -> Any:
-    """A tensor or a tuple as JSON has it; None stays None."""
+    """An array or a tuple as JSON has it; None stays None."""
     if values is None:
         return None
     return list(values) if isinstance(values, tuple) else values.tolist()
 
 
 def total(values: Any) -> float | None:
-    return None if values is None else float(values.double().abs().sum())
+    return None if values is None else float(abs(values.astype("float64")).sum())
 
 
 def training(work: Path, steps: int) -> list[dict[str, Any]]:

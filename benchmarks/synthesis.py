@@ -37,7 +37,7 @@ from fakestormer.synthesis.beyond.donor import lay_on
 from fakestormer.synthesis.pairs import pair_targets
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.synthesis.render import render
-from fakestormer.types import SelfBlended
+from fakestormer.types.network import SelfBlended
 
 T = 4
 SIZES = {256: 224, 128: 112}

@@ -180,11 +180,13 @@ def swapped(donor: Clip, target: Clip, way: Way) -> Tensor:
     pictures = []
     for t in range(len(target)):
         s = order[t % len(order)]
-        source = donor.frames[s].permute(1, 2, 0).contiguous().numpy()
-        frame = target.frames[t].permute(1, 2, 0).contiguous().numpy()
-        source_k2, target_k2 = donor.landmarks[s], target.landmarks[t]
-        pictures.append(way(source, frame, source_k2.double().numpy(), target_k2.double().numpy()))
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+        source = np.ascontiguousarray(donor.frames[s].transpose(1, 2, 0))
+        frame = np.ascontiguousarray(target.frames[t].transpose(1, 2, 0))
+        source_k2, target_k2 = (
+            points.astype(np.float64) for points in (donor.landmarks[s], target.landmarks[t])
+        )
+        pictures.append(way(source, frame, source_k2, target_k2))
+    return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
 
 
 def main() -> None:
@@ -200,13 +202,14 @@ def main() -> None:
         read_clip(options.store / row.file, range(row.frames), video=row.video, number=row.track)
         for row in rows
     ]
-    shapes = torch.stack([clip.landmarks[len(clip) // 2, :FOUND].double() for clip in clips])
+    middles = [clip.landmarks[len(clip) // 2, :FOUND] for clip in clips]
+    shapes = torch.from_numpy(np.stack(middles)).double()
     lines = [("path", "label", "method", "source", "identity")]
     for row, clip, shape in zip(tqdm(rows), clips, shapes, strict=True):
         donor = clips[donor_of(row, shape, rows, shapes)]
         # Another suffix stays: a.mov and a.mp4 are two videos.
         stem = f"{row.video.removesuffix('.mp4')}.{row.track}.mp4"
-        step = float(clip.pts_seconds.diff().median()) if len(clip) > 1 else 0.04
+        step = float(np.median(np.diff(clip.pts_seconds))) if len(clip) > 1 else 0.04
         for method, way in {"": None, **WAYS}.items():
             label = "real" if way is None else "fake"
             path = Path(label, method, stem)

@@ -89,6 +89,9 @@ if [ ! -f "$OUT/fitted/packed" ]; then # a calibration is of the packed weights
     fakestormer pack "$OUT/fitted" -o "$MODEL" --data "${DATA_NOTE:-$HERE/training-data.txt}"
     touch "$OUT/fitted/packed"
 fi
+# What `detect` runs on a CPU.
+EXPORT=${MODEL%.safetensors}.onnx
+[ -f "$EXPORT.json" ] || fakestormer export "$MODEL" --onnx "$EXPORT"
 
 step "videos to measure with"
 fakestormer pseudo-fakes "$OUT/store" --out "$OUT/pairs" --split validation --seed "$SEED" \

@@ -14,6 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from fakestormer.model.fakestormer import build_fakestormer
 from fakestormer.model.model_file import save_model
+from fakestormer.parallel.threads import use_threads
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.named import tiny
 from fakestormer.recipe.recipe import Recipe
@@ -58,7 +59,7 @@ TOGETHER = {
     "test_examples.py": "Ray and miniatures",
     "test_miniatures.py": "Ray and miniatures",
     "test_export.py": "exports",
-    "test_runtimes.py": "exports",
+    "test_engines.py": "exports",
 }
 
 
@@ -78,7 +79,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Files:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Small tensors: threads cost more than they bring, and results do not depend on them."""
-    torch.set_num_threads(1)
+    use_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SMALLEST: dict[str, object] = {
     "image_size": 16, "patch_size": 8, "frames": 3, "width": 16, "depth": 1, "heads": 2,
 }  # fmt: skip
-# Every architecture is in these; exporting one takes seconds. The models of test_runtimes.py have
+# Every architecture is in these; exporting one takes seconds. The models of test_engines.py have
 # several blocks, and a plain stem.
 CASES: dict[str, dict[str, object]] = {
     "fakestormer": {"stem": "deep"},

@@ -8,8 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from drawn_faces import template
 from fakestormer.detection.moment import moment_of
@@ -21,7 +19,7 @@ FakeFace = Callable[..., FaceReport]
 FakeReport = Callable[..., Report]
 
 
-def drawn_face(rng: np.random.Generator, *, size: int, shift: float) -> Tensor:
+def drawn_face(rng: np.random.Generator, *, size: int, shift: float) -> np.ndarray:
     """A cartoon head in front of a soft background: uint8 (3, S, S)."""
     y, x = np.mgrid[0:size, 0:size] / size
     picture = np.stack([90 + 60 * x, 110 + 40 * y, 140 - 30 * x], axis=-1)
@@ -41,7 +39,7 @@ def drawn_face(rng: np.random.Generator, *, size: int, shift: float) -> Tensor:
     oval((centre[0], centre[1] + round(0.2 * size)), (0.1, 0.03), (170, 80, 80))
     noise = rng.normal(0.0, 3.0, (size, size, 1))
     picture = cv2.GaussianBlur(picture, (0, 0), size / 160) + noise
-    return torch.from_numpy(picture.clip(0, 255).astype(np.uint8)).permute(2, 0, 1).contiguous()
+    return np.asarray(picture.clip(0, 255).astype(np.uint8)).transpose(2, 0, 1)
 
 
 @pytest.fixture(scope="session")
@@ -66,13 +64,13 @@ def fake_face() -> FakeFace:
         rng = np.random.default_rng(place)
         clips = len(scores)
         starts = first_second + seconds_apart * np.arange(clips)
-        seconds = torch.from_numpy(starts[:, None] + np.arange(frames) / 25.0)
-        crops = torch.zeros((clips, frames, 3, size, size), dtype=torch.uint8)
+        seconds = np.asarray(starts[:, None] + np.arange(frames) / 25.0)
+        crops = np.zeros((clips, frames, 3, size, size), dtype=np.uint8)
         for c in range(clips):
             for t in range(frames):
                 if noise:
                     drawn = rng.integers(0, 256, (3, size, size), dtype=np.uint8)
-                    crops[c, t] = torch.from_numpy(drawn)
+                    crops[c, t] = np.asarray(drawn)
                 else:
                     crops[c, t] = drawn_face(rng, size=size, shift=float(np.sin(c + 0.3 * t)))
         y, x = np.mgrid[0:grid, 0:grid] / (grid - 1)
@@ -90,33 +88,35 @@ def fake_face() -> FakeFace:
             if clips
             else np.zeros((0, frames, grid, grid), dtype=np.float32)
         )
-        probabilities = torch.tensor(scores, dtype=torch.float32)
-        wobble = torch.from_numpy(rng.normal(0, 0.05, (clips, frames)).astype(np.float32))
+        probabilities = np.array(scores, np.float32)
+        wobble = np.asarray(rng.normal(0, 0.05, (clips, frames)).astype(np.float32))
         prediction = Prediction(
             probability=float(probabilities.mean()) if clips else 0.0,
             clip_probabilities=probabilities,
-            shot_probabilities=probabilities.mean(0, keepdim=True)
+            shot_probabilities=probabilities.mean(keepdims=True)
             if shots is None
-            else torch.tensor(shots, dtype=torch.float32),
-            frame_probabilities=(probabilities[:, None] + wobble).clamp(0.0, 1.0)
+            else np.array(shots, np.float32),
+            frame_probabilities=np.clip(probabilities[:, None] + wobble, 0.0, 1.0)
             if "g" in branches
             else None,
-            derivative=torch.from_numpy(change) if "h" in branches else None,
-            evidence=torch.from_numpy(change) if explained else None,
-            indices=(seconds * 25).round().long(),
+            derivative=np.asarray(change) if "h" in branches else None,
+            evidence=np.asarray(change) if explained else None,
+            indices=(seconds * 25).round().astype(np.int64),
             pts_seconds=seconds,
         )
-        landmarks = torch.from_numpy(0.2 + 0.6 * template()).expand(clips, frames, -1, -1)
+        landmarks = np.broadcast_to(
+            (0.2 + 0.6 * template()).astype(np.float32), (clips, frames, 81, 2)
+        )
         left = 200.0 + 400.0 * place
-        box = torch.tensor([left, 120.0, left + 260.0, 380.0])
+        box = np.array([left, 120.0, left + 260.0, 380.0], np.float32)
         return FaceReport(
             number=place + 1,
             verdict=verdict,
             prediction=prediction,
             crops=crops,
             boxes=(
-                box + 6.0 * torch.linspace(-1, 1, clips)[:, None, None].expand(clips, frames, 1)
-            ).float(),
+                box + 6.0 * np.linspace(-1, 1, clips)[:, None, None].repeat(frames, axis=1)
+            ).astype(np.float32),
             warnings=warnings,
             landmarks=landmarks if explained else None,
             moment=moment_of(prediction, landmarks) if explained else None,

@@ -27,13 +27,13 @@ from fakestormer.evaluation.score import Scoring, VideoScore, score_video, store
 from fakestormer.model.build import build
 from fakestormer.model.fakestormer import build_fakestormer
 from fakestormer.model.model_file import save_model
-from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.recipe.training import TrainingConfig
+from fakestormer.runtimes.engine import Engine
 from fakestormer.training.settings import TrainSettings
 from fakestormer.types import FaceTrack
 
@@ -87,20 +87,20 @@ def _draw_store(folder: Path, rows: Iterable[Row]) -> Path:
             continue
         file = f"tracks/{row.video}.{row.track}.zip"
         pictures, landmarks = _draw(row.frames, seed=seed)
-        points = torch.from_numpy(landmarks)
+        points = np.asarray(landmarks, np.float32)
         track = FaceTrack(
             number=row.track,
-            indices=torch.arange(row.frames),
-            pts_seconds=torch.arange(row.frames, dtype=torch.float64) / 25,
-            boxes=torch.cat([points.amin(1), points.amax(1)], dim=1),
+            indices=np.arange(row.frames),
+            pts_seconds=np.arange(row.frames) / 25,
+            boxes=np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1),
             landmarks=points,
-            confidence=torch.ones(row.frames),
+            confidence=np.ones(row.frames, np.float32),
         )
         write_track(
             folder / file,
             track,
             pngs=[encode_frame(picture) for picture in pictures],
-            squares_t3=torch.tensor([[31.5, 31.5, 64.0]]).expand(row.frames, 3).contiguous(),
+            squares_t3=np.full((row.frames, 3), [31.5, 31.5, 64.0], np.float32),
             landmarks_tk2=points,
         )
         written.append(dataclasses.replace(row, file=file))
@@ -239,7 +239,7 @@ def write_image_model(recipe: Recipe, path: Path) -> Path:
 
 
 def score_store(
-    network: VideoNetwork,
+    engine: Engine,
     prediction: PredictionConfig,
     crop: CropConfig,
     store: Path,
@@ -248,7 +248,7 @@ def score_store(
     face: FaceChoice = "largest",
 ) -> list[VideoScore]:
     """Every video of a split scored in this process; its data set is called "data"."""
-    scoring = Scoring(network=network, predictions={"it": prediction}, face=face)
+    scoring = Scoring(engine=engine, predictions={"it": prediction}, face=face)
     return [
         score_video(scoring, rows, store_reader(store), data="data")["it"]
         for _, rows in videos_of(store, crop, split)

@@ -111,7 +111,7 @@ def test_evaluation_reaches_a_network_only_through_detection() -> None:
     }
     assert "fakestormer.detection.prediction" in imported
     networks = {name for name in imported if room_of(name) in ("model", "runtimes")}
-    assert networks <= {"fakestormer.model.network"}
+    assert networks <= {"fakestormer.runtimes.engine"}
 
 
 def test_the_walk_sees_imports() -> None:

@@ -82,7 +82,7 @@ def test_all_clips_of_a_track_get_one_donor(faces: Path) -> None:
     """Also where their own landmarks are like other faces'."""
     rows = read_manifest(faces)
     donors, clip = Donors(faces, rows, candidates=3), _clip(faces, rows[0])
-    wide = dataclasses.replace(clip, landmarks=clip.landmarks * torch.tensor([1.3, 1.0]))
+    wide = dataclasses.replace(clip, landmarks=clip.landmarks * np.float32([1.3, 1.0]))
     assert _videos(donors, rows[0], clip, 10) == _videos(donors, rows[0], wide, 10)
 
 
@@ -111,7 +111,7 @@ def test_the_face_is_bent_where_the_params_say_so(faces: Path) -> None:
     rows = read_manifest(faces)
     donors, clip = Donors(faces, rows, candidates=1), _clip(faces, rows[0])
     narrow = dataclasses.replace(
-        clip, landmarks=clip.landmarks * torch.tensor([0.8, 1.0]) + torch.tensor([5.0, 0.0])
+        clip, landmarks=clip.landmarks * np.float32([0.8, 1]) + np.float32([5, 0])
     )
     asking = _asking(0)
     plain, source = donors.give(asking, rows[0], narrow)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from fakestormer.data.interpolation import Interpolation, interpolation_in
 from fakestormer.data.manifest import read_manifest, read_settings, tracks_of
@@ -25,7 +26,7 @@ def test_the_pairs_that_are_counted_are_those_whose_landmarks_are_moved(
         assert counted.pairs == 3 * 8
         moved = 0
         for row in rows:
-            landmarks = read_landmarks(store / row.file) * scale
+            landmarks = torch.from_numpy(read_landmarks(store / row.file)) * scale
             for t in range(8):
                 pair = landmarks[t : t + 2]
                 moved += not interpolate_landmarks(pair, tau, d_bar=0.01).equal(pair)

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from fakestormer.data import pseudo_fakes
 from fakestormer.data.manifest import Row, read_manifest
@@ -21,7 +20,7 @@ from fakestormer.data.store import read_clip
 from fakestormer.errors import InputError
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.synthesis import BeyondConfig, SynthesisConfig
-from fakestormer.synthesis.render import render
+from fakestormer.synthesis.render import render_clip
 from fakestormer.video.decode import probe, stream_frames
 from folder_stores import prepare_folder
 
@@ -119,7 +118,7 @@ def test_the_twins_differ_inside_the_mask_alone(faces: Path, pairs: Path) -> Non
     for row in read_manifest(faces):
         clip = read_clip(faces / row.file, range(row.frames), video=row.video, number=row.track)
         params = draw(row, PLAIN, seed=0)
-        blended = render(clip.frames[None], clip.landmarks[None], [params], size=SIDE)
+        blended = render_clip(clip, params, size=SIDE)
         mask_thw = blended.mask[0].numpy()
         stem = f"{row.video.removesuffix('.mp4')}.0.mp4"
         real, fake = (
@@ -218,7 +217,7 @@ def test_nothing_half_is_left_behind(
     write_film = pseudo_fakes.write_film
     calls = []
 
-    def stopped(path: Path, pictures_tchw: torch.Tensor, rate: Any) -> None:
+    def stopped(path: Path, pictures_tchw: np.ndarray, rate: Any) -> None:
         write_film(path, pictures_tchw, rate)
         calls.append(path)
         if len(calls) == 4:
@@ -261,6 +260,6 @@ def test_what_cannot_be_blended_names_its_track(
     def fails(*args: Any, **kwargs: Any) -> None:
         raise ValueError("render: the landmarks of a frame lie outside its crop")
 
-    monkeypatch.setattr(pseudo_fakes, "render", fails)
+    monkeypatch.setattr(pseudo_fakes, "render_clip", fails)
     with pytest.raises(InputError, match=r"grid_1\.mov#0@0: no pseudo-fake .*outside its crop"):
         _write(faces, tmp_path / "out")

@@ -14,7 +14,7 @@ from fakestormer.data.manifest import Split, StoreSettings, write_settings
 from fakestormer.data.origin import Origin, write_origin
 from fakestormer.data.remake import remake_command
 from fakestormer.errors import InputError
-from fakestormer.model.model_file import recipe_of_shipped
+from fakestormer.model.document import recipe_of_shipped
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.recipe.named import paper, release
 from fakestormer.recipe.recipe import Recipe, override

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.every_second import second_clips
@@ -68,7 +67,7 @@ def test_the_map_is_that_of_the_sampled_clips(
     detector: Detector, two: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first clip of the film is the first that was sampled: the same map must be drawn."""
-    seen: list[tuple[str, torch.Tensor]] = []
+    seen: list[tuple[str, np.ndarray]] = []
     monkeypatch.setattr(
         "fakestormer.detection.film.draw_face",
         lambda picture, look, box, **how: seen.append((look.name, how["evidence_gg"])),
@@ -80,9 +79,9 @@ def test_the_map_is_that_of_the_sampled_clips(
     maps = [evidence for name, evidence in seen if name == f"Face {face.number}"]
     expected = smoothed(face.prediction.evidence[0])
     for t in range(4):
-        torch.testing.assert_close(maps[t], expected[t], atol=1e-4, rtol=1e-4)
-    assert torch.equal(maps[4], maps[3]), "every second clip is scored, and stands for the next"
-    assert not torch.equal(maps[8], maps[7])
+        np.testing.assert_allclose(maps[t], expected[t], atol=1e-4, rtol=1e-4)
+    assert np.array_equal(maps[4], maps[3]), "every second clip is scored, and stands for the next"
+    assert not np.array_equal(maps[8], maps[7])
 
 
 def test_the_same_film_twice(detector: Detector, two: Report, tmp_path: Path) -> None:
@@ -108,7 +107,7 @@ def test_the_scene_is_the_moment_at_full_resolution_and_a_loop(two: Report, tmp_
     index = face.moment.index
     assert index == int(face.prediction.indices[scene.clip, scene.frame])
     (frame,) = (f for f in stream_frames(two.path) if f[0] == index)
-    assert np.array_equal(scene.picture.permute(1, 2, 0).numpy(), frame[2])
+    assert np.array_equal(scene.picture.transpose(1, 2, 0), frame[2])
     assert scene.loop is not None
     (loop := tmp_path / "loop.mp4").write_bytes(scene.loop)
     shown = list(stream_frames(loop))
@@ -121,11 +120,11 @@ def track_of(seconds: list[float]) -> FaceTrack:
     count = len(seconds)
     return FaceTrack(
         number=0,
-        indices=torch.arange(count) + 7,
-        pts_seconds=torch.tensor(seconds, dtype=torch.float64),
-        boxes=torch.zeros(count, 4),
-        landmarks=torch.zeros(count, 1, 2),
-        confidence=torch.ones(count),
+        indices=np.arange(count) + 7,
+        pts_seconds=np.array(seconds, np.float64),
+        boxes=np.zeros((count, 4), np.float32),
+        landmarks=np.zeros((count, 1, 2), np.float32),
+        confidence=np.ones(count, np.float32),
     )
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from fakestormer.detection import quality
 from fakestormer.video.decode import stream_frames
@@ -78,10 +77,10 @@ def test_blur_is_found_and_smallness_is_not_blur() -> None:
     face = cv2.GaussianBlur(rng.uniform(0, 255, (224, 224)), (0, 0), 6)
     face = 10 * (face - face.mean()) + 128 + rng.normal(0, 12, face.shape)
     face = np.repeat(face[..., None], 3, axis=-1)
-    whole = torch.tensor([[[0.0, 0.0, 224.0, 224.0]]])
+    whole = np.array([[[0.0, 0.0, 224.0, 224.0]]], np.float32)
 
-    def crop(picture: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(picture.clip(0, 255).astype(np.uint8)).permute(2, 0, 1)[None, None]
+    def crop(picture: np.ndarray) -> np.ndarray:
+        return np.asarray(picture.clip(0, 255).astype(np.uint8)).transpose(2, 0, 1)[None, None]
 
     assert quality.blur_warnings(crop(face), whole) == []
     soft = cv2.GaussianBlur(face, (0, 0), 4)

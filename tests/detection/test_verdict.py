@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+from scipy.special import logit
 
 from fakestormer.detection.prediction import calibrated as calibrated_by
 from fakestormer.detection.prediction import pool, verdict
@@ -22,11 +22,11 @@ GOOD = Seen(width=120.0, frames=100, compressed=False)
 def prediction(
     *scores: float, shots: tuple[float, ...] = (), config: PredictionConfig = CONFIG
 ) -> Prediction:
-    clips = torch.tensor(scores, dtype=torch.float32)
-    score = pool(torch.logit(clips.double()), config.pooling)
+    clips = np.array(scores, np.float32)
+    score = pool(logit(clips.astype(np.float64)), config.pooling)
     calibration = config.calibration
-    times = torch.arange(len(scores) * 4).reshape(-1, 4)
-    of_shots = torch.tensor(shots or (score,), dtype=torch.float32)
+    times = np.arange(len(scores) * 4).reshape(-1, 4)
+    of_shots = np.array(shots or (score,), np.float32)
     return Prediction(
         probability=config.probability(score),
         raw=None if calibration is None else score,
@@ -37,7 +37,7 @@ def prediction(
         frame_probabilities=None,
         derivative=None,
         indices=times,
-        pts_seconds=times.double() / 25,
+        pts_seconds=times.astype(np.float64) / 25,
     )
 
 
@@ -73,18 +73,18 @@ def test_a_face_unlike_all_in_training_carries_no_verdict() -> None:
 def test_frames_further_apart_than_training_saw_carry_no_verdict() -> None:
     plain = prediction(0.9, 0.95, 0.92)
     for rate, apart in ((30, False), (15, False), (12.5, False), (12, True), (1, True)):
-        given = replace(plain, pts_seconds=plain.indices.double() / rate)
+        given = replace(plain, pts_seconds=plain.indices.astype(np.float64) / rate)
         assert codes(given) == (["frames_far_apart"] if apart else []), rate
     # One gap in one clip of three is a gap, and no slow film.
-    times = plain.pts_seconds.clone()
+    times = plain.pts_seconds.copy()
     times[1:] += 5.0
     times[0, 3] += 1.0
     assert codes(replace(plain, pts_seconds=times)) == []
     # Frames that are left out on purpose, and one that is repeated.
     spread = plain.indices * 10
-    assert codes(replace(plain, indices=spread, pts_seconds=spread.double() / 25)) == []
+    assert codes(replace(plain, indices=spread, pts_seconds=spread / 25)) == []
     spread[:, 3] = spread[:, 2]
-    assert far_apart(replace(plain, indices=spread, pts_seconds=spread.double() / 25)) == (
+    assert far_apart(replace(plain, indices=spread, pts_seconds=spread / 25)) == (
         0,
         pytest.approx(0.04),
     )

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from fakestormer.drawing import overlays
 
 
-def grey_frames(count: int, *, size: int) -> torch.Tensor:
-    return torch.full((count, 3, size, size), 128, dtype=torch.uint8)
+def grey_frames(count: int, *, size: int) -> np.ndarray:
+    return np.full((count, 3, size, size), 128, dtype=np.uint8)
 
 
 def test_no_change_draws_nothing() -> None:
     frames = grey_frames(3, size=28)
     for level in (0.0, -0.7):
-        drawn = overlays.heat_map(torch.full((3, 14, 14), level), frames, scale=1.0)
-        assert drawn.dtype == torch.uint8
-        assert torch.equal(drawn, frames)
+        drawn = overlays.heat_map(np.full((3, 14, 14), level), frames, scale=1.0)
+        assert drawn.dtype == np.uint8
+        assert np.array_equal(drawn, frames)
 
 
 def test_first_frame_is_never_drawn_on() -> None:
     frames = grey_frames(2, size=28)
-    drawn = overlays.heat_map(torch.full((2, 14, 14), 9.0), frames, scale=1.0)
-    assert torch.equal(drawn[0], frames[0])
-    assert not torch.equal(drawn[1], frames[1])
+    drawn = overlays.heat_map(np.full((2, 14, 14), 9.0), frames, scale=1.0)
+    assert np.array_equal(drawn[0], frames[0])
+    assert not np.array_equal(drawn[1], frames[1])
 
 
 def test_the_scale_is_drawn_as_the_brightest_colour_over_the_frame() -> None:
-    drawn = overlays.heat_map(torch.full((2, 2, 2), 3.0), grey_frames(2, size=8), scale=3.0)
+    drawn = overlays.heat_map(np.full((2, 2, 2), 3.0), grey_frames(2, size=8), scale=3.0)
     red, green, blue, alpha = overlays.colour_table()[255].astype(float)
     assert alpha == round(255 * overlays.STRONGEST_OPACITY)
     expected = [
@@ -40,7 +39,7 @@ def test_the_scale_is_drawn_as_the_brightest_colour_over_the_frame() -> None:
 
 
 def test_heat_lies_where_the_change_is() -> None:
-    change = torch.full((2, 14, 14), -0.5)
+    change = np.full((2, 14, 14), -0.5)
     change[1, 3, 10] = 4.0  # row 3, column 10 of 14 -> pixels 24..31 down, 80..87 across of 112
     layer = overlays.heat_layer(change, scale=2.0, size=112)
     assert layer.shape == (2, 112, 112, 4)
@@ -52,7 +51,7 @@ def test_heat_lies_where_the_change_is() -> None:
 
 def test_upsampling_is_bilinear_on_signed_values() -> None:
     # Between -1 and 1 the zero lies half way: pixel centres at 1/4 and 3/4 are the patches' own.
-    change = torch.tensor([[[0.0, 0.0]] * 2, [[-1.0, 1.0]] * 2])
+    change = np.array([[[0.0, 0.0]] * 2, [[-1.0, 1.0]] * 2], np.float32)
     layer = overlays.heat_layer(change, scale=1.0, size=4)
     values = layer[1, 0, :, 3] / (255 * overlays.STRONGEST_OPACITY)
     np.testing.assert_allclose(values, [0.0, 0.0, 0.5, 1.0], atol=0.01)
@@ -66,7 +65,7 @@ def test_opacity_rises_with_the_change() -> None:
 
 
 def test_scale_ignores_first_frames_and_has_a_floor() -> None:
-    change = torch.zeros(2, 4, 14, 14)
+    change = np.zeros((2, 4, 14, 14), np.float32)
     change[:, 0] = 50.0
     assert overlays.display_scale(change) == overlays.SCALE_FLOOR
     change[1, 2:] = 3.0
@@ -74,9 +73,9 @@ def test_scale_ignores_first_frames_and_has_a_floor() -> None:
 
 
 def test_scale_survives_values_that_are_not_finite_and_no_values() -> None:
-    change = torch.full((1, 3, 2, 2), 2.0)
-    change[0, 1, 0, 0] = torch.nan
-    change[0, 2, 0, 0] = torch.inf
+    change = np.full((1, 3, 2, 2), 2.0)
+    change[0, 1, 0, 0] = np.nan
+    change[0, 2, 0, 0] = np.inf
     assert overlays.display_scale(change) == pytest.approx(2.0)
     assert overlays.display_scale(change[:, :1]) == overlays.SCALE_FLOOR
     assert overlays.display_scale(change[:0]) == overlays.SCALE_FLOOR
@@ -85,9 +84,9 @@ def test_scale_survives_values_that_are_not_finite_and_no_values() -> None:
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
 def test_refuses_a_scale_that_is_not_positive(scale: float) -> None:
     with pytest.raises(ValueError, match="scale above 0"):
-        overlays.heat_layer(torch.zeros(1, 2, 2), scale=scale, size=4)
+        overlays.heat_layer(np.zeros((1, 2, 2), np.float32), scale=scale, size=4)
 
 
 def test_refuses_maps_of_other_frames() -> None:
     with pytest.raises(ValueError, match="as many maps"):
-        overlays.heat_map(torch.zeros(3, 2, 2), grey_frames(2, size=8), scale=1.0)
+        overlays.heat_map(np.zeros((3, 2, 2), np.float32), grey_frames(2, size=8), scale=1.0)

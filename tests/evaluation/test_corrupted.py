@@ -13,7 +13,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from fakestormer.data.listing import Entry, Listing
 from fakestormer.data.manifest import read_manifest, read_settings, write_manifest
@@ -27,8 +26,9 @@ from fakestormer.evaluation.plan import CLEAN, Condition, Plan, Task, VideoSet, 
 from fakestormer.evaluation.score import VideoScore, store_reader
 from fakestormer.evaluation.score_task import ScoreTask
 from fakestormer.model.model_file import load_model
-from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig
+from fakestormer.runtimes.engine import Engine
+from fakestormer.runtimes.torch_engine import TorchEngine
 from folder_stores import prepare_folder
 from store_fixtures import CROP
 
@@ -39,8 +39,8 @@ FILM = Condition(corruption="video", level=3)
 
 
 @pytest.fixture(scope="module")
-def network(drawn_model: Path) -> VideoNetwork:
-    return load_model(drawn_model)[0]
+def engine(drawn_model: Path) -> Engine:
+    return TorchEngine(load_model(drawn_model)[0])
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def store(videos: Path, drawn: ModuleType) -> Path:
 
 def _score(
     store: Path,
-    network: VideoNetwork,
+    engine: Engine,
     drawn: ModuleType,
     condition: Condition,
     applied_to: str,
@@ -79,7 +79,7 @@ def _score(
         entries=entries_of(store) if entries is None else entries,
     )
     fields: dict[str, Any] = {
-        "open_network": lambda: network,
+        "open_engine": lambda: engine,
         "open_faces": drawn.DrawnFaces,
         "predictions": {"windows": PredictionConfig(frames=8)},
         "face": "largest",
@@ -96,41 +96,41 @@ def _score(
 
 
 def test_frames_that_nothing_was_done_to_score_as_the_store_does(
-    store: Path, network: VideoNetwork, drawn: ModuleType
+    store: Path, engine: Engine, drawn: ModuleType
 ) -> None:
-    clean = _score(store, network, drawn, CLEAN, "frames")
-    assert _score(store, network, drawn, BLOCKS, "frames") == clean
-    assert _score(store, network, drawn, BLOCKS, "crops") == clean
+    clean = _score(store, engine, drawn, CLEAN, "frames")
+    assert _score(store, engine, drawn, BLOCKS, "frames") == clean
+    assert _score(store, engine, drawn, BLOCKS, "crops") == clean
     assert [(s.video, s.score is None, s.reason) for s in clean.values()] == [
         ("face_0.mp4", False, ""), ("face_1.mp4", False, ""), ("nobody.mp4", True, "no face")
     ]  # fmt: skip
 
 
 def test_corrupted_frames_and_crops_score_otherwise_and_alike_each_time(
-    store: Path, network: VideoNetwork, drawn: ModuleType
+    store: Path, engine: Engine, drawn: ModuleType
 ) -> None:
-    clean = _score(store, network, drawn, CLEAN, "frames")
+    clean = _score(store, engine, drawn, CLEAN, "frames")
     for condition in (NOISE, FILM):
         for applied_to in ("frames", "crops"):
-            found = _score(store, network, drawn, condition, applied_to)
+            found = _score(store, engine, drawn, condition, applied_to)
             assert found.keys() == clean.keys()
             for video in ("face_0.mp4", "face_1.mp4"):
                 assert found[video].score not in (None, clean[video].score)
-            assert _score(store, network, drawn, condition, applied_to) == found
+            assert _score(store, engine, drawn, condition, applied_to) == found
 
 
 def test_where_the_corruption_hides_the_face_the_video_is_left_out_with_the_reason(
-    store: Path, network: VideoNetwork, drawn: ModuleType
+    store: Path, engine: Engine, drawn: ModuleType
 ) -> None:
     # At 0.35 of the contrast nothing is as bright as the drawn faces that the backend looks for.
-    found = _score(store, network, drawn, DARK, "frames")
+    found = _score(store, engine, drawn, DARK, "frames")
     assert [(s.score, s.reason) for s in found.values()] == [(None, "no face")] * 3
     assert (
         found["face_0.mp4"].sha256
-        == _score(store, network, drawn, CLEAN, "frames")["face_0.mp4"].sha256
+        == _score(store, engine, drawn, CLEAN, "frames")["face_0.mp4"].sha256
     )
     # Crops have their face, however dark.
-    assert _score(store, network, drawn, DARK, "crops")["face_0.mp4"].score is not None
+    assert _score(store, engine, drawn, DARK, "crops")["face_0.mp4"].score is not None
 
 
 def test_a_corrupted_unit_gives_the_same_pixels_whole_and_in_part(
@@ -156,20 +156,20 @@ def test_crops_are_corrupted_frame_by_frame(store: Path) -> None:
         reader(row)(positions) for reader in (store_reader(store), crops_reader(store, NOISE))
     )
     expected = corrupt_frame(
-        plain[1].frames[2].permute(1, 2, 0).numpy(),
+        plain[1].frames[2].transpose(1, 2, 0),
         "gaussian_noise",
         2,
         frame_rng(row.sha256, "gaussian_noise", 2, int(plain[1].indices[2])),
     )
-    assert np.array_equal(noisy[1].frames[2].permute(1, 2, 0).numpy(), expected)
+    assert np.array_equal(noisy[1].frames[2].transpose(1, 2, 0), expected)
     # A frame that two clips share is the same in both.
-    assert torch.equal(noisy[0].frames[3], noisy[1].frames[0])
-    assert torch.equal(noisy[0].landmarks, plain[0].landmarks)
+    assert np.array_equal(noisy[0].frames[3], noisy[1].frames[0])
+    assert np.array_equal(noisy[0].landmarks, plain[0].landmarks)
 
 
 @pytest.mark.parametrize("what", ["changed", "gone"])
 def test_a_video_that_has_changed_or_is_gone_is_left_out_this_time(
-    network: VideoNetwork, drawn: ModuleType, tmp_path: Path, what: str
+    engine: Engine, drawn: ModuleType, tmp_path: Path, what: str
 ) -> None:
     drawn.write_video(tmp_path / "videos" / "one.mp4", drawn.draw(9, seed=5)[0])
     store = tmp_path / "store"
@@ -178,14 +178,14 @@ def test_a_video_that_has_changed_or_is_gone_is_left_out_this_time(
     if what == "changed":
         drawn.write_video(tmp_path / "other.mp4", drawn.draw(9, seed=6)[0])
     entries["one.mp4"] = replace(entries["one.mp4"], path=tmp_path / "other.mp4")
-    found = _score(store, network, drawn, NOISE, "frames", entries, final=False)
+    found = _score(store, engine, drawn, NOISE, "frames", entries, final=False)
     assert found["one.mp4"].score is None
     said = {"changed": "one.mp4: has changed since", "gone": "other.mp4: cannot be read"}[what]
     assert said in found["one.mp4"].reason
 
 
 def test_a_video_that_crashed_the_decoder_is_not_decoded_again(
-    store: Path, network: VideoNetwork, drawn: ModuleType, tmp_path: Path
+    store: Path, engine: Engine, drawn: ModuleType, tmp_path: Path
 ) -> None:
     copy = tmp_path / "store"
     shutil.copytree(store, copy)
@@ -196,22 +196,22 @@ def test_a_video_that_crashed_the_decoder_is_not_decoded_again(
     write_manifest(copy, rows)
     entries = entries_of(copy)
     entries["face_0.mp4"] = replace(entries["face_0.mp4"], path=tmp_path / "must not be opened")
-    found = _score(copy, network, drawn, NOISE, "frames", entries)
+    found = _score(copy, engine, drawn, NOISE, "frames", entries)
     assert (found["face_0.mp4"].score, found["face_0.mp4"].reason) == (None, "decoder crashed")
     assert found["face_1.mp4"].score is not None
 
 
 def test_another_face_backend_than_the_stores_is_refused(
-    store: Path, network: VideoNetwork, drawn: ModuleType
+    store: Path, engine: Engine, drawn: ModuleType
 ) -> None:
     class Other(drawn.DrawnFaces):  # type: ignore[name-defined, misc]
         name = "other"
 
     with pytest.raises(InputError, match="found by drawn, here they would be found by other"):
-        _score(store, network, drawn, NOISE, "frames", open_faces=Other)
+        _score(store, engine, drawn, NOISE, "frames", open_faces=Other)
 
 
-def test_sequences_in_an_archive(network: VideoNetwork, drawn: ModuleType, tmp_path: Path) -> None:
+def test_sequences_in_an_archive(engine: Engine, drawn: ModuleType, tmp_path: Path) -> None:
     """Pictures of two sequences, the second of a fake: scored as stored, and not corrupted."""
     for label, seed in (("real", 0), ("fake", 1)):
         for number, frame in enumerate(drawn.draw(9, seed=seed)[0]):
@@ -238,13 +238,13 @@ def test_sequences_in_an_archive(network: VideoNetwork, drawn: ModuleType, tmp_p
     }
     assert not list(store.glob(".unpacked-*"))
     entries = {entry.video: entry}
-    clean = _score(store, network, drawn, CLEAN, "frames", entries)
+    clean = _score(store, engine, drawn, CLEAN, "frames", entries)
     assert [s.score is None for s in clean.values()] == [False, False]
     plan = Plan(
         stores={"wild": store},
         crop=CROP,
         weights_sha256="ab" * 32,
-        open_network=lambda: network,
+        open_engine=lambda: engine,
         open_faces=drawn.DrawnFaces,
         predictions={"windows": PredictionConfig(frames=8)},
         conditions=(CLEAN, NOISE),

@@ -53,7 +53,7 @@ def plan(make_store: Callable[..., Path], tmp_path: Path) -> Plan:
         stores={name: make_store(tmp_path / name, test=1) for name in ("CDF2", "other")},
         crop=CROP,
         weights_sha256="ab" * 32,
-        open_network=_nothing,
+        open_engine=_nothing,
         open_faces=_nothing,
         predictions={"spread": PREDICTION},
         face="max",

@@ -17,8 +17,9 @@ from fakestormer.evaluation.journal import Scores, opened, score_plan
 from fakestormer.evaluation.plan import CLEAN, Condition, Plan, Task
 from fakestormer.evaluation.score_task import Scored, ScoreTask
 from fakestormer.model.model_file import load_model
-from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig
+from fakestormer.runtimes.engine import Engine
+from fakestormer.runtimes.torch_engine import TorchEngine
 from store_fixtures import CROP
 
 JPEG = Condition(corruption="jpeg", level=2)
@@ -30,8 +31,8 @@ def evaluate(plan: Plan, out: Path, **more: Any) -> Scores:
 
 
 @pytest.fixture(scope="module")
-def network(drawn_model: Path) -> VideoNetwork:
-    return load_model(drawn_model)[0]
+def engine(drawn_model: Path) -> Engine:
+    return TorchEngine(load_model(drawn_model)[0])
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def stores(
 
 
 @pytest.fixture
-def plan(stores: dict[str, Path], network: VideoNetwork) -> Plan:
+def plan(stores: dict[str, Path], engine: Engine) -> Plan:
     def no_faces() -> Any:
         raise AssertionError("stored crops need no face backend")
 
@@ -54,7 +55,7 @@ def plan(stores: dict[str, Path], network: VideoNetwork) -> Plan:
         stores=stores,
         crop=CROP,
         weights_sha256="ab" * 32,
-        open_network=lambda: network,
+        open_engine=lambda: engine,
         open_faces=no_faces,
         predictions={
             "windows": PredictionConfig(frames=8),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from fakestormer.data.manifest import Row, read_manifest
 from fakestormer.data.store import read_clip
@@ -15,10 +15,11 @@ from fakestormer.errors import InputError
 from fakestormer.evaluation.groups import separation, separations
 from fakestormer.evaluation.score import VideoScore
 from fakestormer.model.model_file import load_model
-from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.recipe.recipe import Recipe
+from fakestormer.runtimes.engine import Engine
+from fakestormer.runtimes.torch_engine import TorchEngine
 from fakestormer.types import Prediction
 from store_fixtures import score_store
 
@@ -59,12 +60,12 @@ def store(tmp_path_factory: pytest.TempPathFactory, draw_store: DrawStore) -> Pa
 
 
 @pytest.fixture(scope="module")
-def network(drawn_model: Path) -> VideoNetwork:
-    return load_model(drawn_model)[0]
+def engine(drawn_model: Path) -> Engine:
+    return TorchEngine(load_model(drawn_model)[0])
 
 
 def _by_track(
-    network: VideoNetwork, store: Path, config: PredictionConfig
+    engine: Engine, store: Path, config: PredictionConfig
 ) -> dict[tuple[str, int], Prediction]:
     """Every usable track of the store, judged by the function that detection uses."""
     found = {}
@@ -72,12 +73,12 @@ def _by_track(
         if not row.rejected:
             path = store / row.file
 
-            def read(positions_ct: torch.Tensor, path: Path = path) -> list:
+            def read(positions_ct: np.ndarray, path: Path = path) -> list:
                 return [
                     read_clip(path, positions, video="", number=0) for positions in positions_ct
                 ]
 
-            found[row.video, row.track] = predict_track(network, row.frames, read, config)[0]
+            found[row.video, row.track] = predict_track(engine, row.frames, read, config)[0]
     return found
 
 
@@ -91,13 +92,13 @@ def _by_track(
     ids=["windows", "spread", "two shots"],
 )
 def test_a_video_gets_the_number_that_detection_gives_its_track(
-    network: VideoNetwork, store: Path, recipe: Recipe, config: PredictionConfig
+    engine: Engine, store: Path, recipe: Recipe, config: PredictionConfig
 ) -> None:
-    expected = _by_track(network, store, config)
+    expected = _by_track(engine, store, config)
     assert len({p.probability for p in expected.values()}) == len(expected), "all differ"
     (score,) = [
         score
-        for score in score_store(network, config, recipe.crop, store)
+        for score in score_store(engine, config, recipe.crop, store)
         if score.video == "partly.mp4"
     ]
     prediction = expected["partly.mp4", 0]
@@ -109,14 +110,14 @@ def test_a_video_gets_the_number_that_detection_gives_its_track(
 
 
 def test_the_largest_face_counts_or_the_highest_score(
-    network: VideoNetwork, store: Path, recipe: Recipe
+    engine: Engine, store: Path, recipe: Recipe
 ) -> None:
     config = PredictionConfig(frames=8)
-    judged = _by_track(network, store, config)
+    judged = _by_track(engine, store, config)
     number = {key: prediction.probability for key, prediction in judged.items()}
     assert max(range(3), key=lambda track: number["two.mp4", track]) != 1, "the two rules differ"
     for face, two in (("largest", number["two.mp4", 1]), ("max", None)):
-        scores = score_store(network, config, recipe.crop, store, face=face)
+        scores = score_store(engine, config, recipe.crop, store, face=face)
         found = {score.video: score for score in scores}
         assert found["two.mp4"].score == (two or max(number["two.mp4", t] for t in range(3)))
         assert found["two.mp4"].faces == (1 if face == "largest" else 3)
@@ -129,9 +130,9 @@ def test_the_largest_face_counts_or_the_highest_score(
 
 
 def test_rejected_videos_are_counted_with_their_reason_and_never_scored(
-    network: VideoNetwork, store: Path, recipe: Recipe
+    engine: Engine, store: Path, recipe: Recipe
 ) -> None:
-    scores = score_store(network, PredictionConfig(frames=4), recipe.crop, store)
+    scores = score_store(engine, PredictionConfig(frames=4), recipe.crop, store)
     assert [score.video for score in scores] == [
         "fake/swap/gone.mp4", "fake/swap/one.mp4", "flits.mp4", "nobody.mp4", "partly.mp4",
         "two.mp4",
@@ -147,12 +148,12 @@ def test_rejected_videos_are_counted_with_their_reason_and_never_scored(
 
 
 def test_the_split_decides_and_an_empty_one_says_what_there_is(
-    network: VideoNetwork, store: Path, recipe: Recipe
+    engine: Engine, store: Path, recipe: Recipe
 ) -> None:
     config = PredictionConfig(frames=4)
 
     def videos(split: str) -> tuple[set[str], set[str]]:
-        scores = score_store(network, config, recipe.crop, store, split=split)
+        scores = score_store(engine, config, recipe.crop, store, split=split)
         scored = {score.video for score in scores if score.score is not None}
         return scored, {score.video for score in scores} - scored
 
@@ -166,17 +167,17 @@ def test_the_split_decides_and_an_empty_one_says_what_there_is(
 
 
 def test_a_store_of_other_crops_is_refused(
-    network: VideoNetwork, store: Path, recipe: Recipe, tmp_path: Path
+    engine: Engine, store: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     for other in (CropConfig(), recipe.crop.model_copy(update={"enlarge": 1.5})):
         with pytest.raises(InputError, match=r"faces were followed and cut out with .* prepare "):
-            score_store(network, PredictionConfig(), other, store)
+            score_store(engine, PredictionConfig(), other, store)
     with pytest.raises(InputError, match="not a track store"):
-        score_store(network, PredictionConfig(), recipe.crop, tmp_path)
+        score_store(engine, PredictionConfig(), recipe.crop, tmp_path)
 
 
 def test_videos_of_the_same_name_stay_apart(
-    network: VideoNetwork, draw_store: DrawStore, recipe: Recipe, tmp_path: Path
+    engine: Engine, draw_store: DrawStore, recipe: Recipe, tmp_path: Path
 ) -> None:
     """Keyed by name alone, 560 fakes of FF++ become 140."""
     names = ["real/001.mp4", "fake/A/001_002.mp4", "fake/B/001_002.mp4"]
@@ -185,7 +186,7 @@ def test_videos_of_the_same_name_stay_apart(
         for name in names
     ]
     folder = draw_store(tmp_path / "store", rows)
-    scores = score_store(network, PredictionConfig(frames=4), recipe.crop, folder)
+    scores = score_store(engine, PredictionConfig(frames=4), recipe.crop, folder)
     assert [s.video for s in scores] == sorted(names)
     assert [(s.group, s.real, s.fake) for s in separations(scores)] == [
         ("all", 1, 2), ("method A", 1, 1), ("method B", 1, 1)

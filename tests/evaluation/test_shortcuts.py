@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from torch import Tensor
 
 from fakestormer.errors import InputError
@@ -27,7 +26,8 @@ from fakestormer.evaluation.treatments import TREATMENTS, _moved
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.recipe.recipe import Recipe
-from fakestormer.types import Outputs
+from fakestormer.runtimes.torch_engine import TorchEngine
+from fakestormer.types.network import Outputs
 from store_fixtures import score_store
 
 BY_NAME = {treatment.name: treatment for treatment in TREATMENTS}
@@ -39,7 +39,6 @@ class Brightness(VideoNetwork):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe.model)
-        self.anchor = torch.nn.Parameter(torch.zeros(()))
 
     def forward(self, frames_btchw: Tensor) -> Outputs:
         return Outputs(
@@ -172,13 +171,13 @@ def _some_treatments(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_network_that_goes_by_brightness_is_caught(
     store: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    network = Brightness(recipe)
+    engine = TorchEngine(Brightness(recipe))
     told: list[tuple[int, int]] = []
     found, scores = find_shortcuts(
         store,
         recipe.crop,
         PredictionConfig(frames=8),
-        lambda: network,
+        lambda: engine,
         progress=lambda done, total: told.append((done, total)),
     )
     assert told[-1] == (6, 6)  # real ones of the split, no fakes
@@ -194,7 +193,7 @@ def test_a_network_that_goes_by_brightness_is_caught(
         assert logits[1] - logits[0] == pytest.approx(4.0, abs=0.2)
     assert abs(by_name["crop 4 px to the right"].change) < 0.2 * brighter.change
 
-    plain = score_store(network, PredictionConfig(frames=8), recipe.crop, store)
+    plain = score_store(engine, PredictionConfig(frames=8), recipe.crop, store)
     assert {s.video: s.score for s in plain if s.label == "real"} == pytest.approx(
         {video: own[""] for video, own in scores.items()}
     )
@@ -217,11 +216,11 @@ def test_a_network_that_goes_by_brightness_is_caught(
 
 
 def test_some_videos_and_too_few(store: Path, recipe: Recipe) -> None:
-    network = Brightness(recipe)
+    engine = TorchEngine(Brightness(recipe))
 
     def find(**how: object) -> dict:
         return find_shortcuts(
-            store, recipe.crop, PredictionConfig(frames=4), lambda: network, **how,
+            store, recipe.crop, PredictionConfig(frames=4), lambda: engine, **how,
         )[1]  # fmt: skip
 
     assert list(find(at_most=3)) == ["test_0.mp4", "test_2.mp4", "test_4.mp4"]

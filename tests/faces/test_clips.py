@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,15 +100,15 @@ def test_training_cuts_of_a_short_track_keep_their_shape():
 def test_read_clips_crops_exactly_the_frames_asked_for(tmp_path, make_video, numbered_frames):
     path = make_video(numbered_frames(100), tmp_path / "v.mp4", options={"g": "20", "bf": "2"})
     # The box is the whole 96 px high frame's middle; the track begins at frame 7.
-    boxes = torch.tensor([[16.0, 0, 112, 96]]).repeat(90, 1)
-    landmarks = boxes[:, None, :2].repeat(1, 81, 1)
+    boxes = np.array([[16.0, 0, 112, 96]], np.float32).repeat(90, axis=0)
+    landmarks = boxes[:, None, :2].repeat(81, axis=1)
     track = FaceTrack(
         number=2,
-        indices=torch.arange(7, 97),
-        pts_seconds=torch.arange(7, 97).double() / 25,
+        indices=np.arange(7, 97),
+        pts_seconds=np.arange(7, 97).astype(np.float64) / 25,
         boxes=boxes,
         landmarks=landmarks,
-        confidence=torch.ones(90),
+        confidence=np.ones(90, np.float32),
     )
     config = CropConfig(enlarge=1.0, stored_size=96)
     squares = crop_squares(track, config)
@@ -119,11 +118,11 @@ def test_read_clips_crops_exactly_the_frames_asked_for(tmp_path, make_video, num
     assert [clip.indices.tolist() for clip in clips] == [[87, 88, 89, 89], [7, 8, 9, 10]]
     assert [clip.source for clip in clips] == ["v.mp4#2@87", "v.mp4#2@7"]
     ((_, _, whole),) = stream_frames_at(path, [87])
-    expected = torch.from_numpy(crop(whole, squares[80], 96)).permute(2, 0, 1)
-    assert torch.equal(clips[0].frames[0], expected)
+    expected = np.asarray(crop(whole, squares[80], 96)).transpose(2, 0, 1)
+    assert np.array_equal(clips[0].frames[0], expected)
     assert clips[0].landmarks.shape == (4, 81, 2)
-    again = read_clips(path, track, torch.from_numpy(positions), config, squares=squares)
-    assert torch.equal(again[1].frames, clips[1].frames)
+    again = read_clips(path, track, np.asarray(positions), config, squares=squares)
+    assert np.array_equal(again[1].frames, clips[1].frames)
 
     longer = FaceTrack(
         number=0,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,18 +12,18 @@ from fakestormer.recipe.faces import CropConfig
 from fakestormer.types import FaceTrack
 
 
-def track_of(boxes: torch.Tensor, first: int = 0) -> FaceTrack:
+def track_of(boxes: np.ndarray, first: int = 0) -> FaceTrack:
     """A track with these boxes (T, 4); its landmarks are their corners and centre."""
-    x0, y0, x1, y1 = boxes.unbind(dim=1)
-    middle = torch.stack([(x0 + x1) / 2, (y0 + y1) / 2], dim=-1)
-    corners = [torch.stack([x, y], dim=-1) for x in (x0, x1) for y in (y0, y1)]
+    x0, y0, x1, y1 = boxes.T
+    middle = np.stack([(x0 + x1) / 2, (y0 + y1) / 2], axis=-1)
+    corners = [np.stack([x, y], axis=-1) for x in (x0, x1) for y in (y0, y1)]
     return FaceTrack(
         number=0,
-        indices=torch.arange(first, first + len(boxes)),
-        pts_seconds=torch.arange(first, first + len(boxes)).double() / 25,
-        boxes=boxes.float(),
-        landmarks=torch.stack([*corners, middle], dim=1).float(),
-        confidence=torch.ones(len(boxes)),
+        indices=np.arange(first, first + len(boxes)),
+        pts_seconds=np.arange(first, first + len(boxes)).astype(np.float64) / 25,
+        boxes=boxes.astype(np.float32),
+        landmarks=np.stack([*corners, middle], axis=1).astype(np.float32),
+        confidence=np.ones(len(boxes), np.float32),
     )
 
 
@@ -43,7 +42,7 @@ def centre_of(rgb_hwc: np.ndarray) -> tuple[float, float]:
 
 def test_square_by_hand():
     # Box (10, 20)-(50, 100): centre (30, 60), longer side 80, enlarged by 1.25: 100.
-    track = track_of(torch.tensor([[10.0, 20.0, 50.0, 100.0]]))
+    track = track_of(np.array([[10.0, 20.0, 50.0, 100.0]], np.float32))
 
     assert crop_squares(track, CropConfig()).tolist() == [[30, 60, 100]]
 
@@ -79,7 +78,7 @@ def test_outside_the_frame_the_border_is_repeated():
 )
 def test_pixels_and_landmarks_take_the_same_path(x, y, dx, dy, side, size):
     square = (x + dx * side, y + dy * side, side)
-    mapped = map_landmarks(torch.tensor([[x, y]]), square, size)[0].tolist()
+    mapped = map_landmarks(np.array([[x, y]], np.float32), square, size)[0].tolist()
     got = centre_of(crop(dot_at(x, y, 360, 240), square, size))
 
     assert got == pytest.approx(mapped, abs=0.15 * max(1, size / side))
@@ -88,7 +87,7 @@ def test_pixels_and_landmarks_take_the_same_path(x, y, dx, dy, side, size):
 def test_the_aspect_is_kept_for_tall_and_wide_boxes():
     frame = dot_at(100, 100, 200, 200)
     for box in ([80.0, 40, 120, 160], [40.0, 80, 160, 120]):
-        square = crop_squares(track_of(torch.tensor([box])), CropConfig())[0]
+        square = crop_squares(track_of(np.array([box], np.float32)), CropConfig())[0]
         got = crop(frame, square, 150).astype(float)
         rows, columns = (got[..., 0] > 128).any(axis=1).sum(), (got[..., 0] > 128).any(axis=0).sum()
         assert rows == columns
@@ -105,25 +104,25 @@ def test_shrinking_does_not_alias():
 
 @pytest.mark.parametrize("sigma", [0.5, 2.0, 7.0])
 def test_smoothing_leaves_straight_motion_alone_up_to_the_ends(sigma):
-    t = torch.arange(30, dtype=torch.float64)
-    path = torch.stack([100 + 3 * t, 50 - 2 * t, torch.full_like(t, 80)], dim=1)
+    t = np.arange(30, dtype=np.float64)
+    path = np.stack([100 + 3 * t, 50 - 2 * t, np.full_like(t, 80)], axis=1)
 
-    torch.testing.assert_close(smooth_path(path, sigma), path)
+    np.testing.assert_allclose(smooth_path(path, sigma), path)
 
 
 def test_smoothing_is_the_gaussian_filter_in_the_middle():
     sigma = 1.5
-    noise = torch.from_numpy(np.random.default_rng(3).normal(size=(40, 1)))
+    noise = np.asarray(np.random.default_rng(3).normal(size=(40, 1)))
     offsets = np.arange(-4, 5)  # 3 sigma = 4.5, rounds to 4
     kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
-    expected = np.convolve(noise[:, 0].numpy(), kernel / kernel.sum(), mode="same")
+    expected = np.convolve(noise[:, 0], kernel / kernel.sum(), mode="same")
 
     assert smooth_path(noise, sigma)[4:-4, 0].tolist() == pytest.approx(list(expected[4:-4]))
 
 
 def test_smoothing_calms_trembling_everywhere():
-    noise = torch.from_numpy(np.random.default_rng(4).normal(size=(400, 40, 1)))
-    calm = torch.stack([smooth_path(path, 2.0) for path in noise])
+    noise = np.asarray(np.random.default_rng(4).normal(size=(400, 40, 1)))
+    calm = np.stack([smooth_path(path, 2.0) for path in noise])
 
     assert calm[:, 20].std() < 0.45
     assert calm[:, 0].std() < 0.85
@@ -132,14 +131,14 @@ def test_smoothing_calms_trembling_everywhere():
 
 @pytest.mark.parametrize("length", [1, 2])
 def test_very_short_tracks_are_not_smoothed(length):
-    path = torch.arange(3.0 * length).reshape(length, 3).double()
+    path = np.arange(3.0 * length).reshape(length, 3).astype(np.float64)
 
-    assert torch.equal(smooth_path(path, 2.0), path)
-    assert torch.equal(smooth_path(path.repeat(5, 1), 0.0), path.repeat(5, 1))
+    assert np.array_equal(smooth_path(path, 2.0), path)
+    assert np.array_equal(smooth_path(np.tile(path, (5, 1)), 0.0), np.tile(path, (5, 1)))
 
 
 def test_smoothing_is_off_with_zero_and_does_not_change_the_track():
-    boxes = torch.tensor([[0.0, 0, 40, 40], [9.0, 5, 49, 45], [0.0, 0, 40, 40]])
+    boxes = np.array([[0.0, 0, 40, 40], [9.0, 5, 49, 45], [0.0, 0, 40, 40]], np.float32)
     track = track_of(boxes)
 
     assert crop_squares(track, CropConfig(smooth_frames=0)).tolist() == [
@@ -147,11 +146,11 @@ def test_smoothing_is_off_with_zero_and_does_not_change_the_track():
         [29, 25, 50],
         [20, 20, 50],
     ]
-    assert torch.equal(track.boxes, boxes)
+    assert np.array_equal(track.boxes, boxes)
 
 
 def test_a_clip_maps_frames_landmarks_and_times():
-    boxes = torch.tensor([[60.0, 60, 140, 140]]).repeat(6, 1)
+    boxes = np.array([[60.0, 60, 140, 140]], np.float32).repeat(6, axis=0)
     track = track_of(boxes, first=10)
     config = CropConfig(stored_size=50)
     squares = crop_squares(track, config)
@@ -163,9 +162,7 @@ def test_a_clip_maps_frames_landmarks_and_times():
     assert clip.pts_seconds.tolist() == [11 / 25, 13 / 25, 13 / 25]
     # Square of 100 px around (100, 100) at half size: centre of the crop is pixel 24.5.
     assert clip.landmarks[0, 4].tolist() == [24.5, 24.5]
-    assert centre_of(clip.frames[0].permute(1, 2, 0).numpy()) == pytest.approx(
-        (24.5, 24.5), abs=0.1
-    )
+    assert centre_of(clip.frames[0].transpose(1, 2, 0)) == pytest.approx((24.5, 24.5), abs=0.1)
     assert clip.frames[0].max() > clip.frames[1].max()
 
 

@@ -16,7 +16,7 @@ from fakestormer.model.release_trace import trace
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.training import LossConfig
 from fakestormer.training.losses import fakestormer_loss
-from fakestormer.types import Outputs, Targets
+from fakestormer.types.network import Outputs, Targets
 from release_reference import Sizes, batch_numbers, numbers, random_state
 
 OUTPUTS = ("feat_cls", "feat_embed", "feat_s_cls_token", "out_cls", "out_temp_loc", "out_hm")

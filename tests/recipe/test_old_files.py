@@ -11,7 +11,7 @@ import pytest
 
 from command_line import run
 from fakestormer.errors import InputError
-from fakestormer.model.model_file import SHIPPED, recipe_of
+from fakestormer.model.document import SHIPPED, recipe_of
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.recipe.named import tiny
 from fakestormer.recipe.old_files import MOVED_BEYOND, new_name

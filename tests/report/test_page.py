@@ -14,7 +14,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from fakestormer.detection.film import film_name
 from fakestormer.detection.printable import report_name
@@ -194,7 +193,7 @@ def test_pictures_are_inlined_and_described(two_faces: Report) -> None:
     assert len(images) == frames + 2 * faces
     assert all((image.get("alt") or "").strip() for image in images)
     shown = decode(next(i for i in images if i["alt"] == "Face 1 at 0:00.00, frame 0")["src"])
-    original = two_faces.faces[0].crops[0, 0].permute(1, 2, 0).numpy()
+    original = two_faces.faces[0].crops[0, 0].transpose(1, 2, 0)
     assert shown.shape == original.shape
     assert np.abs(shown[..., ::-1].astype(float) - original).mean() < 8, "colours in RGB order"
 
@@ -323,7 +322,7 @@ def test_maps_cover_the_face_alone_on_one_scale(
 
 def test_the_moment_is_named_and_outlined(fake_face: FakeFace, fake_report: FakeReport) -> None:
     face = fake_face(explained=True)
-    picture = torch.full((3, 720, 1280), 90, dtype=torch.uint8)
+    picture = np.full((3, 720, 1280), 90, dtype=np.uint8)
     scene = Scene(picture=picture, scale=1.0, clip=1, frame=2, loop=b"a film")
     page = page_of(replace(fake_report((face,)), scene=scene))
     assert face.moment is not None
@@ -374,7 +373,7 @@ def test_the_film_is_linked_where_it_lies_beside_the_page(
 ) -> None:
     report = replace(
         fake_report(),
-        scene=Scene(picture=torch.zeros((3, 8, 8), dtype=torch.uint8), scale=1.0, clip=0, frame=0),
+        scene=Scene(picture=np.zeros((3, 8, 8), dtype=np.uint8), scale=1.0, clip=0, frame=0),
     )
     name = film_name(report.path, report.sha256)
     assert name not in write_report(report, tmp_path, date=DATE).read_text()
@@ -530,8 +529,8 @@ def test_reasons_and_interval_are_shown(fake_report: FakeReport) -> None:
 
 def test_every_second_is_a_line_and_a_table(fake_report: FakeReport) -> None:
     line = EverySecond(
-        seconds=torch.tensor([0.0, 1.0, 12.4], dtype=torch.float64),
-        probabilities=torch.tensor([0.0, 0.75, 1.0]),
+        seconds=np.array([0.0, 1.0, 12.4], np.float64),
+        probabilities=np.array([0.0, 0.75, 1.0], np.float32),
     )
     page = page_of(judged(fake_report(), every_second=line))
     (polyline,) = page.all("polyline")
@@ -545,7 +544,8 @@ def test_every_second_is_a_line_and_a_table(fake_report: FakeReport) -> None:
 
 def test_an_hour_of_seconds_fits(fake_face: FakeFace, fake_report: FakeReport) -> None:
     line = EverySecond(
-        seconds=torch.arange(3600, dtype=torch.float64), probabilities=torch.rand(3600)
+        seconds=np.arange(3600, dtype=np.float64),
+        probabilities=np.random.default_rng(0).random(3600, np.float32),
     )
     face = fake_face(scores=[0.5] * 8, noise=True, size=224)
     report = judged(fake_report((face,)), every_second=line)

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
-import torch
 
 from fakestormer.detection.results import failure_of
 from fakestormer.errors import InputError, SetupError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 DATE = datetime.date(2026, 11, 23)
 PHONE = 390
-SCENE = Scene(picture=torch.full((3, 720, 1280), 90, dtype=torch.uint8), scale=1.0, clip=1, frame=2)
+SCENE = Scene(picture=np.full((3, 720, 1280), 90, dtype=np.uint8), scale=1.0, clip=1, frame=2)
 #: Pixels of a desktop that the page may take before its details.
 LONGEST = 3000
 OPEN = "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
@@ -113,8 +113,8 @@ def file(
         fake_face(warnings=("Seen from the side.",), explained=True),
         interval=(0.62, 0.94),
         every_second=EverySecond(
-            seconds=torch.arange(12, dtype=torch.float64),
-            probabilities=torch.linspace(0.2, 0.9, 12),
+            seconds=np.arange(12, dtype=np.float64),
+            probabilities=np.linspace(0.2, 0.9, 12, dtype=np.float32),
         ),
     )
     reason = Reason(code="clips_disagree", text="Its clips disagree: 0.31 to 0.64.")

@@ -22,7 +22,7 @@ from torch import Tensor
 from fakestormer.recipe.synthesis import BeyondConfig, HullType, JitterConfig, Mode, SynthesisConfig
 from fakestormer.synthesis.params import ClipParams, sample
 from fakestormer.synthesis.render import render, soft_mask
-from fakestormer.types import SelfBlended
+from fakestormer.types.network import SelfBlended
 from synthesis import oracle
 
 MakeClip = Callable[..., tuple[Tensor, Tensor]]

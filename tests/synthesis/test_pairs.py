@@ -15,7 +15,7 @@ from fakestormer.synthesis.pairs import make_pairs
 from fakestormer.synthesis.params import ClipParams, Cutout, sample
 from fakestormer.synthesis.render import render
 from fakestormer.synthesis.targets import patch_vulnerability
-from fakestormer.types import Targets
+from fakestormer.types.network import Targets
 
 MakeClip = Callable[..., tuple[Tensor, Tensor]]
 CONFIG = SynthesisConfig()

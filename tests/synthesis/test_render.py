@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakestormer.faces.resample import cut_margin
 from fakestormer.recipe.synthesis import BeyondConfig, HullType, SynthesisConfig
 from fakestormer.synthesis import blur, colour, warp
 from fakestormer.synthesis import render as render_room
@@ -19,8 +18,9 @@ from fakestormer.synthesis.hull import hull_mask
 from fakestormer.synthesis.landmarks import mirror_landmarks
 from fakestormer.synthesis.params import ClipParams, Colour, SBVParams, Sharpen, sample
 from fakestormer.synthesis.render import render, soft_mask
+from fakestormer.synthesis.resample import cut_margin
 from fakestormer.synthesis.warp import elastic_noise
-from fakestormer.types import SelfBlended
+from fakestormer.types.network import SelfBlended
 
 MakeClip = Callable[..., tuple[Tensor, Tensor]]
 

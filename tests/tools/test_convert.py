@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,12 +43,12 @@ def cli(
 
 
 def a_clip(seed: int, frames: int = 4) -> Clip:
-    g = torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
     return Clip(
-        frames=torch.randint(0, 256, (frames, 3, 64, 64), dtype=torch.uint8, generator=g),
-        landmarks=torch.zeros(frames, 81, 2),
-        indices=torch.arange(frames),
-        pts_seconds=torch.arange(frames, dtype=torch.float64),
+        frames=rng.integers(0, 256, (frames, 3, 64, 64), dtype=np.uint8),
+        landmarks=np.zeros((frames, 81, 2), np.float32),
+        indices=np.arange(frames),
+        pts_seconds=np.arange(frames, dtype=np.float64),
         source=f"made#{seed}",
     )
 
@@ -68,7 +69,7 @@ def test_converting_gives_a_model_that_scores_as_released(
     assert document["recipe"]["prediction"]["pooling"] == "logit"
 
     detector = Detector(output)
-    network = detector.network
+    network = detector.engine.network
     assert isinstance(network, ReleaseNetwork)
     c = network.config
     assert (c.image_size, c.patch_size, c.width, c.frames, c.depth, c.heads) == (
@@ -76,19 +77,17 @@ def test_converting_gives_a_model_that_scores_as_released(
     )  # fmt: skip
     assert c.mlp_ratio == 2
     prediction, crops = predict_clips(
-        network, [a_clip(1), a_clip(2), a_clip(3)], detector.prediction
+        detector.engine, [a_clip(1), a_clip(2), a_clip(3)], detector.prediction
     )
     # A video's score is the mean logit of its clips, each judged by itself.
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-    x_bcthw = ((crops / 255 - mean) / std).transpose(1, 2)
+    x_bcthw = ((torch.from_numpy(crops) / 255 - mean) / std).transpose(1, 2)
     said = [numbers(random_state(SIZES, 0), x, 1) for x in x_bcthw]
     logits = torch.cat([each["out_cls"][0] for each in said])
     assert prediction.probability == pytest.approx(float(logits.mean().sigmoid()), abs=1e-5)
     frame_scores = torch.cat([each["out_temp_loc"] for each in said]).sigmoid()
-    torch.testing.assert_close(
-        prediction.frame_probabilities.double(), frame_scores, atol=1e-5, rtol=0
-    )
+    np.testing.assert_allclose(prediction.frame_probabilities, frame_scores, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_state_dict"])

@@ -22,13 +22,15 @@ from fakestormer.detection.prediction import predict_track, verdict
 from fakestormer.detection.verdict import standing
 from fakestormer.errors import InputError, SetupError
 from fakestormer.files import sha256_of
-from fakestormer.model import model_file
+from fakestormer.model import document
 from fakestormer.model.build import build
-from fakestormer.model.model_file import SHIPPED, load_model, save_model, weights_file
+from fakestormer.model.document import SHIPPED, weights_file
+from fakestormer.model.model_file import load_model, save_model
 from fakestormer.recipe.named import tiny
 from fakestormer.recipe.prediction import Calibration, PredictionConfig
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.report.page import write_report
+from fakestormer.runtimes.torch_engine import TorchEngine
 from fakestormer.tools import ship
 from fakestormer.tools.ship import calibrate, pack
 from folder_stores import prepare_folder
@@ -140,7 +142,7 @@ def test_without_a_model_the_one_of_the_package_is_taken(
     drawn_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = tmp_path / "weights" / "fakestormer-compact.safetensors"
-    monkeypatch.setattr(model_file, "SHIPPED", shipped)
+    monkeypatch.setattr(document, "SHIPPED", shipped)
     with pytest.raises(SetupError, match=r"without trained weights: name a model.*train one with"):
         Detector()
     pack(drawn_model, shipped)
@@ -169,7 +171,7 @@ def test_commands_take_it_too(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FAKESTORMER_MODEL", raising=False)
     shipped = tmp_path / "fakestormer-compact.safetensors"
-    monkeypatch.setattr(model_file, "SHIPPED", shipped)
+    monkeypatch.setattr(document, "SHIPPED", shipped)
     code, _, err = run(*command)
     assert code == ExitCode.USAGE
     said = " ".join(err.replace("│", " ").split())
@@ -231,7 +233,7 @@ def test_a_calibrated_model_says_the_same_in_detection_and_evaluation(
     assert raw.faces[0].prediction.raw is None
     assert raw.faces[0].prediction.score == raw.probability
     of_clips, network_said = face.prediction, raw.faces[0].prediction
-    assert torch.equal(of_clips.clip_scores, network_said.clip_probabilities)
+    assert np.array_equal(of_clips.clip_scores, network_said.clip_probabilities)
     calibrated = [Calibration.model_validate(PLATT).probability(s) for s in of_clips.clip_scores]
     assert of_clips.clip_probabilities.tolist() == pytest.approx(calibrated)
     if not report.reasons:
@@ -240,7 +242,7 @@ def test_a_calibrated_model_says_the_same_in_detection_and_evaluation(
     store, recipe = tmp_path / "store", after.recipe
     prepare_folder(video.parent, store, crop=recipe.crop, tracking=recipe.tracking, max_frames=None)
     (score,) = score_store(
-        after.network, after.prediction, recipe.crop, store,
+        after.engine, after.prediction, recipe.crop, store,
         split=read_manifest(store)[0].split,
     )  # fmt: skip
     assert (score.score, score.raw) == (report.probability, raw.probability)
@@ -294,31 +296,31 @@ def test_a_damaged_calibration_is_one_sentence(
 def test_shots_clips_and_frames_are_calibrated_and_keep_the_raw_score(
     drawn_model: Path, recipe: Recipe
 ) -> None:
-    network, _ = load_model(drawn_model)
+    engine = TorchEngine(load_model(drawn_model)[0])
     clips = [_noise(recipe, seed) for seed in range(2)]
     config = PredictionConfig(shots=2, shot_score="mean", frames=8)
     calibrated = config.model_copy(update={"calibration": Calibration.model_validate(PLATT)})
-    raw, _ = predict_track(network, 8, lambda _: clips, config)
-    found, _ = predict_track(network, 8, lambda _: clips, calibrated)
+    raw, _ = predict_track(engine, 8, lambda _: clips, config)
+    found, _ = predict_track(engine, 8, lambda _: clips, calibrated)
     assert found.raw == raw.probability != found.probability
     curve = Calibration.model_validate(PLATT).probability
     for part in ("clip", "shot", "frame"):
         said = getattr(raw, f"{part}_probabilities")
-        assert torch.equal(getattr(found, f"{part}_raw"), said)
-        expected = torch.tensor([curve(score) for score in said.flatten().tolist()])
-        assert torch.equal(getattr(found, f"{part}_probabilities").flatten(), expected)
+        assert np.array_equal(getattr(found, f"{part}_raw"), said)
+        expected = np.array([curve(score) for score in said.flatten().tolist()], np.float32)
+        assert np.array_equal(getattr(found, f"{part}_probabilities").flatten(), expected)
 
 
 def _noise(recipe: Recipe, seed: int) -> Any:
     from fakestormer.types import Clip
 
     side = recipe.crop.stored_size
-    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
     return Clip(
-        frames=torch.randint(0, 256, (4, 3, side, side), generator=generator, dtype=torch.uint8),
-        landmarks=torch.zeros(4, 68, 2),
-        indices=torch.arange(4),
-        pts_seconds=torch.arange(4).double() / 25,
+        frames=rng.integers(0, 256, (4, 3, side, side), dtype=np.uint8),
+        landmarks=np.zeros((4, 68, 2), np.float32),
+        indices=np.arange(4),
+        pts_seconds=np.arange(4) / 25,
         source="noise",
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fakestormer.recipe.training import LossConfig
 from fakestormer.training.losses import fakestormer_loss
-from fakestormer.types import Outputs, Targets
+from fakestormer.types.network import Outputs, Targets
 
 
 def outputs(logit: float = 0.0, derivative: float = 0.0, frame: float = 0.0) -> Outputs:

@@ -24,7 +24,7 @@ from fakestormer.training.step import (
     split_pairs,
     training_step,
 )
-from fakestormer.types import Targets
+from fakestormer.types.network import Targets
 
 PAIRS = 4
 MODEL = ModelConfig(

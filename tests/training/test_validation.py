@@ -15,7 +15,7 @@ from fakestormer.errors import InputError, TrainingError
 from fakestormer.model.build import build
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.training.validation import ValidationSet, build_validation_set, validate
-from fakestormer.types import Outputs
+from fakestormer.types.network import Outputs
 
 
 def _build(

@@ -193,7 +193,7 @@ def prepare(
 
 def _recipe_for(name: str | None, model: Path | None, assignments: list[str]) -> Recipe:
     """The recipe of --recipe, or of --model, or of the weights that ship."""
-    from fakestormer.model.model_file import recipe_of_shipped
+    from fakestormer.model.document import recipe_of_shipped
     from fakestormer.recipe.named import load_recipe
     from fakestormer.recipe.recipe import override
 

@@ -95,9 +95,6 @@ def detect(
     shot_score: ShotScore = None,
     faces: Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
-    runtime: Annotated[
-        str, typer.Option(help="what computes the network on the CPU: torch, onnx or openvino")
-    ] = "torch",
     workers: Annotated[
         int, typer.Option(min=0, help="processes, each with a model; 0 works in this one")
     ] = 0,
@@ -118,8 +115,6 @@ def detect(
     json_file, csv_file = place_of(json_place), place_of(csv_place)
     bad_verdicts = {one_of(word, *VERDICTS).replace("-", " ") for word in fail_on or ()}
     _check_places(json_file, lines_file, csv_file, report, resume=resume, overlay=overlay, pdf=pdf)
-    if runtime != "torch" and device != "cpu":
-        raise typer.BadParameter(f"--runtime {runtime}: works on the CPU; leave out --device")
     if ray is not None:
         require("cluster", "ray")
     settings = DetectorSettings(
@@ -133,7 +128,6 @@ def detect(
         every_second=every_second,
         stream=stream,
         scene=report is not None,
-        runtime=one_of(runtime, "torch", "onnx", "openvino"),
         # An absolute path is the same folder for this process and for the nodes of a cluster.
         overlay=report.absolute() if report is not None and overlay else None,
     )
@@ -144,7 +138,6 @@ def detect(
     reports = ReportFolder(report, inputs=paths, pdf=pdf, overlay=overlay)
     print_log_of("fakestormer.video.folder")
     print_log_of("fakestormer.detection.batch")
-    print_log_of("fakestormer.runtimes.exported")
     results: dict[int, dict[str, Any]] = {}
     with machine_readable(json_file, lines_file) as written:
         for detection in with_bar(
@@ -231,7 +224,7 @@ def draw_saliency(
     require_folder(out, "--out")
     chosen = model_of(model)
     detector = Detector(chosen, device=device, backend=open_backend(faces))
-    explainable(detector.network, str(chosen))
+    explainable(detector.engine.network, str(chosen))
 
     def reports(path: Path, progress: BatchProgress) -> Iterator[Report]:
         bar = partial(progress, str(path))
@@ -242,7 +235,7 @@ def draw_saliency(
         try:
             (report,) = with_bar(partial(reports, path))
             for face, clip, sheet in write_saliency_sheets(
-                report, detector.network, out, clips=clips
+                report, detector.engine.network, out, clips=clips
             ):
                 score = float(face.prediction.clip_probabilities[clip])
                 print(

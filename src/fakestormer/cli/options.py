@@ -139,7 +139,7 @@ def same_place(a: Path | str, b: Path | str) -> bool:
 
 def model_of(model: Path | None) -> Path:
     """The model, or the one that comes with the package; wrong usage where there is none."""
-    from fakestormer.model.model_file import NOTHING_SHIPPED, SHIPPED
+    from fakestormer.model.document import NOTHING_SHIPPED, SHIPPED
 
     if model is None and not SHIPPED.is_file():
         raise typer.BadParameter(NOTHING_SHIPPED)
@@ -173,9 +173,11 @@ Table = Annotated[
         "identity, split, label or method"
     ),
 ]
+# Values in the order that the types have which they are passed to: of two unions with the same
+# values Python keeps the one that came first, so help texts would depend on imports.
 Faces = Annotated[Literal["auto", "blazeface", "dlib"], typer.Option(help="face backend")]
 SamplingName = Annotated[
-    Literal["windows", "consecutive", "spread"] | None,
+    Literal["consecutive", "spread", "windows"] | None,
     typer.Option(help="how clips are taken from a video; default: the model's way"),
 ]
 SplitName = Annotated[

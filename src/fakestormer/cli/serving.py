@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -78,6 +77,7 @@ def serve(
 
     require("serve", "python_multipart")  # which nothing imports before the first upload
     try:
+        from fakestormer.parallel.threads import core_count
         from fakestormer.server.run import AddressError, ServerSettings, worker_entry
         from fakestormer.server.run import serve as serve_until_stopped
     except ModuleNotFoundError as error:
@@ -121,8 +121,8 @@ def serve(
         limits=limits,
         webhooks=webhooks,
     )
-    # Several workers share the cores; for one alone torch chooses.
-    threads = None if workers == 1 else max(1, (os.cpu_count() or 1) // workers)
+    # Several workers share the cores; for one alone the libraries choose.
+    threads = None if workers == 1 else max(1, core_count() // workers)
     entry = worker_entry(
         judge_videos, WorkerSettings(detector=detector, limits=limits, threads=threads)
     )

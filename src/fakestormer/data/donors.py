@@ -40,7 +40,7 @@ class Donors:
             ).landmarks[0, :FOUND]
             for row in self.rows
         ]
-        return torch.stack(middles).double()
+        return torch.from_numpy(np.stack(middles)).double()
 
     @cached_property
     def _names(self) -> NDArray[np.uint64]:
@@ -79,10 +79,10 @@ class Donors:
             number=donor.track,
         )
         laid = lay_on(
-            given.frames,
-            given.landmarks,
-            clip.frames,
-            clip.landmarks,
+            torch.from_numpy(given.frames),
+            torch.from_numpy(given.landmarks),
+            torch.from_numpy(clip.frames),
+            torch.from_numpy(clip.landmarks),
             interpolation=params.interpolation,
             bent=params.donor_bent,
         )

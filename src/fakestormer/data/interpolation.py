@@ -42,7 +42,7 @@ def interpolation_in(store: Path, rows: Iterable[Row], tau: float) -> Interpolat
     scale = REFERENCE_SIZE / read_settings(store).crop.stored_size
     distances = [torch.empty(0)]
     for row in rows:
-        landmarks_tk2 = read_landmarks(store / row.file) * scale
+        landmarks_tk2 = torch.from_numpy(read_landmarks(store / row.file)) * scale
         distances.append(landmark_distance(landmarks_tk2[:-1], landmarks_tk2[1:]))
     d = torch.cat(distances)
     return Interpolation(

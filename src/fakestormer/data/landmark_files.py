@@ -20,7 +20,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fakestormer.data.units import Unit
@@ -91,13 +90,13 @@ class LandmarkFiles:
         return [
             FaceTrack(
                 number=number,
-                indices=torch.arange(face.first, face.first + len(face.boxes_t4)),
-                pts_seconds=torch.tensor(
-                    seconds[face.first : face.first + len(face.boxes_t4)], dtype=torch.float64
+                indices=np.arange(face.first, face.first + len(face.boxes_t4), dtype=np.int64),
+                pts_seconds=np.array(
+                    seconds[face.first : face.first + len(face.boxes_t4)], np.float64
                 ),
-                boxes=torch.from_numpy(face.boxes_t4),
-                landmarks=torch.from_numpy(face.landmarks_tk2),
-                confidence=torch.from_numpy(face.confidence_t),
+                boxes=face.boxes_t4,
+                landmarks=face.landmarks_tk2,
+                confidence=face.confidence_t,
             )
             for number, face in enumerate(kept)
         ]

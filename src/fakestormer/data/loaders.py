@@ -34,7 +34,8 @@ from fakestormer.faces.clips import cut_clips
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.pairs import label_pairs, make_pairs
 from fakestormer.synthesis.params import ClipParams, sample
-from fakestormer.types import Clip, Targets
+from fakestormer.types import Clip
+from fakestormer.types.network import Targets
 from fakestormer.types.tensors import joined
 
 Key = tuple[int, int]  # (epoch, position within the epoch's shuffled clips)
@@ -220,11 +221,11 @@ def one_clip(clip: Clip, params: ClipParams, *, fake: Clip | None = None) -> Cli
     """A batch of one."""
     source = clip.source if fake is None else f"{clip.source} and {fake.source}"
     return ClipBatch(
-        frames=clip.frames[None],
-        landmarks=clip.landmarks[None],
+        frames=torch.from_numpy(clip.frames)[None],
+        landmarks=torch.from_numpy(clip.landmarks)[None],
         params=(params,),
         sources=(source,),
-        fakes=None if fake is None else fake.frames[None],
+        fakes=None if fake is None else torch.from_numpy(fake.frames)[None],
     )
 
 

@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fakestormer.data.landmark_files import LandmarkError, LandmarkFiles
 from fakestormer.data.listing import Entry
@@ -28,6 +26,7 @@ from fakestormer.faces.crop import crop, crop_squares, map_landmarks
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.faces.upright import find_upright_tracks
 from fakestormer.types import FaceTrack
+from fakestormer.types.arrays import Floats
 from fakestormer.video.colour import turn_clockwise
 
 #: A landmark may leave the crop by this share of its side (a moving face, a smoothed box).
@@ -119,8 +118,8 @@ class Followed:
 
     track: FaceTrack
     row: Row
-    squares_t3: Tensor
-    landmarks_tk2: Tensor
+    squares_t3: Floats
+    landmarks_tk2: Floats
     size: int
     turned: int
 
@@ -144,12 +143,12 @@ def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Fol
         turned, tracks = find_upright_tracks(unit.turned, unit.at, faces, every_track)
     for track in tracks:
         squares_t3 = crop_squares(track, settings.crop)
-        landmarks_tk2 = torch.stack(
+        landmarks_tk2 = np.stack(
             [
-                torch.as_tensor(map_landmarks(points, square, side))
+                map_landmarks(points, square, side)
                 for points, square in zip(track.landmarks, squares_t3, strict=True)
             ]
-        ).float()
+        )
         row = Row(
             video=unit.video,
             sha256=unit.sha256,
@@ -198,7 +197,7 @@ def _store_tracks(unit: Unit, store: Path, faces: list[Followed]) -> list[Row]:
     return [replace(face.row, file=files.get(face.row.track, "")) for face in faces]
 
 
-def _unfit(row: Row, landmarks_tk2: Tensor, settings: StoreSettings) -> tuple[Reason | None, str]:
+def _unfit(row: Row, landmarks_tk2: Floats, settings: StoreSettings) -> tuple[Reason | None, str]:
     """Why a track cannot be trained on, or None."""
     if row.frames < settings.min_frames:
         return "too short", f"{row.frames} frames, at least {settings.min_frames} are needed"
@@ -210,7 +209,7 @@ def _unfit(row: Row, landmarks_tk2: Tensor, settings: StoreSettings) -> tuple[Re
     side, slack = settings.crop.stored_size, SLACK_OUTSIDE * settings.crop.stored_size
     inside = (landmarks_tk2 >= -slack) & (landmarks_tk2 <= side - 1 + slack)  # False for NaN
     if not bool(inside.all()):
-        frames = int((~inside.flatten(1).all(dim=1)).sum())
+        frames = int((~inside.all(axis=(1, 2))).sum())
         return "landmarks outside the crop", f"in {frames} of {row.frames} frames"
     return None, ""
 
@@ -218,4 +217,4 @@ def _unfit(row: Row, landmarks_tk2: Tensor, settings: StoreSettings) -> tuple[Re
 def _face_side(track: FaceTrack) -> float:
     """Median over the track of the face box's longer side, source px."""
     sides_t2 = track.boxes[:, 2:] - track.boxes[:, :2]
-    return float(sides_t2.amax(dim=1).median())
+    return float(np.median(sides_t2.max(axis=1)))

@@ -29,8 +29,10 @@ from fakestormer.errors import InputError
 from fakestormer.files import PARTIAL, write_atomically, writing
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.params import ClipParams, sample
-from fakestormer.synthesis.render import render
-from fakestormer.types import Clip, SelfBlended
+from fakestormer.synthesis.render import render_clip
+from fakestormer.types import Clip
+from fakestormer.types.arrays import Doubles
+from fakestormer.types.network import SelfBlended
 from fakestormer.video.encode import write_film
 
 METHOD = "self-blended"
@@ -113,7 +115,7 @@ def draw(row: Row, synthesis: SynthesisConfig, *, seed: int) -> ClipParams:
 def _blend(clip: Clip, row: Row, synthesis: SynthesisConfig, seed: int) -> SelfBlended:
     params = draw(row, synthesis, seed=seed)
     try:
-        return render(clip.frames[None], clip.landmarks[None], [params], size=clip.frames.shape[-1])
+        return render_clip(clip, params, size=clip.frames.shape[-1])
     except ValueError as error:
         raise InputError(
             f"{clip.source}: no pseudo-fake can be made of it ({error}); take the video out of the "
@@ -121,10 +123,10 @@ def _blend(clip: Clip, row: Row, synthesis: SynthesisConfig, seed: int) -> SelfB
         ) from error
 
 
-def frame_rate(pts_seconds: Tensor) -> Fraction:
+def frame_rate(pts_seconds: Doubles) -> Fraction:
     """Frames a second by the times of the frames; what a file claims may be 1000, or 1 in 150 s."""
-    steps = pts_seconds.diff()
-    step = float(steps.median()) if len(steps) else 0.0
+    steps = np.diff(pts_seconds)
+    step = float(np.median(steps)) if len(steps) else 0.0
     return Fraction(min(max(1 / step if step > 0 else 25.0, 1.0), 240.0)).limit_denominator(1001)
 
 
@@ -133,7 +135,7 @@ def _film(path: Path, pictures_tchw: Tensor, rate: Fraction) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            write_film(partial, pictures_tchw, rate)
+            write_film(partial, pictures_tchw.numpy(), rate)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from fakestormer.data.manifest import read_manifest, read_settings
 from fakestormer.data.origin import Origin, read_origin
 from fakestormer.errors import InputError
-from fakestormer.model.model_file import recipe_of_shipped
+from fakestormer.model.document import recipe_of_shipped
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.recipe.named import RECIPES
 from fakestormer.recipe.sources import values_of

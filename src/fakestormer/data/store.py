@@ -20,12 +20,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
 from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
 from fakestormer.types import Clip, FaceTrack
+from fakestormer.types.arrays import Floats
 
 PNG_LEVEL = 1
 
@@ -44,8 +43,8 @@ def write_track(
     track: FaceTrack,
     *,
     pngs: Sequence[bytes],
-    squares_t3: Tensor,
-    landmarks_tk2: Tensor,
+    squares_t3: Floats,
+    landmarks_tk2: Floats,
 ) -> None:
     """Write one track file.
 
@@ -56,12 +55,12 @@ def write_track(
     arrays = io.BytesIO()
     np.savez(
         arrays,
-        indices=track.indices.numpy(),
-        pts_seconds=track.pts_seconds.numpy(),
-        boxes=track.boxes.numpy(),
-        confidence=track.confidence.numpy(),
-        squares=squares_t3.numpy(),
-        landmarks=landmarks_tk2.numpy(),
+        indices=track.indices,
+        pts_seconds=track.pts_seconds,
+        boxes=track.boxes,
+        confidence=track.confidence,
+        squares=squares_t3,
+        landmarks=landmarks_tk2,
     )
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as members:
@@ -92,15 +91,15 @@ def read_clip(path: Path, positions: Iterable[int], *, video: str, number: int) 
         ) from error
     frames_thwc = np.stack([_decode_frame(png, path) for png in pngs])
     return Clip(
-        frames=torch.from_numpy(np.ascontiguousarray(frames_thwc.transpose(0, 3, 1, 2))),
-        landmarks=torch.from_numpy(landmarks.astype(np.float32)),
-        indices=torch.from_numpy(indices.astype(np.int64)),
-        pts_seconds=torch.from_numpy(pts_seconds.astype(np.float64)),
+        frames=np.ascontiguousarray(frames_thwc.transpose(0, 3, 1, 2)),
+        landmarks=landmarks.astype(np.float32),
+        indices=indices.astype(np.int64),
+        pts_seconds=pts_seconds.astype(np.float64),
         source=f"{video}#{number}@{indices[0]}",
     )
 
 
-def read_landmarks(path: Path) -> Tensor:
+def read_landmarks(path: Path) -> Floats:
     """The landmarks of one stored track, float32 (T, K, 2), crop px.
 
     Raises InputError when the file is missing or damaged.
@@ -110,7 +109,7 @@ def read_landmarks(path: Path) -> Tensor:
             zipfile.ZipFile(path) as members,
             np.load(io.BytesIO(members.read("track.npz"))) as arrays,
         ):
-            return torch.from_numpy(arrays["landmarks"].astype(np.float32))
+            return np.asarray(arrays["landmarks"], np.float32)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path}: cannot read this prepared track ({error}); delete the file and its journal "

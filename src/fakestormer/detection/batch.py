@@ -25,7 +25,6 @@ from fakestormer.errors import InputError, OutputError
 from fakestormer.faces.open import BackendName, open_backend
 from fakestormer.parallel.pool import map_videos
 from fakestormer.recipe.prediction import Sampling
-from fakestormer.runtimes.exported import RuntimeName
 from fakestormer.types import Report
 from fakestormer.video.folder import find_videos
 from fakestormer.video.objects import fetched, is_object, videos_at
@@ -41,7 +40,7 @@ BatchProgress = Callable[[str, str, int, int | None], None]
 class DetectorSettings:
     """How a process opens its detector, and what it does with each file.
 
-    model, device, runtime: as in `Detector`. faces: the face backend's name. sampling, shots,
+    model, device: as in `Detector`. faces: the face backend's name. sampling, shots,
     shot_score, threshold: as in `Detector.predicting`. every_second, scene, stream: as in
     `Detector.detect`. overlay: the folder into which each video is written with boxes, scores and
     heat maps drawn in.
@@ -54,7 +53,6 @@ class DetectorSettings:
     shots: int | None = None
     shot_score: Literal["last", "mean"] | None = None
     threshold: float | None = None
-    runtime: RuntimeName = "torch"
     every_second: bool = False
     scene: bool = True
     overlay: str | Path | None = None
@@ -66,7 +64,6 @@ class DetectorSettings:
             self.model,
             device=self.device,
             backend=open_backend(self.faces),
-            runtime=self.runtime,
         )
         return detector.predicting(
             sampling=self.sampling,
@@ -198,7 +195,7 @@ def detect_many(
         InputError: the model cannot be loaded, the cluster cannot be reached, or a results file
             cannot be read or written. A video that cannot be used is a Detection with an error.
         OutputError: an overlay cannot be written.
-        SetupError: the model, the face models, the runtime or Ray is not installed.
+        SetupError: the model, the face models or Ray is not installed.
     """
     settings, files = settings or DetectorSettings(), files or ResultFiles()
     failures = dict(unusable or {})

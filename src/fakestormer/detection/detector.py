@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from fakestormer.detection import quality, warnings
 from fakestormer.detection.every_second import score_every_second
@@ -26,10 +25,9 @@ from fakestormer.faces.clips import read_clips
 from fakestormer.faces.crop import crop_squares
 from fakestormer.faces.open import open_backend
 from fakestormer.faces.protocol import FaceBackend
-from fakestormer.model.model_file import calibration_of, load_model, recipe_of, weights_file
-from fakestormer.model.network import fold_batch_norms
+from fakestormer.model.document import calibration_of, read_document, recipe_of, weights_file
 from fakestormer.recipe.prediction import PredictionConfig, Sampling
-from fakestormer.runtimes.exported import ExportedNetwork, RuntimeName, open_runtime
+from fakestormer.runtimes.open import open_engine
 from fakestormer.types import Clip, FaceReport, FaceTrack, Report
 from fakestormer.video.decode import FrameReader
 
@@ -53,49 +51,33 @@ class Detector:
         device: str = "cpu",
         backend: FaceBackend | None = None,
         prediction: PredictionConfig | None = None,
-        runtime: RuntimeName = "torch",
     ) -> None:
         """Load a trained model.
 
         Args:
             model: a `.safetensors` file with its `.json` beside it, or the folder that holds both;
                 None takes the package's weights. Half precision becomes single precision.
-            device: "cpu", "cuda", ...: where torch computes the network.
+            device: "cpu", "cuda", ...: where the network is computed. On the CPU that is ONNX
+                Runtime where the model has a .onnx file beside it, and torch otherwise.
             backend: the face backend; None opens the default one at first use. A report has a
                 warning where the model was trained with another backend.
             prediction: how clips are sampled and pooled; None takes the recipe's way. The
                 calibration in the model's JSON holds for both.
-            runtime: "torch", "onnx" or "openvino": what computes the network; the last two work on
-                the CPU (see `runtimes.exported.open_runtime`).
 
         Raises:
             InputError: a file is missing or damaged, the two files do not belong together, or the
                 device cannot be used.
-            SetupError: the package has no weights and `model` is None, or the runtime is not
-                installed.
+            SetupError: the package has no weights and `model` is None.
         """
-        if runtime != "torch" and device != "cpu":
-            raise InputError(
-                f"runtime '{runtime}' works on the CPU, not on device '{device}'; leave one out"
-            )
         path = weights_file(model)
-        network, document = load_model(path)
+        document = read_document(path)
         recipe = recipe_of(document, path)
         way = prediction or recipe.prediction
         calibration = calibration_of(document, path)
         if calibration is not None:
             way = way.model_copy(update={"calibration": calibration})
-        try:
-            # "meta" is a device, too, and computes nothing.
-            torch.zeros(1, device=device).add(1).item()
-            network = network.to(device)
-        except (AssertionError, RuntimeError) as error:  # torch's, for a device it does not have
-            reason = str(error).splitlines()[0].partition(". ")[0]
-            raise InputError(
-                f"device '{device}' cannot be used here ({reason}); choose another, e.g. cpu"
-            ) from error
-        fold_batch_norms(network.eval())
-        self.network = open_runtime(runtime, network, path, document["weights_sha256"])
+        self.device = device
+        self.engine = open_engine(path, document, recipe.model, device)
         self.recipe = recipe
         self.prediction = way
         self.name = path.parent.name if path.name == "model.safetensors" else path.stem
@@ -128,7 +110,7 @@ class Detector:
                 detector's own, which its measured error rates belong to.
 
         Returns:
-            A new detector, which shares the network with this one.
+            A new detector, which shares the engine with this one.
 
         Raises:
             InputError: several shots of a model without h, or a threshold outside 0 to 1.
@@ -141,7 +123,7 @@ class Detector:
         )
         if threshold is not None:
             prediction = prediction.with_threshold(threshold)
-        if prediction.shots > 1 and "h" not in self.network.config.branches:
+        if prediction.shots > 1 and "h" not in self.engine.config.branches:
             raise InputError(
                 f"{self.name}: this model has no h, which says what to hide between shots; use 1"
             )
@@ -164,16 +146,13 @@ class Detector:
         """
         backend = {"face_backend": self.backend.name} if faces else {}
         licence = {} if self.licence is None else {"licence": self.licence}
-        other = isinstance(self.network, ExportedNetwork)
-        runtime = {"runtime": self.network.runtime} if other else {}
         return {
             "name": self.name,
             "weights_sha256": self.weights_sha256,
             "recipe": self.recipe.name,
             **backend,
             "fakestormer": version("fakestormer"),
-            "torch": torch.__version__,
-            **runtime,
+            "runtime": self.engine.program,
             "python": platform.python_version(),
             **licence,
         }
@@ -222,7 +201,7 @@ class Detector:
                 self.backend,
                 self.recipe.tracking,
                 progress,
-                clips=lambda length: clip_positions(self.network, length, self.prediction),
+                clips=lambda length: clip_positions(self.engine, length, self.prediction),
             )
             source, info, log = followed.source, followed.info, followed.log
             watched, tracks = followed.watched, followed.tracks
@@ -235,10 +214,10 @@ class Detector:
             if every_second:
                 way, crop = self.prediction, self.recipe.crop
                 faces = score_every_second(
-                    source.reader(), tracks, faces, self.network, way, crop, progress=progress
+                    source.reader(), tracks, faces, self.engine, way, crop, progress=progress
                 )
             if scene:
-                faces = with_moments(faces, decisive.number, self.network)
+                faces = with_moments(faces, decisive.number, self.engine)
             decisive = next(face for face in faces if face.number == decisive.number)
             tags = source.tags()
             return Report(
@@ -301,7 +280,7 @@ class Detector:
         settings = self.prediction.model_dump(mode="json")
         settings["fake_from"] = self.prediction.fake_from
         settings["clear_below"] = self.prediction.clear_below
-        settings["clip_length"] = self.network.config.frames
+        settings["clip_length"] = self.engine.config.frames
         calibration = self.prediction.calibration
         if calibration is not None and calibration.rates is not None:
             settings["error_rates"] = calibration.rates.sentence()
@@ -324,11 +303,11 @@ class Detector:
             )
             return clips
 
-        prediction, crops = predict_track(self.network, len(track), read, self.prediction)
+        prediction, crops = predict_track(self.engine, len(track), read, self.prediction)
         boxes = input_boxes(squares_t3[prediction.indices - track.indices[0]], self.prediction)
-        width = float((track.boxes[:, 2] - track.boxes[:, 0]).median())
+        width = float(np.median(track.boxes[:, 2] - track.boxes[:, 0]))
         seen = Seen(width=width, frames=len(track), compressed=compressed)
-        clip = self.network.config.frames
+        clip = self.engine.config.frames
         judged = judge(prediction, self.prediction, seen, clip)
         return FaceReport(
             number=track.face_number,
@@ -369,7 +348,7 @@ class Detector:
         return write_overlay(
             report,
             Path(folder),
-            self.network,
+            self.engine,
             self.prediction,
             self.recipe.crop,
             video=video or report.path,

@@ -9,16 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fakestormer.detection.prediction import calibrated, predict_clips
 from fakestormer.faces.crop import assemble_clip, crop, crop_squares
-from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import PredictionConfig
+from fakestormer.runtimes.engine import Engine
 from fakestormer.types import Clip, EverySecond, FaceReport, FaceTrack
+from fakestormer.types.arrays import Floats
 from fakestormer.video.decode import FrameReader
 
 _BATCH = 8
@@ -32,7 +31,7 @@ def second_clips(track: FaceTrack, clip_length: int) -> NDArray[np.int64]:
 
     # 60 frames at 25/s, T = 4: [0 1 2 3] [25 26 27 28] [50 51 52 53]
     """
-    whole = np.floor(track.pts_seconds.numpy() + 1e-9)
+    whole = np.floor(track.pts_seconds + 1e-9)
     _, starts = np.unique(whole, return_index=True)
     starts = np.minimum(starts, max(0, len(track) - clip_length))
     positions_mt = starts[:, None].astype(np.int64) + np.arange(clip_length, dtype=np.int64)
@@ -43,7 +42,7 @@ def score_every_second(
     reader: FrameReader,
     tracks: Sequence[FaceTrack],
     faces: Sequence[FaceReport],
-    network: VideoNetwork,
+    engine: Engine,
     prediction: PredictionConfig,
     config: CropConfig,
     *,
@@ -54,8 +53,8 @@ def score_every_second(
     Raises InputError when the video ends before a frame of a track.
     """
     squares = [crop_squares(track, config) for track in tracks]
-    clips = [second_clips(track, network.config.frames) for track in tracks]
-    scores = [torch.zeros(len(positions_mt)) for positions_mt in clips]
+    clips = [second_clips(track, engine.config.frames) for track in tracks]
+    scores = [np.zeros(len(positions_mt), np.float32) for positions_mt in clips]
     total = sum(map(len, clips))
     # Frame -> the clips it belongs to, as (place of the track, row, position in the track).
     uses: dict[int, list[tuple[int, int, int]]] = {}
@@ -70,7 +69,7 @@ def score_every_second(
 
     def score() -> None:
         nonlocal done
-        prediction_m, _ = predict_clips(network, [clip for *_, clip in waiting], prediction)
+        prediction_m, _ = predict_clips(engine, [clip for *_, clip in waiting], prediction)
         for (k, row, _), value in zip(waiting, prediction_m.clip_scores, strict=True):
             scores[k][row] = value
         done += len(waiting)
@@ -101,10 +100,10 @@ def score_every_second(
 
 
 def _line(
-    track: FaceTrack, starts_m: NDArray[np.int64], scores_m: Tensor, prediction: PredictionConfig
+    track: FaceTrack, starts_m: NDArray[np.int64], scores_m: Floats, prediction: PredictionConfig
 ) -> EverySecond:
     return EverySecond(
-        seconds=track.pts_seconds[torch.from_numpy(starts_m)],
+        seconds=track.pts_seconds[starts_m],
         probabilities=calibrated(scores_m, prediction),
         raw=None if prediction.calibration is None else scores_m,
     )

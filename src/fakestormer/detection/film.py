@@ -16,12 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from einops import rearrange
-from torch import Tensor
 
 from fakestormer.detection.moment import MAP_SIDE, face_mask, smoothed
-from fakestormer.detection.prediction import calibrated, in_batches, network_input
+from fakestormer.detection.prediction import calibrated, network_input, sigmoid
 from fakestormer.detection.printable import face_name, page_name
 from fakestormer.drawing.drawing import COLOURS, RGB, FaceLook, draw_face, made_smaller, with_bar
 from fakestormer.drawing.overlays import evidence_scale
@@ -29,10 +27,11 @@ from fakestormer.drawing.timeline import time_code
 from fakestormer.errors import OutputError
 from fakestormer.faces.crop import crop
 from fakestormer.files import PARTIAL
-from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig
+from fakestormer.runtimes.engine import Engine
 from fakestormer.types import FaceReport, Report, Scene
+from fakestormer.types.arrays import Floats
 from fakestormer.video.decode import Frame, FrameReader, stream_frames
 from fakestormer.video.encode import write_frames
 
@@ -55,7 +54,7 @@ class _Seen:
     square: tuple[float, float, float]
     crop: RGB
     probability: float | None = None
-    evidence_gg: Tensor | None = None
+    evidence_gg: Floats | None = None
 
 
 @dataclass(slots=True)
@@ -100,7 +99,7 @@ def scene_of(reader: FrameReader, face: FaceReport) -> Scene:
     assert picture is not None, "it was asked for"
     small, scale = made_smaller(picture, _SCENE_SIDE)
     return Scene(
-        picture=rearrange(torch.from_numpy(small), "h w c -> c h w").contiguous(),
+        picture=np.ascontiguousarray(rearrange(small, "h w c -> c h w")),
         scale=scale,
         clip=c,
         frame=t,
@@ -110,9 +109,9 @@ def scene_of(reader: FrameReader, face: FaceReport) -> Scene:
 
 def _step(face: FaceReport) -> float:
     """Seconds from a frame to the next, the median within clips; 0.04 where a clip has one."""
-    seconds, frames = face.prediction.pts_seconds.diff(dim=1), face.prediction.indices.diff(dim=1)
+    seconds, frames = np.diff(face.prediction.pts_seconds), np.diff(face.prediction.indices)
     steps = seconds[frames > 0] / frames[frames > 0]
-    return float(steps.median()) if steps.numel() else 0.04
+    return float(np.median(steps)) if steps.size else 0.04
 
 
 def _encoded(frames: Sequence[Frame]) -> bytes:
@@ -125,7 +124,7 @@ def _encoded(frames: Sequence[Frame]) -> bytes:
 def write_overlay(
     report: Report,
     folder: Path,
-    network: VideoNetwork,
+    engine: Engine,
     prediction: PredictionConfig,
     config: CropConfig,
     *,
@@ -138,7 +137,7 @@ def write_overlay(
     """
     target = folder / film_name(report.path, report.sha256)
     partial = target.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
-    drawn = _drawn(report, network, prediction, _kept_frames(report, config, video))
+    drawn = _drawn(report, engine, prediction, _kept_frames(report, config, video))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -155,14 +154,14 @@ def write_overlay(
 
 
 def _drawn(
-    report: Report, network: VideoNetwork, prediction: PredictionConfig, frames: Iterator[_Kept]
+    report: Report, engine: Engine, prediction: PredictionConfig, frames: Iterator[_Kept]
 ) -> Iterator[Frame]:
     margin = 1 - 2 * prediction.margin / REFERENCE_SIDE
     looks = [_look(face, report) for face in report.faces]
-    while kept := list(itertools.islice(frames, _CLIPS_AT_ONCE * 2 * network.config.frames)):
+    while kept := list(itertools.islice(frames, _CLIPS_AT_ONCE * 2 * engine.config.frames)):
         for place in sorted({place for one in kept for place in one.faces}):
             for run in _runs(kept, place):
-                _score(run, network, prediction)
+                _score(run, engine, prediction)
         for one in kept:
             index, seconds, picture = one.frame
             numbers = []
@@ -181,15 +180,15 @@ def _look(face: FaceReport, report: Report) -> FaceLook:
     evidence = (
         face.prediction.evidence if of.prediction.evidence is None else of.prediction.evidence
     )
-    mask_ss = torch.ones((MAP_SIDE, MAP_SIDE), dtype=torch.bool)
+    mask_ss = np.ones((MAP_SIDE, MAP_SIDE), bool)
     if face.landmarks is not None:
-        mask_ss = face_mask(face.landmarks.mean(dim=(0, 1)), MAP_SIDE)
+        mask_ss = face_mask(face.landmarks.mean(axis=(0, 1)), MAP_SIDE)
     return FaceLook(
         name=face_name(face.number),
         colour=COLOURS[face.verdict],
         scale=1.0
         if evidence is None
-        else evidence_scale(torch.stack([smoothed(maps_tgg) for maps_tgg in evidence])),
+        else evidence_scale(np.stack([smoothed(maps_tgg) for maps_tgg in evidence])),
         mask_ss=mask_ss,
     )
 
@@ -200,7 +199,7 @@ def _kept_frames(report: Report, config: CropConfig, video: str | Path) -> Itera
         (face.first_frame, k) for k, face in enumerate(report.faces) if face.squares is not None
     ]
     ahead.sort(reverse=True)
-    visible: list[tuple[int, Tensor]] = []  # place of the face, its squares
+    visible: list[tuple[int, Floats]] = []  # place of the face, its squares
     for index, seconds, rgb_hwc in stream_frames(
         video,
         stream_number=report.settings.get("stream"),
@@ -231,24 +230,23 @@ def _runs(frames: list[_Kept], place: int) -> list[list[_Seen]]:
     return [[kept.faces[place] for kept in run] for is_visible, run in grouped if is_visible]
 
 
-@torch.inference_mode()
-def _score(run: list[_Seen], network: VideoNetwork, prediction: PredictionConfig) -> None:
+def _score(run: list[_Seen], engine: Engine, prediction: PredictionConfig) -> None:
     """Write into each face the probability of its clip, and the evidence in its frame.
 
     Every second clip is scored, and its last frame stands for the next one too: maps and numbers
     change as fast as an eye follows, for half of the time. A run that is too short for a clip
     repeats its last frame.
     """
-    length = network.config.frames
+    length = engine.config.frames
     starts = range(0, len(run), 2 * length)
     places = [[min(s + t, len(run) - 1) for t in range(length)] for s in starts]
     crops = np.stack([np.stack([run[k].crop for k in row]) for row in places])
-    stored = rearrange(torch.from_numpy(crops), "b t h w c -> b t c h w")
-    seen = network_input(stored, margin=prediction.margin, size=network.config.image_size)
-    explained = [network.explain(batch) for batch in in_batches(seen, network)]
-    logits = torch.cat([logit.float().cpu() for logit, _ in explained])
-    probabilities = calibrated(logits.sigmoid(), prediction).tolist()
-    maps_btgg = [smoothed(maps_tgg.float().cpu()) for _, maps in explained for maps_tgg in maps]
+    stored = rearrange(crops, "b t h w c -> b t c h w")
+    seen = network_input(stored, margin=prediction.margin, size=engine.config.image_size)
+    explained = [engine.explain(batch) for batch in engine.batches(seen)]
+    logits = np.concatenate([logits_b for logits_b, _ in explained])
+    probabilities = calibrated(sigmoid(logits), prediction).tolist()
+    maps_btgg = [smoothed(maps_tgg) for _, maps_btgg in explained for maps_tgg in maps_btgg]
     for k, face in enumerate(run):
         row, t = divmod(k, 2 * length)
         face.probability = probabilities[row]

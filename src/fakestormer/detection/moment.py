@@ -14,15 +14,12 @@ from typing import Final
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
-from torch import Tensor
 
-from fakestormer.detection.prediction import in_batches
-from fakestormer.model.network import VideoNetwork
+from fakestormer.drawing.overlays import enlarged
 from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig
+from fakestormer.runtimes.engine import Engine
 from fakestormer.types import Clip, FaceReport, Moment, Prediction
+from fakestormer.types.arrays import Flags, Floats
 
 #: Landmark numbers (iBUG) of each region; a tuple of several stands for the point between them.
 REGIONS: Final[dict[str, tuple[int | tuple[int, ...], ...]]] = {
@@ -50,30 +47,30 @@ MAP_SIDE = 112
 
 
 def with_moments(
-    faces: Sequence[FaceReport], decisive: int, network: VideoNetwork
+    faces: Sequence[FaceReport], decisive: int, engine: Engine
 ) -> tuple[FaceReport, ...]:
     """The faces; the one that decides and those that are likely fake are explained.
 
     decisive: its number.
     """
     return tuple(
-        explained(face, network)
+        explained(face, engine)
         if face.crops is not None and (face.number == decisive or face.verdict == "likely fake")
         else face
         for face in faces
     )
 
 
-def explained(face: FaceReport, network: VideoNetwork) -> FaceReport:
+def explained(face: FaceReport, engine: Engine) -> FaceReport:
     """The face with f's evidence and its most suspicious moment."""
     assert face.crops is not None, "a face is explained by its pictures"
     assert face.landmarks is not None, "regions are named by landmarks"
-    parts = [network.explain(batch)[1].float().cpu() for batch in in_batches(face.crops, network)]
-    prediction = replace(face.prediction, evidence=torch.cat(parts))
+    parts = [engine.explain(batch)[1] for batch in engine.batches(face.crops)]
+    prediction = replace(face.prediction, evidence=np.concatenate(parts))
     return replace(face, prediction=prediction, moment=moment_of(prediction, face.landmarks))
 
 
-def moment_of(prediction: Prediction, landmarks_ctk2: Tensor) -> Moment:
+def moment_of(prediction: Prediction, landmarks_ctk2: Floats) -> Moment:
     """Where the clip with the highest score most speaks for a fake.
 
     prediction: with evidence. landmarks_ctk2: as in `FaceReport`.
@@ -82,11 +79,10 @@ def moment_of(prediction: Prediction, landmarks_ctk2: Tensor) -> Moment:
     assert evidence_ctgg is not None, "it was explained"
     c = int(prediction.clip_probabilities.argmax())
     maps_tgg = smoothed(evidence_ctgg[c])
-    masks_tss = torch.stack([face_mask(points, MAP_SIDE) for points in landmarks_ctk2[c]])
-    fine_tss = F.interpolate(maps_tgg[:, None], (MAP_SIDE, MAP_SIDE), mode="bilinear")[:, 0]
-    fine_tss = fine_tss.clamp_min(0.0) * masks_tss
-    t = int(fine_tss.flatten(1).sum(dim=1).argmax())
-    outline_n2 = _outline(fine_tss[t].numpy())
+    masks_tss = np.stack([face_mask(points, MAP_SIDE) for points in landmarks_ctk2[c]])
+    fine_tss = np.maximum(enlarged(maps_tgg, MAP_SIDE), 0) * masks_tss
+    t = int(fine_tss.sum(axis=(1, 2)).argmax())
+    outline_n2 = _outline(fine_tss[t])
     seconds = prediction.pts_seconds[c]
     return Moment(
         clip=c,
@@ -98,74 +94,72 @@ def moment_of(prediction: Prediction, landmarks_ctk2: Tensor) -> Moment:
     )
 
 
-def smoothed(evidence_tgg: Tensor) -> Tensor:
-    """Each patch's mean with its eight neighbours: single patches of a linear f are noisy."""
-    mean: Tensor = F.avg_pool2d(
-        evidence_tgg[:, None], 3, stride=1, padding=1, count_include_pad=False
-    )
-    return mean[:, 0]
+def smoothed(evidence_tgg: Floats) -> Floats:
+    """Each patch's mean with its neighbours, of which there are eight but at the border: single
+    patches of a linear f are noisy."""
+    padded = np.pad(evidence_tgg, ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+    mean_tgg: Floats = np.nanmean(windows, axis=(3, 4))
+    return mean_tgg
 
 
-def face_mask(landmarks_k2: Tensor, size: int) -> Tensor:
+def face_mask(landmarks_k2: Floats, size: int) -> Flags:
     """The face and its border, bool (size, size). landmarks: shares of the crop, 0 to 1."""
-    points_k2 = landmarks_k2.numpy().astype(np.float64)
+    points_k2 = landmarks_k2.astype(np.float64)
     hull_n2 = cv2.convexHull(points_k2.astype(np.float32))[:, 0].astype(np.float64)
     middle_2 = (hull_n2.min(axis=0) + hull_n2.max(axis=0)) / 2
     hull_n2 = middle_2 + BORDER * (hull_n2 - middle_2)
     filled = np.zeros((size, size), np.uint8)
     cv2.fillConvexPoly(filled, np.rint(16 * (hull_n2 * size - 0.5)).astype(np.int32), 1, shift=4)
-    return torch.from_numpy(filled).bool()
+    return filled.astype(bool)
 
 
-def input_landmarks(clips: Sequence[Clip], config: PredictionConfig) -> Tensor:
+def input_landmarks(clips: Sequence[Clip], config: PredictionConfig) -> Floats:
     """Landmarks of clips as shares of what the network sees, float32 (C, T, K, 2), 0 to 1."""
     side = clips[0].frames.shape[-1]
     margin = round(config.margin * side / REFERENCE_SIDE)
-    points_ctk2 = torch.stack([clip.landmarks for clip in clips])
-    return (points_ctk2 + 0.5 - margin) / (side - 2 * margin)
+    points_ctk2 = np.stack([clip.landmarks for clip in clips])
+    return np.asarray((points_ctk2 + 0.5 - margin) / (side - 2 * margin), np.float32)
 
 
-def _outline(fine_ss: NDArray[np.float32]) -> Tensor:
+def _outline(fine_ss: Floats) -> Floats:
     """The border of the region around the largest value, shares of the crop, float32 (N, 2)."""
     if not fine_ss.max() > 0:
-        return torch.zeros((0, 2))
+        return np.zeros((0, 2), np.float32)
     joined = (fine_ss >= _JOINS * fine_ss.max()).astype(np.uint8)
     _, labels = cv2.connectedComponents(joined)
     y, x = divmod(int(fine_ss.argmax()), fine_ss.shape[1])
     part = (labels == labels[y, x]).astype(np.uint8)
     contours, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     largest_n2 = max(contours, key=cv2.contourArea)[:, 0]
-    outline_n2: Tensor = (torch.from_numpy(largest_n2.astype(np.float32)) + 0.5) / fine_ss.shape[1]
-    return outline_n2
+    return np.asarray((largest_n2 + 0.5) / fine_ss.shape[1], np.float32)
 
 
-def _region(fine_ss: Tensor, outline_n2: Tensor, landmarks_k2: Tensor) -> str:
+def _region(fine_ss: Floats, outline_n2: Floats, landmarks_k2: Floats) -> str:
     """The name of the region that holds most of the evidence within the outline."""
     if not len(outline_n2):
         return "no part of the face"
     side = fine_ss.shape[-1]
     inside = np.zeros((side, side), np.uint8)
-    cv2.fillPoly(inside, [np.rint(outline_n2.numpy() * side - 0.5).astype(np.int32)], 1)
+    cv2.fillPoly(inside, [np.rint(outline_n2 * side - 0.5).astype(np.int32)], 1)
     ys, xs = np.nonzero(inside)
-    at_p2 = (torch.tensor(np.stack([xs, ys], axis=1)) + 0.5) / side
+    at_p2 = (np.stack([xs, ys], axis=1) + 0.5) / side
     weights_p = fine_ss[ys, xs]
     anchors = {name: _anchors(landmarks_k2, points) for name, points in REGIONS.items()}
-    distances_pr = torch.stack(
+    distances_pr = np.stack(
         [
-            torch.cdist(at_p2, points_a2).amin(dim=1)
-            if len(points_a2)
-            else torch.full((len(at_p2),), torch.inf)
+            np.linalg.norm(at_p2[:, None] - points_a2, axis=2).min(axis=1, initial=np.inf)
             for points_a2 in anchors.values()
         ],
-        dim=1,
+        axis=1,
     )
-    shares_r = torch.zeros(len(anchors)).index_add_(0, distances_pr.argmin(dim=1), weights_p)
+    shares_r = np.bincount(distances_pr.argmin(axis=1), weights_p, minlength=len(anchors))
     return list(anchors)[int(shares_r.argmax())]
 
 
-def _anchors(landmarks_k2: Tensor, points: Sequence[int | tuple[int, ...]]) -> Tensor:
+def _anchors(landmarks_k2: Floats, points: Sequence[int | tuple[int, ...]]) -> Floats:
     """The points of a region, (A, 2); those that 68 landmarks do not have are left out."""
     count = len(landmarks_k2)
     groups = [(point,) if isinstance(point, int) else point for point in points]
-    there = [landmarks_k2[list(group)].mean(dim=0) for group in groups if max(group) < count]
-    return torch.stack(there).float() if there else torch.zeros((0, 2))
+    there = [landmarks_k2[list(group)].mean(axis=0) for group in groups if max(group) < count]
+    return np.stack(there) if there else np.zeros((0, 2), np.float32)

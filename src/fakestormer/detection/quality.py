@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from einops import rearrange
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fakestormer.detection.activity import Activity
 from fakestormer.detection.verdict import LONGEST_STEP
 from fakestormer.drawing.timeline import time_code
 from fakestormer.types import FaceTrack
+from fakestormer.types.arrays import Floats, Pixels
 from fakestormer.video.container import open_video
 from fakestormer.video.decode import VideoInfo
 from fakestormer.video.packets import PacketLog
@@ -194,7 +194,7 @@ def compression_warnings(bits: float | None, codec: str) -> list[str]:
     ]
 
 
-def sharpness(crops_ct3hw: Tensor, boxes_ct4: Tensor) -> float | None:
+def sharpness(crops_ct3hw: Pixels, boxes_ct4: Floats) -> float | None:
     """Variance of the Laplacian over the variance, of faces at the size they have in the video.
 
     Crops that were enlarged are made as small as they were, so that a small face does not count as
@@ -203,7 +203,7 @@ def sharpness(crops_ct3hw: Tensor, boxes_ct4: Tensor) -> float | None:
     """
     values = []
     for c in range(min(len(crops_ct3hw), _CLIPS_MEASURED)):
-        rgb = rearrange(crops_ct3hw[c, 0], "c h w -> h w c").contiguous().numpy()
+        rgb = np.ascontiguousarray(rearrange(crops_ct3hw[c, 0], "c h w -> h w c"))
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
         side = int(min(grey.shape[0], float(boxes_ct4[c, 0, 2] - boxes_ct4[c, 0, 0])))
         if side < _LEAST_SIDE:
@@ -217,7 +217,7 @@ def sharpness(crops_ct3hw: Tensor, boxes_ct4: Tensor) -> float | None:
     return float(np.median(values)) if values else None
 
 
-def blur_warnings(crops_ct3hw: Tensor, boxes_ct4: Tensor) -> list[str]:
+def blur_warnings(crops_ct3hw: Pixels, boxes_ct4: Floats) -> list[str]:
     sharp = sharpness(crops_ct3hw, boxes_ct4)
     if sharp is None or sharp >= BLURRED:
         return []

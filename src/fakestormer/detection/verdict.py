@@ -58,7 +58,7 @@ def interval(prediction: Prediction, config: PredictionConfig) -> tuple[float, f
     clips agree, not how often the model is right, and with few clips it is too narrow. None with
     fewer than two clips.
     """
-    scores_c = prediction.clip_scores.double().numpy()
+    scores_c = prediction.clip_scores.astype(np.float64)
     count = len(scores_c)
     if count < 2:
         return None
@@ -81,8 +81,8 @@ def far_apart(prediction: Prediction) -> tuple[int, float]:
     Returns:
         Clips, and the longest step in seconds; 0 where every clip is of one frame.
     """
-    frames_ct = np.diff(prediction.indices.numpy(), axis=1)
-    seconds_ct = np.diff(prediction.pts_seconds.numpy(), axis=1)
+    frames_ct = np.diff(prediction.indices, axis=1)
+    seconds_ct = np.diff(prediction.pts_seconds, axis=1)
     # The last frame of a short clip is repeated.
     steps_ct = np.where(frames_ct > 0, seconds_ct / np.maximum(frames_ct, 1), 0.0)
     if not steps_ct.size:

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
-from einops import rearrange
-from numpy.typing import NDArray
-from torch import Tensor
+from einops import rearrange, repeat
+
+from fakestormer.types.arrays import Floats, Pixels
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _INK, _FAINT, _PAPER = (32, 32, 32), (110, 110, 110), (250, 250, 250)
 _LABEL_WIDTH, _LINE, _GAP = 196, 24, 4
 
-RGB = NDArray[np.uint8]
+RGB = Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,7 +27,7 @@ class SheetRow:
 
     label: str
     remark: str = ""
-    pictures_tchw: Tensor | None = None
+    pictures_tchw: Pixels | None = None
     numbers_t: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
@@ -44,43 +43,44 @@ class SheetBlock:
     rows: Sequence[SheetRow]
 
 
-def grey(map_thw: Tensor) -> Tensor:
+def grey(map_thw: Floats) -> Pixels:
     """A map in [0, 1] as grey pictures; uint8 (T, 3, H, W)."""
-    level = (map_thw.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-    return rearrange(level, "t h w -> t 1 h w").expand(-1, 3, -1, -1).contiguous()
+    return repeat(_levels(map_thw), "t h w -> t 3 h w")
 
 
-def heat(map_thw: Tensor, size: int) -> Tensor:
+def heat(map_thw: Floats, size: int) -> Pixels:
     """A map in [0, 1] in false colours (dark = 0, yellow = 1), enlarged without smoothing to
     `size`; uint8 (T, 3, size, size)."""
-    level = (map_thw.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     coloured = []
-    for level_hw in level:
+    for level_hw in _levels(map_thw):
         large = cv2.resize(level_hw, (size, size), interpolation=cv2.INTER_NEAREST)
         coloured.append(
             cv2.cvtColor(cv2.applyColorMap(large, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
         )
-    return rearrange(torch.from_numpy(np.stack(coloured)), "t h w c -> t c h w").contiguous()
+    return np.ascontiguousarray(rearrange(np.stack(coloured), "t h w c -> t c h w"))
 
 
-def overlay(pictures_tchw: Tensor, map_thw: Tensor) -> Tensor:
+def overlay(pictures_tchw: Pixels, map_thw: Floats) -> Pixels:
     """Pictures, darkened a little, with the map glowing in red over them; uint8 (T, 3, H, W)."""
-    glow = rearrange(map_thw.clamp(0, 1).cpu(), "t h w -> t 1 h w")
-    red = torch.tensor([255.0, 45.0, 45.0]).view(1, 3, 1, 1)
-    mixed = torch.lerp(0.8 * pictures_tchw.cpu().float(), red, 0.85 * glow)
-    return mixed.round().to(torch.uint8)
+    share = 0.85 * rearrange(np.clip(map_thw, 0, 1), "t h w -> t 1 h w")
+    red = np.array([255, 45, 45], np.float32)[:, None, None]
+    return np.asarray(np.rint((1 - share) * 0.8 * pictures_tchw + share * red), np.uint8)
 
 
-def side_by_side(panels: Sequence[tuple[str, Tensor]]) -> Tensor:
+def _levels(map_thw: Floats) -> Pixels:
+    return np.asarray(np.rint(np.clip(map_thw, 0, 1) * 255), np.uint8)
+
+
+def side_by_side(panels: Sequence[tuple[str, Pixels]]) -> Pixels:
     """Equally large pictures next to each other under their names; uint8 (T, 3, H', W'), even."""
     length, width = panels[0][1].shape[0], panels[0][1].shape[-1]
     strip = np.full((_LINE, len(panels) * width, 3), _PAPER, dtype=np.uint8)
     for column, (name, _) in enumerate(panels):
         _write(strip, name, column * width + 6, _LINE - 8, 0.45, _INK)
-    head = rearrange(torch.from_numpy(strip), "h w c -> 1 c h w").expand(length, -1, -1, -1)
-    body = torch.cat([pictures.cpu() for _, pictures in panels], dim=-1)
-    film = torch.cat((head, body), dim=-2)
-    return film[..., : film.shape[-2] // 2 * 2, : film.shape[-1] // 2 * 2].contiguous()
+    head = repeat(strip, "h w c -> t c h w", t=length)
+    body = np.concatenate([pictures for _, pictures in panels], axis=-1)
+    film = np.concatenate((head, body), axis=-2)
+    return film[..., : film.shape[-2] // 2 * 2, : film.shape[-1] // 2 * 2]
 
 
 def contact_sheet(
@@ -116,7 +116,7 @@ def _row(row: SheetRow, count: int, width: int, tile: int) -> RGB:
     _write(line, row.label, 12, 22, 0.45, _INK)
     for number, part in enumerate(row.remark.split("\n")):
         _write(line, part, 12, 42 + 16 * number, 0.37, _FAINT)
-    for column, picture_chw in enumerate(row.pictures_tchw.cpu().numpy()):
+    for column, picture_chw in enumerate(row.pictures_tchw):
         picture = np.ascontiguousarray(rearrange(picture_chw, "c h w -> h w c"))
         smaller = picture.shape[0] > tile
         kind = cv2.INTER_AREA if smaller else cv2.INTER_NEAREST

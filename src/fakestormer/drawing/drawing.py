@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fakestormer.drawing import overlays
 from fakestormer.types import Verdict
+from fakestormer.types.arrays import Flags, Floats
 
 RGB = NDArray[np.uint8]
 
@@ -36,11 +36,11 @@ class FaceLook:
     name: str
     colour: Ink
     scale: float
-    mask_ss: Tensor
+    mask_ss: Flags
 
 
 def draw_face(
-    picture: RGB, look: FaceLook, box: Sequence[float], *, evidence_gg: Tensor | None
+    picture: RGB, look: FaceLook, box: Sequence[float], *, evidence_gg: Floats | None
 ) -> None:
     """Draw one face into a picture, in place. box: x0, y0, x1, y1 of what the network saw."""
     height, width = picture.shape[:2]

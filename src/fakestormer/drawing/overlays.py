@@ -20,13 +20,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from einops import rearrange
-from numpy.typing import NDArray
-from torch import Tensor
 
-Pixels = NDArray[np.uint8]
+from fakestormer.types.arrays import Flags, Floats, Pixels
 
 SCALE_PERCENTILE = 99.9
 """Of D~(1..T-1) over all clips of a face: single patches do not set the scale."""
@@ -41,32 +37,32 @@ STRONGEST_OPACITY = 0.8
 """The frame stays visible even under the strongest change."""
 
 
-def display_scale(derivative_ctgg: Tensor) -> float:
+def display_scale(derivative_ctgg: Floats) -> float:
     """The value of D~ drawn brightest, one for all clips (C, T, G, G) of a face.
 
     The 99.9th percentile over the patches of frames 1..T-1, at least `SCALE_FLOOR`. Values that
     are not finite do not count.
     """
-    changes = derivative_ctgg[:, 1:].detach().float().cpu().numpy().reshape(-1)
+    changes = derivative_ctgg[:, 1:].reshape(-1)
     changes = changes[np.isfinite(changes)]
     if not changes.size:
         return SCALE_FLOOR
     return max(SCALE_FLOOR, float(np.percentile(changes, SCALE_PERCENTILE)))
 
 
-def evidence_scale(evidence_ctgg: Tensor) -> float:
+def evidence_scale(evidence_ctgg: Floats) -> float:
     """The evidence drawn brightest, one for all clips (C, T, G, G) of a face; above 0."""
-    sizes = evidence_ctgg.abs().flatten().double().numpy()
+    sizes = np.abs(evidence_ctgg).astype(np.float64)
     return max(1e-6, float(np.percentile(sizes, EVIDENCE_PERCENTILE))) if sizes.size else 1.0
 
 
-def evidence_layer(evidence_tgg: Tensor, masks_tss: Tensor, *, scale: float) -> Pixels:
+def evidence_layer(evidence_tgg: Floats, masks_tss: Flags, *, scale: float) -> Pixels:
     """The map alone, RGBA uint8 (T, S, S, 4), to be laid over the frames; clear outside the face.
 
     masks_tss: bool, the face and its border (`detection.moment.face_mask`).
     """
     layer = _coloured(evidence_tgg, scale=scale, size=masks_tss.shape[-1])
-    layer[~masks_tss.numpy()] = 0
+    layer[~masks_tss] = 0
     return layer
 
 
@@ -78,7 +74,7 @@ def colour_table() -> Pixels:
     return np.concatenate([rgb, alpha[:, None]], axis=1)
 
 
-def heat_layer(derivative_tgg: Tensor, *, scale: float, size: int) -> Pixels:
+def heat_layer(derivative_tgg: Floats, *, scale: float, size: int) -> Pixels:
     """The heat map alone, RGBA uint8 (T, size, size, 4), to be laid over the frames.
 
     D~ is upsampled bilinearly as a signed value, then cut to [0, scale] and coloured. Raises
@@ -89,7 +85,7 @@ def heat_layer(derivative_tgg: Tensor, *, scale: float, size: int) -> Pixels:
     return layer
 
 
-def heat_map(derivative_tgg: Tensor, frames_t3hw: Tensor, *, scale: float) -> Tensor:
+def heat_map(derivative_tgg: Floats, frames_t3hw: Pixels, *, scale: float) -> Pixels:
     """The frames of a clip with D~ drawn over them: uint8 (T, 3, H, W).
 
     derivative_tgg: (T, G, G), D~. frames_t3hw: uint8 (T, 3, H, W), square. scale: from
@@ -100,14 +96,14 @@ def heat_map(derivative_tgg: Tensor, frames_t3hw: Tensor, *, scale: float) -> Te
     return _laid_over(heat_layer(derivative_tgg, scale=scale, size=size), frames_t3hw)
 
 
-def saliency_map(values_tgg: Tensor, frames_t3hw: Tensor, *, scale: float) -> Tensor:
+def saliency_map(values_tgg: Floats, frames_t3hw: Pixels, *, scale: float) -> Pixels:
     """The same, for maps that mean something in the first frame too: nothing at 0, up to scale."""
     _check("saliency_map", values_tgg, frames_t3hw)
     size = frames_t3hw.shape[-1]
     return _laid_over(_coloured(values_tgg, scale=scale, size=size), frames_t3hw)
 
 
-def _check(name: str, values_tgg: Tensor, frames_t3hw: Tensor) -> None:
+def _check(name: str, values_tgg: Floats, frames_t3hw: Pixels) -> None:
     count, channels, height, width = frames_t3hw.shape
     if channels != 3 or height != width or len(values_tgg) != count:
         raise ValueError(
@@ -116,21 +112,24 @@ def _check(name: str, values_tgg: Tensor, frames_t3hw: Tensor) -> None:
         )
 
 
-def _coloured(values_tgg: Tensor, *, scale: float, size: int) -> Pixels:
+def _coloured(values_tgg: Floats, *, scale: float, size: int) -> Pixels:
     """RGBA uint8 (T, size, size, 4)."""
     if not scale > 0.0:
         raise ValueError(f"heat_layer: expected a scale above 0, got {scale}")
-    values_tgg = torch.nan_to_num(values_tgg.detach().float().cpu(), nan=0.0)
-    upsampled = F.interpolate(
-        rearrange(values_tgg, "t g h -> t 1 g h"), (size, size), mode="bilinear"
-    )
-    levels = (upsampled[:, 0] / scale).clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
-    layer: Pixels = colour_table()[levels.numpy()]
+    values_tss = enlarged(np.nan_to_num(values_tgg, nan=0.0), size)
+    levels = np.rint(np.clip(values_tss / scale, 0.0, 1.0) * 255.0).astype(np.uint8)
+    layer: Pixels = colour_table()[levels]
     return layer
 
 
-def _laid_over(layer_thwc: Pixels, frames_t3hw: Tensor) -> Tensor:
-    layer_t4hw = rearrange(torch.from_numpy(layer_thwc), "t h w c -> t c h w").float()
-    alpha = layer_t4hw[:, 3:] / 255.0
-    blended = (1.0 - alpha) * frames_t3hw.detach().cpu().float() + alpha * layer_t4hw[:, :3]
-    return blended.round().to(torch.uint8)
+def enlarged(maps_tgg: Floats, size: int) -> Floats:
+    """Maps (T, G, G) as (T, size, size), bilinear."""
+    large = [cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in maps_tgg]
+    return np.asarray(large, np.float32)
+
+
+def _laid_over(layer_thwc: Pixels, frames_t3hw: Pixels) -> Pixels:
+    layer_t4hw = rearrange(layer_thwc, "t h w c -> t c h w").astype(np.float32)
+    alpha = layer_t4hw[:, 3:] / np.float32(255)
+    blended = (1 - alpha) * frames_t3hw + alpha * layer_t4hw[:, :3]
+    return np.asarray(np.rint(blended), np.uint8)

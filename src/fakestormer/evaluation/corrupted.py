@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fakestormer.data.manifest import Row, StoreSettings
 from fakestormer.data.prepare_one import Followed
@@ -130,10 +129,10 @@ def _recompressed(row: Row, read: ReadClips, positions_ct: np.ndarray, level: in
 
 def pictures(clip: Clip) -> list[np.ndarray]:
     """The frames of a clip, each uint8 (S, S, 3)."""
-    return list(clip.frames.permute(0, 2, 3, 1).contiguous().numpy())
+    return list(np.ascontiguousarray(clip.frames.transpose(0, 2, 3, 1)))
 
 
 def with_pictures(clip: Clip, pictures: Sequence[np.ndarray]) -> Clip:
     """The clip with other frames, each uint8 (S, S, 3)."""
-    frames_thwc = torch.from_numpy(np.stack(pictures))
-    return replace(clip, frames=frames_thwc.permute(0, 3, 1, 2).contiguous())
+    frames_tchw = np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
+    return replace(clip, frames=frames_tchw)

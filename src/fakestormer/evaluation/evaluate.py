@@ -31,8 +31,8 @@ from fakestormer.evaluation.plan import (
     videos_of,
 )
 from fakestormer.faces.open import BackendName, OpenBackend
-from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig, Sampling
+from fakestormer.runtimes.engine import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ def evaluate(
             score_plan(plan, out, progress=progress),
             out,
             model=detector.fingerprint(faces=False),
-            clip_length=detector.network.config.frames,
+            clip_length=detector.engine.config.frames,
             learned_from=learned_from,
         )
 
@@ -143,7 +143,7 @@ def _plan(
         stores=stores,
         crop=detector.recipe.crop,
         weights_sha256=detector.weights_sha256,
-        open_network=OpenNetwork(model, detector, alone=settings.workers == 0),
+        open_engine=OpenEngine(model, detector, alone=settings.workers == 0),
         open_faces=open_faces,
         predictions={
             sampling: detector.prediction.model_copy(update={"sampling": sampling})
@@ -158,15 +158,15 @@ def _plan(
     )
 
 
-class OpenNetwork:
-    """The network of a model, for a process that scores: loaded there, or the detector's own."""
+class OpenEngine:
+    """The engine of a model, for a process that scores: loaded there, or the detector's own."""
 
     def __init__(self, model: str | Path | None, detector: Detector, *, alone: bool) -> None:
         self.model = model
-        self.device = str(next(detector.network.parameters()).device)
-        self._at_hand = detector.network if alone else None
+        self.device = detector.device
+        self._at_hand = detector.engine if alone else None
 
-    def __call__(self) -> VideoNetwork:
+    def __call__(self) -> Engine:
         if self._at_hand is not None:
             return self._at_hand
-        return Detector(self.model, device=self.device).network
+        return Detector(self.model, device=self.device).engine

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from fakestormer.data.manifest import read_manifest
 from fakestormer.data.store import read_clip
@@ -125,7 +126,7 @@ def _worst_error(store: Path, score: VideoScore) -> WorstError:
     positions = sorted({round(last * k / (_THUMBNAILS - 1)) for k in range(_THUMBNAILS)})
     clip = read_clip(store / row.file, positions, video=row.video, number=row.track)
     thumbnails = []
-    for rgb_hwc in clip.frames.permute(0, 2, 3, 1).contiguous().numpy():
+    for rgb_hwc in np.ascontiguousarray(clip.frames.transpose(0, 2, 3, 1)):
         small = cv2.resize(rgb_hwc[..., ::-1], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
         fine, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])
         assert fine, "JPEG encoder refused a thumbnail"

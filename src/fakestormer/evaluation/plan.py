@@ -17,9 +17,9 @@ from fakestormer.data.remake import require_crops
 from fakestormer.errors import InputError
 from fakestormer.evaluation.corruptions import CorruptionName
 from fakestormer.faces.protocol import FaceBackend
-from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import PredictionConfig, Sampling
+from fakestormer.runtimes.engine import Engine
 
 AppliedTo = Literal["frames", "crops"]
 FaceChoice = Literal["largest", "max"]
@@ -87,14 +87,14 @@ class Plan:
     """What is scored and how.
 
     entries: where each data set's videos lie, for conditions that corrupt whole frames.
-    open_network: opens the network of `weights_sha256`, once in every process. predictions: by
+    open_engine: opens the engine of `weights_sha256`, once in every process. predictions: by
     sampling. workers: processes; 0 works in this one.
     """
 
     stores: Mapping[str, Path]
     crop: CropConfig
     weights_sha256: str
-    open_network: Callable[[], VideoNetwork]
+    open_engine: Callable[[], Engine]
     open_faces: Callable[[], FaceBackend]
     predictions: Mapping[Sampling, PredictionConfig]
     split: SplitChoice = "test"

@@ -20,8 +20,8 @@ from fakestormer.data.manifest import Row
 from fakestormer.data.store import read_clip
 from fakestormer.detection.prediction import predict_track
 from fakestormer.evaluation.plan import FaceChoice, usable
-from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig
+from fakestormer.runtimes.engine import Engine
 from fakestormer.types import Clip
 
 
@@ -79,7 +79,7 @@ ReadClips = Callable[[np.ndarray], Sequence[Clip]]
 class Scoring:
     """How videos are scored. predictions: by their sampling. face: see `score_video`."""
 
-    network: VideoNetwork
+    engine: Engine
     predictions: Mapping[str, PredictionConfig]
     face: FaceChoice
 
@@ -101,7 +101,7 @@ def score_video(
         if scoring.face == "largest" and lasting:
             lasting = [max(lasting, key=lambda row: (row.face_side, row.frames))]
         predictions = [
-            (row, predict_track(scoring.network, row.frames, reader(row), config)[0])
+            (row, predict_track(scoring.engine, row.frames, reader(row), config)[0])
             for row in lasting
         ]
         if not predictions:

@@ -19,8 +19,8 @@ from fakestormer.evaluation.corrupted import corrupted_unit, crops_reader, frame
 from fakestormer.evaluation.plan import CLEAN, FaceChoice, Task, VideoSet, check_backend
 from fakestormer.evaluation.score import Scoring, VideoScore, score_video, store_reader
 from fakestormer.faces.protocol import FaceBackend
-from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.prediction import PredictionConfig
+from fakestormer.runtimes.engine import Engine
 
 #: What the store says of a video, whatever is done to its frames.
 _DESCRIBED = ("sha256", "label", "method", "source", "group")
@@ -45,14 +45,14 @@ class ScoreTask:
     """
 
     sets: Mapping[str, VideoSet]
-    open_network: Callable[[], VideoNetwork]
+    open_engine: Callable[[], Engine]
     open_faces: Callable[[], FaceBackend]
     predictions: Mapping[str, PredictionConfig]
     face: FaceChoice
 
     @cached_property
     def _scoring(self) -> Scoring:
-        return Scoring(network=self.open_network(), predictions=self.predictions, face=self.face)
+        return Scoring(engine=self.open_engine(), predictions=self.predictions, face=self.face)
 
     @cached_property
     def _faces(self) -> FaceBackend:

@@ -27,10 +27,10 @@ from fakestormer.evaluation.plan import SplitChoice, usable, videos_of
 from fakestormer.evaluation.score import ReadClips, Scoring, score_video, store_reader
 from fakestormer.evaluation.treatments import TREATMENTS, Shortcut, Treatment
 from fakestormer.files import write_atomically
-from fakestormer.model.network import VideoNetwork
 from fakestormer.parallel.pool import map_videos
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import PredictionConfig
+from fakestormer.runtimes.engine import Engine
 from fakestormer.types import Clip
 
 #: Layout of shortcuts.json.
@@ -45,13 +45,13 @@ class ScoreTreated:
 
     store: Path
     videos: Mapping[str, Sequence[Row]]
-    open_network: Callable[[], VideoNetwork]
+    open_engine: Callable[[], Engine]
     prediction: PredictionConfig
 
     @cached_property
     def _scoring(self) -> Scoring:
         predictions = {str(self.prediction.sampling): self.prediction}
-        return Scoring(network=self.open_network(), predictions=predictions, face="largest")
+        return Scoring(engine=self.open_engine(), predictions=predictions, face="largest")
 
     def __call__(self, video: str) -> dict[str, float]:
         rows = self.videos[video]
@@ -110,7 +110,7 @@ def find_shortcuts(
     store: Path,
     crop: CropConfig,
     prediction: PredictionConfig,
-    open_network: Callable[[], VideoNetwork],
+    open_engine: Callable[[], Engine],
     *,
     split: SplitChoice = "test",
     at_most: int | None = None,
@@ -138,7 +138,7 @@ def find_shortcuts(
     work = ScoreTreated(
         store=store,
         videos={name: real[name] for name in names},
-        open_network=open_network,
+        open_engine=open_engine,
         prediction=prediction,
     )
     scores: dict[str, dict[str, float]] = {name: {} for name in names}

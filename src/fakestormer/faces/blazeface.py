@@ -17,12 +17,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from fakestormer.faces.face_models import model_paths
 from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
+from fakestormer.parallel.threads import thread_count
 
 _INPUT = 192
 # One anchor in the middle of each cell of 4 x 4 pixels.
@@ -57,15 +57,15 @@ _OUTER_EYE_CORNERS = (33, 263)
 class BlazeFace:
     """Face detection and landmarks; one instance per thread.
 
-    Where torch has two CPU threads or more, both networks take two: with them they need 0.53 times
-    the time. Raises SetupError when the model files are missing or altered.
+    Where the process may use two threads or more, both networks take two: with them they need 0.53
+    times the time. Raises SetupError when the model files are missing or altered.
     """
 
     name = "blazeface"
 
     def __init__(self) -> None:
         paths = model_paths()
-        threads = min(2, torch.get_num_threads())
+        threads = min(2, thread_count())
         self._detector = _Network(paths.detector, threads)
         self._mesh = _Network(paths.mesh, threads)
         cells = (np.arange(_GRID, dtype=np.float32) + 0.5) / _GRID

@@ -12,12 +12,12 @@ from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fakestormer.faces.crop import assemble_clip, crop, crop_squares
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import Sampling
 from fakestormer.types import Clip, FaceTrack
+from fakestormer.types.arrays import Floats
 from fakestormer.video.decode import FrameReader, stream_frames_at
 
 
@@ -87,9 +87,9 @@ def cut_clips(track_length: int, clip_length: int, offset: int) -> NDArray[np.in
 def read_clips(
     path: str | Path,
     track: FaceTrack,
-    positions_ct: NDArray[np.int64] | Tensor,
+    positions_ct: NDArray[np.int64],
     config: CropConfig,
-    squares: Tensor | None = None,
+    squares: Floats | None = None,
     reader: FrameReader | None = None,
 ) -> list[Clip]:
     """Decode exactly the frames needed, crop each once, and put the C clips together.

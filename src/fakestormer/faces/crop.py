@@ -17,56 +17,58 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import torch
+from einops import rearrange
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.types import Clip, FaceTrack
+from fakestormer.types.arrays import Doubles, Floats
 
 
-def crop_squares(track: FaceTrack, config: CropConfig) -> Tensor:
+def crop_squares(track: FaceTrack, config: CropConfig) -> Floats:
     """The square of every frame of a track: float32 (T, 3), (cx, cy, side) in source pixels."""
-    boxes = track.boxes.double()
+    boxes = track.boxes.astype(np.float64)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    side = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1, keepdim=True) * config.enlarge
-    squares = smooth_path(torch.cat([centre, side], dim=1), config.smooth_frames)
+    side = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) * config.enlarge
+    squares = smooth_path(np.concatenate([centre, side], axis=1), config.smooth_frames)
     # A box of a few pixels must still be something that can be cut out.
-    squares[:, 2].clamp_(min=2.0)
-    return squares.float()
+    squares[:, 2] = np.maximum(squares[:, 2], 2.0)
+    return squares.astype(np.float32)
 
 
-def smooth_path(path_td: Tensor, sigma: float) -> Tensor:
+def smooth_path(path_td: Doubles, sigma: float) -> Doubles:
     """Gaussian smoothing along the first axis that does not bend at the ends.
 
     path_td: float64 (T, D). At each frame a straight line is fitted to its neighbours with Gaussian
     weights (sigma in frames, cut at 3 sigma) and read off there. In the middle this *is* the
     Gaussian filter; near an end, where neighbours lie on one side only, a plain average would pull
     towards the middle of the track, the line does not. Below sigma = 0.1 nothing is smoothed.
-    Returns a new (T, D) tensor.
+    Returns a new (T, D) array.
     """
     if sigma < 0.1 or len(path_td) < 3:
-        return path_td.clone()
+        return path_td.copy()
     reach = max(1, round(3 * sigma))
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    inside = torch.ones(len(path_td), 1, dtype=torch.float64)
-    moments = torch.stack([weights, weights * offsets, weights * offsets**2])
+    offsets = np.arange(-reach, reach + 1, dtype=np.float64)
+    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
+    inside = np.ones((len(path_td), 1))
+    moments = weights, weights * offsets, weights * offsets**2
     s0, s1, s2 = (_slide(inside, kernel) for kernel in moments)
-    y0, y1 = (_slide(path_td.double(), kernel) for kernel in moments[:2])
+    y0, y1 = (_slide(path_td, kernel) for kernel in moments[:2])
     # T >= 3 leaves at least two frames in every window, so the line is determined.
-    return (s2 * y0 - s1 * y1) / (s0 * s2 - s1 * s1)
+    smoothed: Doubles = (s2 * y0 - s1 * y1) / (s0 * s2 - s1 * s1)
+    return smoothed
 
 
-def _slide(path_td: Tensor, kernel: Tensor) -> Tensor:
+def _slide(path_td: Doubles, kernel: Doubles) -> Doubles:
     """sum_k kernel[k] path[t + k - reach], zero outside the path: (T, D)."""
     reach = len(kernel) // 2
-    padded = torch.nn.functional.pad(path_td.T[:, None], (reach, reach))
-    return torch.nn.functional.conv1d(padded, kernel[None, None])[:, 0].T
+    padded = np.pad(path_td, ((reach, reach), (0, 0)))
+    columns = [np.correlate(column, kernel) for column in padded.T]
+    return np.stack(columns, axis=1)
 
 
 def crop(
-    rgb_hwc: NDArray[np.uint8], square: Tensor | Sequence[float], size: int
+    rgb_hwc: NDArray[np.uint8], square: Floats | Sequence[float], size: int
 ) -> NDArray[np.uint8]:
     """Cut `square` out of a frame: uint8 (H, W, 3) -> uint8 (size, size, 3).
 
@@ -102,18 +104,19 @@ def _within(position: float, length: int) -> int:
     return min(max(round(position), 0), length - 1)
 
 
-def map_landmarks(points_k2: Tensor, square: Tensor | Sequence[float], size: int) -> Tensor:
+def map_landmarks(points_k2: Floats, square: Floats | Sequence[float], size: int) -> Floats:
     """Source pixels -> crop pixels, exactly as `crop` moves the picture: (..., K, 2) f32."""
     cx, cy, side = (float(value) for value in square)
-    corner = torch.tensor([cx - side / 2, cy - side / 2], dtype=torch.float64)
-    return ((points_k2.double() - corner) * (size / side) - 0.5).float()
+    corner = np.array([cx - side / 2, cy - side / 2])
+    mapped: Floats = ((points_k2 - corner) * (size / side) - 0.5).astype(np.float32)
+    return mapped
 
 
 def assemble_clip(
     crops: dict[int, NDArray[np.uint8]],
     track: FaceTrack,
     positions: Sequence[int],
-    squares: Tensor,
+    squares: Floats,
     config: CropConfig,
     source: str,
 ) -> Clip:
@@ -122,8 +125,8 @@ def assemble_clip(
     frames_thwc = np.stack([crops[position] for position in positions])
     landmarks = [map_landmarks(track.landmarks[p], squares[p], size) for p in positions]
     return Clip(
-        frames=torch.from_numpy(frames_thwc).permute(0, 3, 1, 2).contiguous(),
-        landmarks=torch.stack(landmarks),
+        frames=np.ascontiguousarray(rearrange(frames_thwc, "t h w c -> t c h w")),
+        landmarks=np.stack(landmarks),
         indices=track.indices[list(positions)],
         pts_seconds=track.pts_seconds[list(positions)],
         source=source,

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fakestormer.faces.protocol import FaceBackend, FaceDetection, FaceLandmarks, face_box
@@ -247,11 +246,11 @@ def _finished(followed: list[_Followed], config: TrackingConfig) -> list[FaceTra
     return [
         FaceTrack(
             number=number,
-            indices=torch.arange(first, first + len(landmarks_tk2), dtype=torch.int64),
-            pts_seconds=torch.tensor(track.seconds[: len(landmarks_tk2)], dtype=torch.float64),
-            boxes=torch.from_numpy(boxes_t4),
-            landmarks=torch.from_numpy(landmarks_tk2),
-            confidence=torch.tensor(track.confidence[: len(landmarks_tk2)], dtype=torch.float32),
+            indices=np.arange(first, first + len(landmarks_tk2), dtype=np.int64),
+            pts_seconds=np.array(track.seconds[: len(landmarks_tk2)], np.float64),
+            boxes=boxes_t4,
+            landmarks=landmarks_tk2,
+            confidence=np.array(track.confidence[: len(landmarks_tk2)], np.float32),
             detection=float(np.median(track.scores)),
         )
         for number, (first, _, kept, track, landmarks_tk2, boxes_t4) in enumerate(tracks)

@@ -78,11 +78,11 @@ def find_upright_tracks(
 
 def _seen_area(track: FaceTrack) -> float:
     sides_t2 = track.boxes[:, 2:] - track.boxes[:, :2]
-    return float(sides_t2.prod(dim=1).sum())
+    return float(sides_t2.prod(axis=1).sum())
 
 
 def _is_upright(track: FaceTrack) -> bool:
-    angle = _angle(track.landmarks.median(dim=0).values.numpy())
+    angle = _angle(np.median(track.landmarks, axis=0))
     return track.detection >= _SURE and abs(angle) < _LEVEL
 
 

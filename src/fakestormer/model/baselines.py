@@ -24,7 +24,7 @@ from fakestormer.model.fakestormer import (
 from fakestormer.model.heads import ClassificationHead
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.types import Outputs
+from fakestormer.types.network import Outputs
 
 
 def build_timesformer(config: ModelConfig) -> PlainTimeSformer:

@@ -25,7 +25,7 @@ from fakestormer.model.heads import (
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.rotation import Rotation
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.types import Outputs
+from fakestormer.types.network import Outputs
 
 
 def build_fakestormer(config: ModelConfig) -> FakeSTormer:
@@ -121,6 +121,10 @@ class FakeSTormer(VideoNetwork):
         seen_btcyx = self._seen(self.normalise(frames_btchw))
         return self.f(seen_btcyx).detach(), self.f.evidence(seen_btcyx).detach()
 
+    @property
+    def explains_exactly(self) -> bool:
+        return isinstance(self.f, SurroundingsHead)
+
     def features(self, frames_btchw: Tensor, *, with_attention: bool = False) -> Features:
         """Eq. 4, before the heads; `with_attention` adds the spatial tokens' last attention.
 
@@ -138,9 +142,9 @@ class FakeSTormer(VideoNetwork):
         """Normalised frames -> what the reference sees of them, (b, t, c, G, G)."""
         assert self.reference is not None
         seen_rcyx = self.reference(rearrange(normalised_btchw, "b t c h w -> (b t) c h w"))
-        seen_btcyx: Tensor = rearrange(
-            seen_rcyx, "(b t) c y x -> b t c y x", b=len(normalised_btchw)
-        )
+        # By t, which is fixed: an exported graph takes any number of clips.
+        t = self.config.frames
+        seen_btcyx: Tensor = rearrange(seen_rcyx, "(b t) c y x -> b t c y x", t=t)
         return seen_btcyx
 
     def heads(self, features: Features) -> Outputs:

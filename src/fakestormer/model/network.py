@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.types import Outputs
+from fakestormer.types.network import Outputs
 
 #: Of pixels from 0 to 1, by colour: what frames are normalised with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -79,6 +79,11 @@ class VideoNetwork(nn.Module):
         # As many parts as there were places, in their place.
         share = parts[0].numel() / evidence_b1tyx[0].numel()
         return outputs.logit.detach(), t * share * evidence_b1tyx[:, 0]
+
+    @property
+    def explains_exactly(self) -> bool:
+        """Whether `explain` needs no gradient, so that an exported graph can do it."""
+        return False
 
     @property
     def places(self) -> nn.Module:

@@ -28,7 +28,7 @@ from fakestormer.model.backbone import PatchStem
 from fakestormer.model.fakestormer import sincos_positions
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.types import Outputs
+from fakestormer.types.network import Outputs
 
 
 def build_release(config: ModelConfig) -> ReleaseNetwork:

@@ -144,13 +144,12 @@ def call_here(sent: bytes, name: str | None) -> Any:
     """In a worker process: set it up if it is new, and do the work for `name`, if any."""
     global _work
     if _work is None:
-        import cv2
         from ray import cloudpickle
 
+        from fakestormer.parallel.threads import use_threads
+
         _work = cloudpickle.loads(sent)
-        cv2.setNumThreads(1)
-        if "torch" in sys.modules:  # if not, it will find OMP_NUM_THREADS=1, which Ray sets
-            sys.modules["torch"].set_num_threads(1)
+        use_threads(1)
     return None if name is None else _work(name)
 
 

@@ -9,10 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-import cv2
-import torch
-
 from fakestormer.parallel.termination import end_with_parent, leave_signals_to_parent, signals_held
+from fakestormer.parallel.threads import use_threads
 
 Result = TypeVar("Result")
 
@@ -100,8 +98,7 @@ def _start(work: Callable[[str], object]) -> None:
     global _work
     _work = work
     leave_signals_to_parent()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    use_threads(1)
     end_with_parent()
 
 

@@ -88,11 +88,11 @@ def plotted(report: Report) -> Figure:
         axes.axis("off")
     axes = figure.add_subplot(grid[1, :])
     thresholds = (clear_threshold(report), decision_threshold(report))
-    middles = face.prediction.pts_seconds.mean(dim=1).tolist()
+    middles = face.prediction.pts_seconds.mean(axis=1).tolist()
     values = face.prediction.clip_probabilities.tolist()
     axes.scatter(middles, values, c=[_TONE[tone(value, thresholds)] for value in values])
     if (line := face.every_second) is not None:
-        axes.plot(line.seconds.numpy(), line.probabilities.numpy(), color="grey", linewidth=1)
+        axes.plot(line.seconds, line.probabilities, color="grey", linewidth=1)
     label = f"likely fake from {thresholds[1]:.2f}"
     axes.axhline(thresholds[1], color=_TONE["alarm"], linestyle="--", label=label)
     axes.set(xlabel="seconds", ylabel="probability", ylim=(0, 1.02))
@@ -105,7 +105,7 @@ def _moment(face: FaceReport) -> list[tuple[str, np.ndarray]]:
     crop_3hw = moment_crop(face)
     if crop_3hw is None:
         return []
-    picture = rearrange(crop_3hw, "c h w -> h w c").contiguous().numpy()
+    picture = rearrange(crop_3hw, "c h w -> h w c")
     plain, layers = (face_name(face.number), picture), map_layers(face)
     if layers is None or face.moment is None:
         return [plain]

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from einops import rearrange
-from torch import Tensor
 
 from fakestormer.detection.moment import MAP_SIDE, face_mask, smoothed
 from fakestormer.drawing import overlays
-from fakestormer.drawing.overlays import Pixels
 from fakestormer.types import FaceReport
+from fakestormer.types.arrays import Pixels
 
 PAGE_BUDGET, PAGE_PER_FRAME, PAGE_PER_ROW = 4_700_000, 900, 400
 """Characters of a page below 5 MB, of what the page says about a frame besides its picture, and of
@@ -65,7 +63,7 @@ def shown_in_detail(faces: Sequence[FaceReport], decisive: int | None) -> list[i
     room = _FOR_FRAMES * (PAGE_BUDGET - PAGE_PER_ROW * len(faces))
     shown: list[int] = []
     for place in sorted(pictured, key=first_is.__getitem__, reverse=True):
-        room -= PAGE_PER_FRAME * faces[place].prediction.indices.numel()
+        room -= PAGE_PER_FRAME * faces[place].prediction.indices.size
         if room < 0 and shown:
             break
         shown.append(place)
@@ -74,7 +72,7 @@ def shown_in_detail(faces: Sequence[FaceReport], decisive: int | None) -> list[i
 
 def room_for_pictures(faces: Sequence[FaceReport]) -> int:
     """Characters that the pictures of a page may take together."""
-    frames = sum(face.prediction.indices.numel() for face in faces)
+    frames = sum(face.prediction.indices.size for face in faces)
     return max(0, PAGE_BUDGET - PAGE_PER_FRAME * frames)
 
 
@@ -116,16 +114,17 @@ def thumbnail_webp(face: FaceReport) -> bytes | None:
     return webp(_shrunk(frame_3hw, side=THUMBNAIL_SIDE), quality=80)
 
 
-def moment_crop(face: FaceReport) -> Tensor | None:
+def moment_crop(face: FaceReport) -> Pixels | None:
     """What the network saw in the face's moment, uint8 (3, H, W); None without pictures.
 
     Without a moment, the first frame of the highest-scoring clip.
     """
     if face.crops is None or not len(face.crops):
         return None
+    c, t = int(face.prediction.clip_probabilities.argmax()), 0
     if face.moment is not None:
-        return face.crops[face.moment.clip, face.moment.frame]
-    return face.crops[int(face.prediction.clip_probabilities.argmax()), 0]
+        c, t = face.moment.clip, face.moment.frame
+    return np.asarray(face.crops[c, t])
 
 
 def _pictures(
@@ -135,7 +134,7 @@ def _pictures(
         if face.crops is None:
             continue
         layers_ct = map_layers(face)
-        ranked = face.prediction.clip_probabilities.argsort(descending=True, stable=True)
+        ranked = np.argsort(-face.prediction.clip_probabilities, kind="stable")
         for c in sorted(ranked[:clips].tolist()):
             layers: list[str | None] = [None] * len(face.crops[c])
             if layers_ct is not None:
@@ -154,25 +153,25 @@ def map_layers(face: FaceReport) -> list[Pixels] | None:
     evidence_ctgg, landmarks_ctk2 = face.prediction.evidence, face.landmarks
     if evidence_ctgg is None or landmarks_ctk2 is None:
         return None
-    smooth_ctgg = torch.stack([smoothed(maps_tgg) for maps_tgg in evidence_ctgg])
+    smooth_ctgg = np.stack([smoothed(maps_tgg) for maps_tgg in evidence_ctgg])
     scale = overlays.evidence_scale(smooth_ctgg)
     return [
         overlays.evidence_layer(
             maps_tgg,
-            torch.stack([face_mask(points_k2, MAP_SIDE) for points_k2 in points_tk2]),
+            np.stack([face_mask(points_k2, MAP_SIDE) for points_k2 in points_tk2]),
             scale=scale,
         )
         for maps_tgg, points_tk2 in zip(smooth_ctgg, landmarks_ctk2, strict=True)
     ]
 
 
-def picture_url(frame_3hw: Tensor, *, side: int, quality: int) -> str:
+def picture_url(frame_3hw: Pixels, *, side: int, quality: int) -> str:
     """uint8 (3, H, W) as a WebP data URL, at most `side` pixels on the longer side."""
     return picture_url_of(_shrunk(frame_3hw, side=side), quality=quality)
 
 
-def _shrunk(frame_3hw: Tensor, *, side: int) -> Pixels:
-    rgb: Pixels = rearrange(frame_3hw.cpu(), "c h w -> h w c").contiguous().numpy()
+def _shrunk(frame_3hw: Pixels, *, side: int) -> Pixels:
+    rgb: Pixels = np.ascontiguousarray(rearrange(frame_3hw, "c h w -> h w c"))
     longer = max(rgb.shape[:2])
     if longer > side:
         height, width = (max(1, round(n * side / longer)) for n in rgb.shape[:2])

@@ -32,21 +32,22 @@ from fakestormer.errors import InputError, SetupError
 from fakestormer.model.fakestormer import FakeSTormer
 from fakestormer.model.heads import TemporalHead, patch_volume
 from fakestormer.model.network import VideoNetwork
+from fakestormer.types.arrays import Floats, Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Saliency:
-    """Maps of a batch of clips, float32 on the CPU.
+    """Maps of a batch of clips, float32.
 
     temporal: (b, T, G, G), Grad-CAM for h, >= 0, in no unit: comparable within a clip.
     spatial: (b, T, G, G), attention for g, >= 0, sums to 1 in every frame.
     """
 
-    temporal: Tensor
-    spatial: Tensor
+    temporal: Floats
+    spatial: Floats
 
 
-def saliency(network: VideoNetwork, frames_btchw: Tensor) -> Saliency:
+def saliency(network: VideoNetwork, frames_btchw: Pixels) -> Saliency:
     """Both maps of clips (b, T, 3, H, W), as the network takes them.
 
     A clip's maps do not depend on the other clips of the batch. The network is put into evaluation
@@ -57,14 +58,15 @@ def saliency(network: VideoNetwork, frames_btchw: Tensor) -> Saliency:
     network.eval()
     with torch.no_grad():
         features = network.features(
-            frames_btchw.to(next(network.parameters()).device), with_attention=True
+            torch.from_numpy(frames_btchw).to(network.pixel_scale.device), with_attention=True
         )
     assert features.spatial_attention is not None, "it was asked for"
     attention_btyx = reduce(features.spatial_attention, "b t h y x -> b t y x", "mean")
+    share_btyx = attention_btyx / attention_btyx.sum(dim=(-2, -1), keepdim=True)
     volume_bdtyx = patch_volume(features.patches, network.config.grid)
     return Saliency(
-        temporal=grad_cam(network.h, volume_bdtyx).float().cpu(),
-        spatial=(attention_btyx / attention_btyx.sum(dim=(-2, -1), keepdim=True)).float().cpu(),
+        temporal=grad_cam(network.h, volume_bdtyx).float().cpu().numpy(),
+        spatial=share_btyx.float().cpu().numpy(),
     )
 
 

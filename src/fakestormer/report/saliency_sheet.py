@@ -42,7 +42,7 @@ def write_saliency_sheets(
     """
     (face,) = (face for face in report.faces if face.number == report.face_number)
     assert face.crops is not None, "the face that decides keeps its pictures"
-    ranked = face.prediction.clip_probabilities.argsort(descending=True, stable=True)
+    ranked = np.argsort(-face.prediction.clip_probabilities, kind="stable")
     for c in ranked[:clips].tolist():
         sheet = saliency_sheet(report, face, c, saliency(network, face.crops[c : c + 1]))
         done, encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
@@ -67,9 +67,9 @@ def saliency_sheet(report: Report, face: FaceReport, clip: int, maps: Saliency) 
     assert face.crops is not None, "a sheet shows pictures"
     count = face.crops.shape[1]
     tile = min(max(_WIDTH // count, _TILE[0]), _TILE[1])
-    frames_t3hw = cut_margin(face.crops[clip].cpu(), margin=0, size=tile)
+    frames_t3hw = cut_margin(face.crops[clip], margin=0, size=tile)
     gradcam_tgg, largest = maps.temporal[0], float(maps.temporal[0].max())
-    times_even_tgg = maps.spatial[0] * maps.spatial[0, 0].numel()
+    times_even_tgg = maps.spatial[0] * maps.spatial[0, 0].size
     # Attention that is hardly uneven stays faint: the scale reaches at least twice the even share.
     most = max(2.0, float(times_even_tgg.max()))
     change_scale = overlays.display_scale(prediction.derivative)

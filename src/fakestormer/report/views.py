@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
+import numpy as np
 
 from fakestormer.detection.printable import face_name, picture_size, shown
 from fakestormer.drawing import timeline
@@ -209,7 +209,7 @@ def listed_view(face: FaceReport, report: Report) -> FaceView:
 
 
 def _seen(prediction: Prediction) -> tuple[str, str]:
-    if not prediction.pts_seconds.numel():
+    if not prediction.pts_seconds.size:
         return "", ""
     first, last = prediction.pts_seconds.min(), prediction.pts_seconds.max()
     return timeline.time_code(float(first)), timeline.time_code(float(last))
@@ -304,8 +304,8 @@ def _squares(
     """Where the face stood at the start of each clip: x, y, width, height in per cent."""
     if size is None or not len(face.boxes):
         return ()
-    whole = torch.tensor([*size, *size], dtype=torch.float32)
-    corners = (100.0 * face.boxes[:, 0].cpu().float() / whole).tolist()
+    whole = np.array([*size, *size], np.float32)
+    corners = (100.0 * face.boxes[:, 0] / whole).tolist()
     return tuple(
         (round(x0, 1), round(y0, 1), round(x1 - x0, 1), round(y1 - y0, 1))
         for x0, y0, x1, y1 in corners

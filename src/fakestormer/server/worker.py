@@ -25,20 +25,21 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import torch
-from torch import Tensor
+import numpy as np
 
 from fakestormer.detection.batch import DetectOne, DetectorSettings
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.film import film_name
 from fakestormer.errors import InputError, OutputError, SetupError
 from fakestormer.files import write_atomically
+from fakestormer.parallel.threads import use_threads
 from fakestormer.report.page import render_report
 from fakestormer.server.confine import bound_memory, end_with_parent
 from fakestormer.server.limits import Limits
 from fakestormer.server.options import JobOptions
 from fakestormer.server.store import OVERLAY, REPORT, RESULT, THUMBNAIL
 from fakestormer.types import Report
+from fakestormer.types.arrays import Pixels
 from fakestormer.video.decode import probe
 
 log = logging.getLogger("fakestormer.server")
@@ -51,7 +52,7 @@ _THUMBNAIL = 240
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """The detector, the limits of a job, and threads; None leaves the choice to torch."""
+    """The detector, the limits of a job, and threads; None leaves the choice to the libraries."""
 
     detector: DetectorSettings
     limits: Limits
@@ -68,8 +69,7 @@ def judge_videos(connection: Connection, settings: WorkerSettings) -> None:
     """The main function of a worker process; ends when the server closes the connection."""
     end_with_parent()
     if settings.threads is not None:
-        cv2.setNumThreads(settings.threads)
-        torch.set_num_threads(settings.threads)
+        use_threads(settings.threads)
     try:
         work = DetectOne(settings.detector)
         model = described(work.detector)
@@ -111,11 +111,11 @@ def _with_options(work: DetectOne, options: JobOptions, folder: Path) -> DetectO
     return DetectOne(settings, detector)
 
 
-def thumbnail(picture_chw: Tensor) -> bytes:
+def thumbnail(picture_chw: Pixels) -> bytes:
     """A small JPEG of a frame, uint8 (3, H, W), RGB."""
     height, width = picture_chw.shape[1:]
     shrink = max(1.0, max(height, width) / _THUMBNAIL)
-    rgb = picture_chw.permute(1, 2, 0).contiguous().numpy()
+    rgb = np.ascontiguousarray(picture_chw.transpose(1, 2, 0))
     size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
     small = cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
     fine, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])

@@ -17,9 +17,9 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fakestormer.faces.resample import cut_margin
 from fakestormer.synthesis.blur import opencv_reads
 from fakestormer.synthesis.params import Colour, Downscale, Sharpen
+from fakestormer.synthesis.resample import cut_margin
 
 
 def change_colour(frames_fchw: Tensor, colour: Colour) -> Tensor:

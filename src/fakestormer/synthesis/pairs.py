@@ -13,7 +13,7 @@ from fakestormer.synthesis.cutout import cut_out, hide_patches
 from fakestormer.synthesis.params import ClipParams
 from fakestormer.synthesis.render import render, show
 from fakestormer.synthesis.targets import derivative, normalise, patch_vulnerability, soft_labels
-from fakestormer.types import SelfBlended, Targets
+from fakestormer.types.network import SelfBlended, Targets
 
 
 def make_pairs(

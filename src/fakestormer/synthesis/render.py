@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from fakestormer.faces.resample import cut_margin
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.beyond.damage import add_noise, compress_h264
 from fakestormer.synthesis.beyond.membrane import membrane
@@ -33,10 +32,18 @@ from fakestormer.synthesis.colour import (
 from fakestormer.synthesis.hull import hull_mask
 from fakestormer.synthesis.landmarks import interpolate_landmarks, mirror_landmarks
 from fakestormer.synthesis.params import ClipParams, SBVParams, sample
+from fakestormer.synthesis.resample import cut_margin
 from fakestormer.synthesis.warp import elastic_field, pixel_grid, resize, take, undo_affine
-from fakestormer.types import SelfBlended
+from fakestormer.types import Clip
+from fakestormer.types.network import SelfBlended
 
 __all__ = ["ClipParams", "SBVParams", "SynthesisConfig", "render", "sample", "soft_mask"]
+
+
+def render_clip(clip: Clip, params: ClipParams, *, size: int) -> SelfBlended:
+    """`render` of one clip: a batch of one pair. Raises what `render` raises."""
+    frames_tchw, landmarks_tk2 = torch.from_numpy(clip.frames), torch.from_numpy(clip.landmarks)
+    return render(frames_tchw[None], landmarks_tk2[None], [params], size=size)
 
 
 def render(

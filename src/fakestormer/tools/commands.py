@@ -105,7 +105,7 @@ def prepare(
     from fakestormer.data.origin import Origin
     from fakestormer.data.prepare import prepare_listing
     from fakestormer.data.table import match_table
-    from fakestormer.model.model_file import recipe_of_shipped
+    from fakestormer.model.document import recipe_of_shipped
 
     recipe, settings = recipe or recipe_of_shipped(), settings or PrepareSettings()
     store = Path(store)
@@ -277,7 +277,8 @@ def fit(
     """
     from fakestormer.data.manifest import read_manifest
     from fakestormer.data.remake import require_crops
-    from fakestormer.model.model_file import load_model, recipe_of, save_model, weights_file
+    from fakestormer.model.document import recipe_of, weights_file
+    from fakestormer.model.model_file import load_model, save_model
     from fakestormer.training.surroundings import fit_surroundings, with_surroundings
 
     weights, store = weights_file(model), Path(store)

@@ -17,15 +17,15 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fakestormer.drawing.contact_sheet import SheetBlock, SheetRow, contact_sheet, heat
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.landmarks import interpolate_landmarks
 from fakestormer.synthesis.params import ClipParams, Colour, Interpolation, sample
-from fakestormer.synthesis.render import render
+from fakestormer.synthesis.render import render_clip
 from fakestormer.synthesis.targets import boundary
 from fakestormer.types import Clip
+from fakestormer.types.arrays import Doubles, Floats, Pixels
 
 _COLUMNS, _TILE = 5, 132
 _DOT = (70, 255, 120)
@@ -33,11 +33,11 @@ _DOT = (70, 255, 120)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Variant:
-    """The clip blended one way: landmarks (T, K, 2), crop px; frames uint8 (T, 3, S, S); M."""
+    """The clip blended one way: landmarks (T, K, 2), crop px; frames uint8 (T, 3, S, S); B."""
 
-    landmarks_tk2: Tensor
-    fake_tchw: Tensor
-    mask_thw: Tensor
+    landmarks_tk2: Floats
+    fake_tchw: Pixels
+    boundary_thw: Floats
     order: tuple[int, ...] | None
 
 
@@ -108,32 +108,33 @@ def comparison_sheet(
     return np.concatenate([head, *rows])
 
 
-def jumps(landmarks_tk2: Tensor, side: int) -> Tensor:
+def jumps(landmarks_tk2: Floats, side: int) -> Doubles:
     """d of eq. 1 against the frame before, in pixels of a 256 px crop: (T,), 0 at t = 0."""
-    scaled = landmarks_tk2.double() * 256 / side
-    d_t = scaled.diff(dim=0).square().sum(dim=(1, 2)).sqrt() / scaled.shape[1]
-    return torch.cat([d_t.new_zeros(1), d_t])
+    moves = np.diff(landmarks_tk2.astype(np.float64) * 256 / side, axis=0)
+    d_t = np.sqrt(np.square(moves).sum(axis=(1, 2))) / landmarks_tk2.shape[1]
+    return np.concatenate([[0.0], d_t])
 
 
 def _variant(clip: Clip, params: ClipParams, *, size: int) -> Variant:
-    blended = render(clip.frames[None], clip.landmarks[None], [params], size=size)
+    blended = render_clip(clip, params, size=size)
     landmarks_tk2 = clip.landmarks
     if params.interpolation is not None:
         scale = clip.frames.shape[-1] / 256
-        landmarks_tk2 = interpolate_landmarks(
-            landmarks_tk2, params.interpolation.tau * scale, params.interpolation.d_bar * scale
-        )
+        tau, d_bar = params.interpolation.tau * scale, params.interpolation.d_bar * scale
+        moved = interpolate_landmarks(torch.from_numpy(landmarks_tk2), tau, d_bar)
+        landmarks_tk2 = moved.numpy()
     return Variant(
         landmarks_tk2=landmarks_tk2,
-        fake_tchw=blended.fake[0],
-        mask_thw=blended.mask[0],
+        fake_tchw=blended.fake[0].numpy(),
+        boundary_thw=boundary(blended.mask[0]).numpy(),
         order=params.order,
     )
 
 
-def _where_most(d_t: Tensor, count: int) -> slice:
+def _where_most(d_t: Doubles, count: int) -> slice:
     """The `count` consecutive frames with the largest sum of d, but for the first one's."""
-    sums = d_t.unfold(0, count, 1)[:, 1:].sum(dim=1)
+    windows = np.lib.stride_tricks.sliding_window_view(d_t, count)
+    sums = windows[:, 1:].sum(axis=1)
     start = int(sums.argmax())
     return slice(start, start + count)
 
@@ -142,7 +143,7 @@ def _panel(
     title: str, about: str, variant: Variant, clip: Clip, at: slice, *, size: int
 ) -> NDArray[np.uint8]:
     side = clip.frames.shape[-1]
-    boundary_thw = boundary(variant.mask_thw)
+    boundary_thw = variant.boundary_thw
     remark = ""
     if variant.order is not None:
         remark = "copy of frame " + ", ".join(str(int(clip.indices[i])) for i in variant.order[at])
@@ -158,7 +159,7 @@ def _panel(
         SheetRow(label="pseudo-fake", remark=remark, pictures_tchw=variant.fake_tchw[at]),
         SheetRow(
             label="its mean change, of 255",
-            numbers_t=_changes(variant.fake_tchw.float())[at].tolist(),
+            numbers_t=_changes(variant.fake_tchw.astype(np.float32))[at].tolist(),
         ),
         SheetRow(label="boundary B", pictures_tchw=heat(boundary_thw[at], size)),
         SheetRow(label="its mean change, of 1", numbers_t=_changes(boundary_thw)[at].tolist()),
@@ -167,23 +168,23 @@ def _panel(
     return contact_sheet(title, names, [SheetBlock(heading=about, rows=rows)], tile=_TILE)
 
 
-def _changes(values: Tensor) -> Tensor:
+def _changes(values: Floats) -> Floats:
     """Mean absolute change against the frame before: (T, ...) -> (T,), 0 at t = 0."""
-    change_t = values.diff(dim=0).abs().flatten(1).mean(dim=1)
-    return torch.cat([change_t.new_zeros(1), change_t])
+    change_t = np.abs(np.diff(values, axis=0)).reshape(len(values) - 1, -1).mean(axis=1)
+    return np.concatenate([np.zeros(1, np.float32), change_t])
 
 
-def _with_dots(frames_tchw: Tensor, landmarks_tk2: Tensor) -> Tensor:
+def _with_dots(frames_tchw: Pixels, landmarks_tk2: Floats) -> Pixels:
     """A dot at each landmark, on pictures twice as large as they are shown."""
     side, drawn = frames_tchw.shape[-1], []
     for frame_chw, points_k2 in zip(frames_tchw, landmarks_tk2, strict=True):
         large = cv2.resize(
-            np.ascontiguousarray(frame_chw.permute(1, 2, 0).numpy()),
+            np.ascontiguousarray(frame_chw.transpose(1, 2, 0)),
             (2 * _TILE, 2 * _TILE),
             interpolation=cv2.INTER_AREA if side > 2 * _TILE else cv2.INTER_LINEAR,
         )
         for x, y in ((points_k2 + 0.5) * (2 * _TILE / side) - 0.5).tolist():
             # 4 bits behind the point: the dots show moves of less than a pixel.
             cv2.circle(large, (round(16 * x), round(16 * y)), 32, _DOT, -1, cv2.LINE_AA, shift=4)
-        drawn.append(torch.from_numpy(large).permute(2, 0, 1))
-    return torch.stack(drawn)
+        drawn.append(large.transpose(2, 0, 1))
+    return np.asarray(drawn, np.uint8)

@@ -19,29 +19,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 from torch.export import ExportedProgram
 
 from fakestormer.detection.detector import Detector
 from fakestormer.errors import InputError
 from fakestormer.files import place, sha256_of, staging, writing
-from fakestormer.model.model_file import code_version
-from fakestormer.runtimes.program import (
+from fakestormer.model.document import code_version
+from fakestormer.runtimes.onnx_engine import (
     BATCH,
     INPUT,
     TOLERANCE,
-    ByName,
     Numbers,
     Run,
+    check_frames,
+    description,
+    evidence_path,
+    relative_error,
+    run_onnx,
+)
+from fakestormer.runtimes.program import (
+    ByName,
+    Evidence,
     program_of,
     random_frames,
-    relative_error,
     require_onnx,
-    run_onnx,
     run_torch,
     write_onnx,
 )
+from fakestormer.types.arrays import Pixels
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +73,9 @@ def export(
     """Write one or both files; each is first read back and compared with torch on random frames.
 
     onnx: a `.onnx` file; its metadata are inside and, with its SHA-256, in `.onnx.json` beside it;
-    weights of more than 1.5 GiB are in `.onnx.data`. pt2: a `.pt2` file, all in one. Older files
+    weights of more than 1.5 GiB are in `.onnx.data`, and f with its evidence, where f is linear in
+    what it sees, in `.evidence.onnx`. Named like the model's weights and beside them, these files
+    are what `detect` runs on the CPU. pt2: a `.pt2` file, all in one. Older files
     are replaced only when every new one is complete and right. Raises InputError for a model that
     cannot be loaded, a file that cannot be written, or numbers that differ from torch's by more
     than TOLERANCE; SetupError where ONNX's packages are missing.
@@ -79,8 +88,9 @@ def export(
         require_onnx()
     detector = Detector(model)
     metadata = describe(detector)
-    named = ByName(detector.network).eval()
-    answers = [(frames, run_torch(named)(frames)) for frames in random_frames(detector.network)]
+    config = detector.engine.config
+    named = ByName(detector.engine.network).eval()
+    answers = [(frames, run_torch(named)(frames)) for frames in random_frames(config)]
     _require_finite(str(model), answers)
     shapes = {name: (BATCH, *y.shape[1:]) for name, y in answers[0][1].items()}
     log.info(
@@ -98,9 +108,9 @@ def export(
                 write(program, staged, metadata, tuple(shapes))
             errors.append(_compare(target, open_(staged), answers))
             if target.suffix == ".onnx":
-                beside = metadata | {"sha256": sha256_of(staged), "errors": errors[-1]}
+                about = metadata | {"errors": errors[-1]} | _for_the_engine(named, staged, target)
                 with writing(target):
-                    _metadata_path(staged).write_text(json.dumps(beside, indent=2) + "\n")
+                    description(staged).write_text(json.dumps(about, indent=2) + "\n")
         placed = [place(folder, target) for target, folder in zip(targets, folders, strict=True)]
     return tuple(
         Exported(files, shapes, errors_) for files, errors_ in zip(placed, errors, strict=True)
@@ -109,7 +119,7 @@ def export(
 
 def describe(detector: Detector) -> dict[str, Any]:
     """The metadata, JSON-able: which network this is, what it takes, how its recipe uses it."""
-    c = detector.network.config
+    c = detector.engine.config
     licence = {} if detector.licence is None else {"licence": detector.licence}
     return {
         "format": FORMAT,
@@ -151,12 +161,27 @@ def _write_pt2(
 def _run_pt2(path: Path) -> Run:
     module = torch.export.load(path).module()
 
-    def run(frames_btchw: Tensor) -> Numbers:
+    def run(frames_btchw: Pixels) -> Numbers:
         with torch.inference_mode():
-            numbers: Numbers = module(frames_btchw)
-        return numbers
+            tensors = module(torch.from_numpy(frames_btchw))
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
 
     return run
+
+
+def _for_the_engine(named: ByName, staged: Path, target: Path) -> dict[str, Any]:
+    """Write f's evidence, where it is exact; what `runtimes.onnx_engine` checks of both files."""
+    logits_b = run_torch(named)(check_frames(named.network.config))["logit"]
+    about = {"sha256": sha256_of(staged), "check_logits": logits_b.tolist()}
+    if named.network.explains_exactly:
+        explaining, path = Evidence(named.network).eval(), evidence_path(staged)
+        frames = list(random_frames(named.network.config))
+        answers = [(batch, run_torch(explaining)(batch)) for batch in frames]
+        with writing(target):
+            write_onnx(program_of(explaining), path, {}, tuple(answers[0][1]))
+        _compare(evidence_path(target), run_onnx(path), answers)
+        about["evidence_sha256"] = sha256_of(path)
+    return about
 
 
 _Write = Callable[[ExportedProgram, Path, Mapping[str, Any], Sequence[str]], None]
@@ -166,17 +191,17 @@ _KINDS: Mapping[str, tuple[_Write, Callable[[Path], Run]]] = {
 }
 
 
-def _require_finite(model: str, answers: Sequence[tuple[Tensor, Numbers]]) -> None:
+def _require_finite(model: str, answers: Sequence[tuple[Pixels, Numbers]]) -> None:
     for _, numbers in answers:
         for name, y in numbers.items():
-            if not bool(torch.isfinite(y).all()):
+            if not bool(np.isfinite(y).all()):
                 raise InputError(
                     f"{model}: its {name} is not a finite number on random frames, so there is "
                     "nothing to compare an export with; train it again"
                 )
 
 
-def _compare(target: Path, run: Run, answers: Sequence[tuple[Tensor, Numbers]]) -> dict[str, float]:
+def _compare(target: Path, run: Run, answers: Sequence[tuple[Pixels, Numbers]]) -> dict[str, float]:
     """Errors by output, as Exported has them. Raises InputError when one is above TOLERANCE."""
     errors: dict[str, float] = {}
     for frames, expected in answers:
@@ -198,7 +223,7 @@ def _target(path: Path, suffix: str) -> Path:
     """Where a file is to go. Raises InputError for a name that it cannot have."""
     if path.suffix != suffix:
         raise InputError(f"{path}: cannot be the exported file; name one that ends in {suffix}")
-    for file in (path, _metadata_path(path), _weights_path(path)):
+    for file in (path, description(path), _weights_path(path)):
         if file.is_dir():
             raise InputError(f"{file}: is a folder, and a file has to go there; name another")
     try:
@@ -209,11 +234,6 @@ def _target(path: Path, suffix: str) -> Path:
             "name another"
         ) from error
     return path
-
-
-def _metadata_path(path: Path) -> Path:
-    # Not x.json: beside x.safetensors that is the model's own.
-    return path.with_name(f"{path.name}.json")
 
 
 def _weights_path(path: Path) -> Path:

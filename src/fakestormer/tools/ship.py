@@ -22,7 +22,8 @@ from fakestormer.evaluation.calibration import Fitted, fit_evaluation
 from fakestormer.evaluation.document import read_evaluation
 from fakestormer.evaluation.reliability_plot import reliability_plot
 from fakestormer.files import sha256_of, write_atomically
-from fakestormer.model.model_file import load_model, weights_file
+from fakestormer.model.document import weights_file
+from fakestormer.model.model_file import load_model
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import save_weights
 

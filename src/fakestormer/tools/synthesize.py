@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
 
 from fakestormer.data.pseudo_fakes import frame_rate
 from fakestormer.detection.printable import face_name
@@ -41,10 +40,11 @@ from fakestormer.recipe.recipe import Recipe
 from fakestormer.recipe.synthesis import SynthesisConfig
 from fakestormer.synthesis.pairs import pair_targets
 from fakestormer.synthesis.params import ClipParams, sample
-from fakestormer.synthesis.render import render
+from fakestormer.synthesis.render import render_clip
 from fakestormer.synthesis.targets import boundary, derivative
 from fakestormer.tools.compare_synthesis import comparison_sheet
-from fakestormer.types import Clip, FaceTrack, SelfBlended
+from fakestormer.types import Clip, FaceTrack
+from fakestormer.types.arrays import Pixels
 from fakestormer.video.decode import FrameReader, probe, stream_frames, stream_frames_at
 from fakestormer.video.encode import write_film
 
@@ -214,7 +214,7 @@ def _read_record(path: Path, video: Path, sha256: str) -> SynthesisRecord:
 def _largest(tracks: list[FaceTrack]) -> FaceTrack:
     def seen_area(track: FaceTrack) -> float:
         sides = track.boxes[:FRAMES, 2:] - track.boxes[:FRAMES, :2]
-        return float(sides.prod(dim=1).sum())
+        return float(sides.prod(axis=1).sum())
 
     return max(tracks, key=seen_area)
 
@@ -239,32 +239,33 @@ def _find_again(
     )
 
 
-def _render(clip: Clip, record: SynthesisRecord, size: int) -> SelfBlended:
-    return render(clip.frames[None], clip.landmarks[None], [record.params], size=size)
-
-
-def _films(clip: Clip, record: SynthesisRecord) -> dict[str, Tensor]:
+def _films(clip: Clip, record: SynthesisRecord) -> dict[str, Pixels]:
     """{file name: uint8 (T, 3, H, W)}."""
-    blended = _render(clip, record, record.size)
+    blended = render_clip(clip, record.params, size=record.size)
     # Nothing cut off, so that `detect` finds about the crop here that it would find in the video.
     whole = record.model_copy(
         update={"params": record.params.model_copy(update={"margin": 0, "shift": (0, 0)})}
     )
-    twins = _render(clip, whole, record.crop.stored_size)
-    glow = overlay(blended.fake[0], boundary(blended.mask[0]))
+    twins = render_clip(clip, whole.params, size=record.crop.stored_size)
+    real, fake, mask = blended.real[0].numpy(), blended.fake[0].numpy(), blended.mask[0]
+    glow = overlay(fake, boundary(mask).numpy())
     film = side_by_side(
         (
-            ("real", blended.real[0]),
-            ("pseudo-fake", blended.fake[0]),
-            ("mask M", grey(blended.mask[0])),
+            ("real", real),
+            ("pseudo-fake", fake),
+            ("mask M", grey(mask.numpy())),
             ("boundary B = 4M(1-M)", glow),
         )
     )
-    return {"side_by_side.mp4": film, "real.mp4": twins.real[0], "fake.mp4": twins.fake[0]}
+    return {
+        "side_by_side.mp4": film,
+        "real.mp4": twins.real[0].numpy(),
+        "fake.mp4": twins.fake[0].numpy(),
+    }
 
 
 def _write_all(
-    films: dict[str, Tensor],
+    films: dict[str, Pixels],
     sheets: dict[str, np.ndarray],
     record: SynthesisRecord,
     out: Path,
@@ -294,7 +295,7 @@ def _comparison(clip: Clip, record: SynthesisRecord) -> np.ndarray:
 
 def _sheet(clip: Clip, record: SynthesisRecord) -> np.ndarray:
     """Up to 8 frames spread over the clip; targets are those of the whole clip."""
-    blended = _render(clip, record, record.size)
+    blended = render_clip(clip, record.params, size=record.size)
     chosen = np.unique(np.rint(np.linspace(0, len(clip) - 1, min(_COLUMNS, len(clip)))))
     at = torch.from_numpy(chosen.astype(np.int64))
     blocks = []
@@ -309,16 +310,16 @@ def _sheet(clip: Clip, record: SynthesisRecord) -> np.ndarray:
         change_tgg = derivative(b_tgg[None])[0]
         largest = float(change_tgg.max())
         rows = [
-            SheetRow(label="real", pictures_tchw=clips[0][at]),
-            SheetRow(label="pseudo-fake", pictures_tchw=clips[1][at]),
+            SheetRow(label="real", pictures_tchw=clips[0][at].numpy()),
+            SheetRow(label="pseudo-fake", pictures_tchw=clips[1][at].numpy()),
         ]
         if params.cutout is None:
             rows += [
-                SheetRow(label="mask M", pictures_tchw=grey(blended.mask[0][at])),
+                SheetRow(label="mask M", pictures_tchw=grey(blended.mask[0][at].numpy())),
                 SheetRow(
                     label="boundary B",
                     remark="4 M (1 - M)",
-                    pictures_tchw=heat(boundary(blended.mask[0][at]), record.size),
+                    pictures_tchw=heat(boundary(blended.mask[0][at]).numpy(), record.size),
                 ),
             ]
         scaled = change_tgg[at] / max(largest, 1e-6)
@@ -326,12 +327,12 @@ def _sheet(clip: Clip, record: SynthesisRecord) -> np.ndarray:
             SheetRow(
                 label="patch vulnerability",
                 remark="largest B per patch,\n0 (dark) to 1 (bright)",
-                pictures_tchw=heat(b_tgg[at], record.size),
+                pictures_tchw=heat(b_tgg[at].numpy(), record.size),
             ),
             SheetRow(
                 label="its change over time",
                 remark=f"against the frame before,\n0 to {largest:.3f}",
-                pictures_tchw=heat(scaled, record.size),
+                pictures_tchw=heat(scaled.numpy(), record.size),
             ),
             SheetRow(label="soft labels p(t)", numbers_t=targets.soft_labels[1][at].tolist()),
         ]

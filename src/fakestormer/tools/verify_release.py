@@ -29,7 +29,7 @@ from fakestormer.model.release_trace import trace
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.training import LossConfig
 from fakestormer.training.losses import fakestormer_loss
-from fakestormer.types import Outputs, Targets
+from fakestormer.types.network import Outputs, Targets
 
 #: Largest error allowed, as a share of the array's largest value or of 1, whichever is more.
 LIMIT_SINGLE, LIMIT_DOUBLE = 1e-5, 1e-10

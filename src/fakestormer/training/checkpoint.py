@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from fakestormer.errors import InputError
-from fakestormer.model.model_file import FORMAT, code_version, read_json, write_json
+from fakestormer.model.document import FORMAT, code_version, read_json, write_json
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_weights, save_weights
 

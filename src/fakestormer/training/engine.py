@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, TypeVar
@@ -12,6 +11,7 @@ import torch
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from fakestormer.errors import InputError, SetupError, TrainingError
+from fakestormer.parallel.threads import core_count
 from fakestormer.training.interrupt import interruptible
 from fakestormer.training.settings import TrainSettings
 
@@ -93,8 +93,7 @@ def threads(processes: int) -> int:
     number does not depend on `workers`, because it changes the last bits of sums, and with them
     whether a resumed run gives the same losses.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // processes - 1)
+    return max(1, core_count() // processes - 1)
 
 
 def _exist_already() -> bool:

@@ -10,7 +10,7 @@ from fakestormer.drawing.contact_sheet import RGB, SheetBlock, SheetRow, contact
 from fakestormer.drawing.overlays import display_scale, heat_map
 from fakestormer.model.network import VideoNetwork
 from fakestormer.training.validation import Example, ValidationSet, judging
-from fakestormer.types import Outputs
+from fakestormer.types.network import Outputs
 
 #: Frames of a clip on a sheet; of longer clips the first.
 _COLUMNS, _TILE = 8, 112
@@ -44,9 +44,11 @@ def example_sheets(
 
 def _sheet(example: Example, validation: ValidationSet, outputs: Outputs, first: int) -> RGB:
     """first: place of the pseudo-fake in the outputs; its real clip follows."""
-    fake_t3hw, real_t3hw = validation.frames[example.fake], validation.frames[example.real]
+    fake_t3hw, real_t3hw = (
+        validation.frames[place].numpy() for place in (example.fake, example.real)
+    )
     shown = slice(0, _COLUMNS)
-    target = example.derivative
+    target = example.derivative.numpy()
     scale = display_scale(target[None])
     logit = outputs.logit.float().sigmoid().tolist()
     blocks = []
@@ -58,7 +60,7 @@ def _sheet(example: Example, validation: ValidationSet, outputs: Outputs, first:
             remark = f"standardised change of\nvulnerability, up to {scale:.1f}"
             rows.append(SheetRow(label="target of h", remark=remark, pictures_tchw=over[shown]))
         if outputs.derivative is not None:
-            change = outputs.derivative[place].float().cpu()
+            change = outputs.derivative[place].float().cpu().numpy()
             over = heat_map(change, frames, scale=scale)
             remark = f"from {change[1:].min():.1f} to {change[1:].max():.1f}"
             rows.append(SheetRow(label="h", remark=remark, pictures_tchw=over[shown]))

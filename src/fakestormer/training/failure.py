@@ -26,7 +26,7 @@ from fakestormer.data.loaders import PairBatch, TrainingClips
 from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
 from fakestormer.model.build import build
-from fakestormer.model.model_file import code_version
+from fakestormer.model.document import code_version
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.weights import load_weights, save_weights
 from fakestormer.recipe.model import ModelConfig
@@ -36,7 +36,7 @@ from fakestormer.synthesis.params import ClipParams
 from fakestormer.training.sam import SAM
 from fakestormer.training.schedule import freeze
 from fakestormer.training.step import AsTensors, NonFiniteLossError, PartLosses, training_step
-from fakestormer.types import Targets
+from fakestormer.types.network import Targets
 from fakestormer.types.tensors import changed, fields_of
 
 

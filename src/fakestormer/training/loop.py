@@ -50,7 +50,7 @@ from fakestormer.training.validation import (
     validate,
     videos_validation_set,
 )
-from fakestormer.types import Losses
+from fakestormer.types.network import Losses
 from fakestormer.types.tensors import fields_of
 
 try:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from fakestormer.recipe.training import LossConfig
-from fakestormer.types import Losses, Outputs, Targets
+from fakestormer.types.network import Losses, Outputs, Targets
 
 
 def fakestormer_loss(outputs: Outputs, targets: Targets, config: LossConfig) -> Losses:

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from fakestormer.errors import InputError, first_complaint
-from fakestormer.model.model_file import is_model, load_model
+from fakestormer.model.document import is_model
+from fakestormer.model.model_file import load_model
 from fakestormer.model.network import VideoNetwork
 from fakestormer.model.towers import sizes_of
 from fakestormer.model.weights import load_pretrained, load_stem, start_from

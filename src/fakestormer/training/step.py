@@ -27,7 +27,7 @@ from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.training import TrainingConfig
 from fakestormer.training.losses import fakestormer_loss
 from fakestormer.training.sam import SAM, frozen_statistics, gradient_norm
-from fakestormer.types import Losses, Outputs
+from fakestormer.types.network import Losses, Outputs
 from fakestormer.types.tensors import changed, fields_of, joined
 
 

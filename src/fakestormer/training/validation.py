@@ -141,7 +141,8 @@ def videos_validation_set(
     for number, row in enumerate(rows):
         clips = _spread(store, row, model, clips_per_track)
         frames += [
-            network_input(clip.frames[None], margin=margin, size=model.image_size) for clip in clips
+            torch.from_numpy(network_input(clip.frames, margin=margin, size=model.image_size))[None]
+            for clip in clips
         ]
         video.append(torch.full((len(clips),), number))
         label.append(torch.full((len(clips),), float(row.label == "fake")))
@@ -237,7 +238,7 @@ def validate(
             "training.learning_rate, or set training.gradient_clip"
         )
     videos = range(int(validation.video.max()) + 1)
-    scores = [pool(logit[validation.video == video], pooling) for video in videos]
+    scores = [pool(logit[validation.video == video].numpy(), pooling) for video in videos]
     is_fake = [float(validation.label[validation.video == video][0]) for video in videos]
     loss = F.binary_cross_entropy_with_logits(logit, validation.label)
     return {

@@ -9,14 +9,14 @@ both shapes. Shapes are written with one letter per axis; a letter keeps its siz
 Pixel coordinates are (x, y), x to the right, y down; the centre of the top-left pixel is (0, 0).
 Boxes are (x0, y0, x1, y1). Times are seconds from the start of the video. Masks are float32 in
 [0, 1]. Frames are 8-bit RGB, channels first.
+
+The values here hold NumPy arrays: detection does without torch. The tensors of training are in
+`types.network`.
 """
 
 from fakestormer.types.clips import Clip as Clip
 from fakestormer.types.clips import FaceTrack as FaceTrack
-from fakestormer.types.clips import SelfBlended as SelfBlended
-from fakestormer.types.network import Losses as Losses
-from fakestormer.types.network import Outputs as Outputs
-from fakestormer.types.network import Targets as Targets
+from fakestormer.types.prediction import ClipScores as ClipScores
 from fakestormer.types.prediction import EverySecond as EverySecond
 from fakestormer.types.prediction import Prediction as Prediction
 from fakestormer.types.report import FaceReport as FaceReport

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from fakestormer.types.arrays import Doubles, Floats, Integers, Pixels
 from fakestormer.types.checked import check_fields, described
 
 
@@ -24,11 +24,11 @@ class FaceTrack:
     """
 
     number: int
-    indices: Tensor
-    pts_seconds: Tensor
-    boxes: Tensor
-    landmarks: Tensor
-    confidence: Tensor
+    indices: Integers
+    pts_seconds: Doubles
+    boxes: Floats
+    landmarks: Floats
+    confidence: Floats
     detection: float = 1.0
 
     __repr__ = described
@@ -36,13 +36,13 @@ class FaceTrack:
     def __post_init__(self) -> None:
         check_fields(
             self,
-            indices=("T", torch.int64),
-            pts_seconds=("T", torch.float64),
-            boxes=("T 4", torch.float32),
-            landmarks=("T K 2", torch.float32),
-            confidence=("T", torch.float32),
+            indices=("T", np.int64),
+            pts_seconds=("T", np.float64),
+            boxes=("T 4", np.float32),
+            landmarks=("T K 2", np.float32),
+            confidence=("T", np.float32),
         )
-        if len(self) and not bool((self.indices.diff() == 1).all()):
+        if len(self) and not bool((np.diff(self.indices) == 1).all()):
             raise ValueError("FaceTrack.indices: expected consecutive frames, found a gap")
 
     def __len__(self) -> int:
@@ -63,10 +63,10 @@ class Clip:
     and replay, e.g. "video.mp4#0@120" (file, track number, first frame).
     """
 
-    frames: Tensor
-    landmarks: Tensor
-    indices: Tensor
-    pts_seconds: Tensor
+    frames: Pixels
+    landmarks: Floats
+    indices: Integers
+    pts_seconds: Doubles
     source: str
 
     __repr__ = described
@@ -74,35 +74,11 @@ class Clip:
     def __post_init__(self) -> None:
         check_fields(
             self,
-            frames=("T 3 S S", torch.uint8),
-            landmarks=("T K 2", torch.float32),
-            indices=("T", torch.int64),
-            pts_seconds=("T", torch.float64),
+            frames=("T 3 S S", np.uint8),
+            landmarks=("T K 2", np.float32),
+            indices=("T", np.int64),
+            pts_seconds=("T", np.float64),
         )
 
     def __len__(self) -> int:
         return int(self.indices.shape[0])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SelfBlended:
-    """A batch of pairs: real clips and their self-blended pseudo-fakes (paper 3.1).
-
-    real, fake: uint8 (B, T, 3, H, W), network input size, same geometry and colour jitter.
-    mask: float32 (B, T, H, W), the soft blending mask M in [0, 1], without the blend ratio r (and
-    before it is cut at one half, where a copy was blended in the gradient domain).
-    """
-
-    real: Tensor
-    fake: Tensor
-    mask: Tensor
-
-    __repr__ = described
-
-    def __post_init__(self) -> None:
-        check_fields(
-            self,
-            real=("B T 3 H W", torch.uint8),
-            fake=("B T 3 H W", torch.uint8),
-            mask=("B T H W", torch.float32),
-        )

@@ -1,4 +1,7 @@
-"""What the network should say, what it says, and how far the two are apart."""
+"""Tensors of training: pairs, what the network should say of them, what it says, and the losses.
+
+They live apart from the other values, which are arrays: detection does without torch.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,30 @@ from torch import Tensor
 
 from fakestormer.types.checked import check_fields, described
 from fakestormer.types.tensors import changed, fields_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SelfBlended:
+    """A batch of pairs: real clips and their self-blended pseudo-fakes (paper 3.1).
+
+    real, fake: uint8 (B, T, 3, H, W), network input size, same geometry and colour jitter.
+    mask: float32 (B, T, H, W), the soft blending mask M in [0, 1], without the blend ratio r (and
+    before it is cut at one half, where a copy was blended in the gradient domain).
+    """
+
+    real: Tensor
+    fake: Tensor
+    mask: Tensor
+
+    __repr__ = described
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            real=("B T 3 H W", torch.uint8),
+            fake=("B T 3 H W", torch.uint8),
+            mask=("B T H W", torch.float32),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -4,10 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from fakestormer.types.arrays import Doubles, Floats, Integers
 from fakestormer.types.checked import check_fields, described
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClipScores:
+    """What a network says about a batch of B clips; `types.network.Outputs` as arrays.
+
+    logits: float32 (B,), f, positive = fake. derivative: float32 (B, T, G, G), D~ of h, not
+    squashed; None without h. frame_logits: float32 (B, T), g; None without g. distance: float32
+    (B,), how unlike the training frames the clip is, above 1 for what 99 % of them stay under; None
+    where f does not measure it.
+    """
+
+    logits: Floats
+    derivative: Floats | None = None
+    frame_logits: Floats | None = None
+    distance: Floats | None = None
+
+    __repr__ = described
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            logits=("B", np.float32),
+            derivative=("?B T G G", np.float32),
+            frame_logits=("?B T", np.float32),
+            distance=("?B", np.float32),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,17 +55,17 @@ class Prediction:
     """
 
     probability: float
-    clip_probabilities: Tensor
-    shot_probabilities: Tensor
-    frame_probabilities: Tensor | None
-    derivative: Tensor | None
-    indices: Tensor
-    pts_seconds: Tensor
+    clip_probabilities: Floats
+    shot_probabilities: Floats
+    frame_probabilities: Floats | None
+    derivative: Floats | None
+    indices: Integers
+    pts_seconds: Doubles
     raw: float | None = None
-    clip_raw: Tensor | None = None
-    shot_raw: Tensor | None = None
-    frame_raw: Tensor | None = None
-    evidence: Tensor | None = None
+    clip_raw: Floats | None = None
+    shot_raw: Floats | None = None
+    frame_raw: Floats | None = None
+    evidence: Floats | None = None
     distance: float | None = None
 
     __repr__ = described
@@ -49,28 +76,28 @@ class Prediction:
         return self.probability if self.raw is None else self.raw
 
     @property
-    def clip_scores(self) -> Tensor:
+    def clip_scores(self) -> Floats:
         """What the network said of each clip, as `score`; float32 (C,)."""
         return self.clip_probabilities if self.clip_raw is None else self.clip_raw
 
     @property
-    def shot_scores(self) -> Tensor:
+    def shot_scores(self) -> Floats:
         """What the network said in each shot, as `score`; float32 (S,)."""
         return self.shot_probabilities if self.shot_raw is None else self.shot_raw
 
     def __post_init__(self) -> None:
         check_fields(
             self,
-            clip_probabilities=("C", torch.float32),
-            shot_probabilities=("S", torch.float32),
-            frame_probabilities=("?C T", torch.float32),
-            clip_raw=("?C", torch.float32),
-            shot_raw=("?S", torch.float32),
-            frame_raw=("?C T", torch.float32),
-            derivative=("?C T G G", torch.float32),
-            evidence=("?C T G G", torch.float32),
-            indices=("C T", torch.int64),
-            pts_seconds=("C T", torch.float64),
+            clip_probabilities=("C", np.float32),
+            shot_probabilities=("S", np.float32),
+            frame_probabilities=("?C T", np.float32),
+            clip_raw=("?C", np.float32),
+            shot_raw=("?S", np.float32),
+            frame_raw=("?C T", np.float32),
+            derivative=("?C T G G", np.float32),
+            evidence=("?C T G G", np.float32),
+            indices=("C T", np.int64),
+            pts_seconds=("C T", np.float64),
         )
         for name, value in (("probability", self.probability), ("raw", self.score)):
             if not 0.0 <= value <= 1.0:
@@ -84,16 +111,16 @@ class EverySecond:
     seconds: float64 (M,), rising. probabilities, raw: float32 (M,), as in `Prediction`.
     """
 
-    seconds: Tensor
-    probabilities: Tensor
-    raw: Tensor | None = None
+    seconds: Doubles
+    probabilities: Floats
+    raw: Floats | None = None
 
     __repr__ = described
 
     def __post_init__(self) -> None:
         check_fields(
             self,
-            seconds=("M", torch.float64),
-            probabilities=("M", torch.float32),
-            raw=("?M", torch.float32),
+            seconds=("M", np.float64),
+            probabilities=("M", np.float32),
+            raw=("?M", np.float32),
         )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from fakestormer.types.arrays import Doubles, Floats, Integers, Pixels
 from fakestormer.types.checked import check_fields, described
 from fakestormer.types.prediction import EverySecond, Prediction
 
@@ -54,7 +54,7 @@ class Scene:
     face, an H.264 film in mp4; None where it is seen in a single frame.
     """
 
-    picture: Tensor
+    picture: Pixels
     scale: float
     clip: int
     frame: int
@@ -63,7 +63,7 @@ class Scene:
     __repr__ = described
 
     def __post_init__(self) -> None:
-        check_fields(self, picture=("3 H W", torch.uint8))
+        check_fields(self, picture=("3 H W", np.uint8))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,12 +81,12 @@ class Moment:
     index: int
     seconds: tuple[float, float]
     region: str
-    outline: Tensor
+    outline: Floats
 
     __repr__ = described
 
     def __post_init__(self) -> None:
-        check_fields(self, outline=("N 2", torch.float32))
+        check_fields(self, outline=("N 2", np.float32))
 
     @property
     def sentence(self) -> str:
@@ -124,15 +124,15 @@ class FaceReport:
     number: int
     verdict: Verdict
     prediction: Prediction
-    crops: Tensor | None
-    boxes: Tensor
+    crops: Pixels | None
+    boxes: Floats
     warnings: tuple[str, ...] = ()
     interval: tuple[float, float] | None = None
     reasons: tuple[Reason, ...] = ()
     first_frame: int = 0
-    squares: Tensor | None = None
+    squares: Floats | None = None
     every_second: EverySecond | None = None
-    landmarks: Tensor | None = None
+    landmarks: Floats | None = None
     moment: Moment | None = None
 
     __repr__ = described
@@ -140,10 +140,10 @@ class FaceReport:
     def __post_init__(self) -> None:
         check_fields(
             self,
-            crops=("?C T 3 H W", torch.uint8),
-            boxes=("C T 4", torch.float32),
-            squares=("?N 3", torch.float32),
-            landmarks=("?C T K 2", torch.float32),
+            crops=("?C T 3 H W", np.uint8),
+            boxes=("C T 4", np.float32),
+            squares=("?N 3", np.float32),
+            landmarks=("?C T K 2", np.float32),
         )
         _check_interval("FaceReport", self.interval)
         if self.reasons and self.verdict != "inconclusive":
@@ -177,7 +177,7 @@ class FaceReport:
             "warnings": list(self.warnings),
             "shots": {
                 "last": round(float(shots[-1]), 6),
-                "mean": round(float(shots.double().mean()), 6),
+                "mean": round(float(shots.astype(np.float64).mean()), 6),
                 "each": _numbers(shots),
                 **_raw(prediction.shot_raw),
             },
@@ -296,11 +296,11 @@ class Report:
         return () if self.decisive is None else self.decisive.reasons
 
 
-def _numbers(tensor: Tensor, digits: int = 6) -> Any:
+def _numbers(array: Floats | Doubles | Integers, digits: int = 6) -> Any:
     """Nested lists of numbers, rounded: smaller digits are noise of the arithmetic."""
-    if tensor.ndim:
-        return [_numbers(part, digits) for part in tensor]
-    return round(float(tensor), digits) if tensor.is_floating_point() else int(tensor)
+    if array.dtype.kind == "i":
+        return array.tolist()
+    return np.round(array.astype(np.float64), digits).tolist()
 
 
 def _rounded(interval: tuple[float, float] | None) -> list[float] | None:
@@ -311,10 +311,10 @@ def _reasons(reasons: Sequence[Reason]) -> list[dict[str, str]]:
     return [{"code": reason.code, "text": reason.text} for reason in reasons]
 
 
-def _raw(score: float | Tensor | None, place: int | None = None) -> dict[str, Any]:
+def _raw(score: float | Floats | None, place: int | None = None) -> dict[str, Any]:
     """{"raw": ...}, or nothing where no score was calibrated. place: of one among several."""
     if score is None:
         return {}
-    if isinstance(score, Tensor):
-        return {"raw": _numbers(score if place is None else score[place])}
-    return {"raw": round(score, 6)}
+    if isinstance(score, float):
+        return {"raw": round(score, 6)}
+    return {"raw": _numbers(score if place is None else score[place])}

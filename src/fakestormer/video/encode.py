@@ -22,8 +22,8 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from torch import Tensor
 
+from fakestormer.types.arrays import Pixels
 from fakestormer.video.colour import RGB
 from fakestormer.video.decode import Frame
 
@@ -37,10 +37,9 @@ if platform.machine().lower() in {"x86_64", "amd64"}:
     _REPEATABLE["x264-params"] = "asm=MMX2,SSE,SSE2,SSE3,SSSE3,SSE4.2"
 
 
-def write_film(path: Path, pictures_tchw: Tensor, rate: Fraction) -> None:
+def write_film(path: Path, pictures_tchw: Pixels, rate: Fraction) -> None:
     """Write uint8 RGB (T, 3, H, W), close to lossless, at a constant rate (frames per second)."""
-    pictures = (picture_chw.permute(1, 2, 0) for picture_chw in pictures_tchw)
-    numbered = enumerate(picture_hwc.contiguous().cpu().numpy() for picture_hwc in pictures)
+    numbered = enumerate(np.ascontiguousarray(frame.transpose(1, 2, 0)) for frame in pictures_tchw)
     _encode(path, numbered, tick=1 / rate, rate=rate, crf=_CRF)
 
 

@@ -46,7 +46,7 @@ def shortcuts_with_bar(
     workers: int,
 ) -> str:
     """Look for shortcuts with a progress bar, write everything, return the Markdown."""
-    from fakestormer.evaluation.evaluate import OpenNetwork
+    from fakestormer.evaluation.evaluate import OpenEngine
     from fakestormer.evaluation.shortcuts import find_shortcuts, write_shortcuts
 
     with writing(out):  # before hours are spent
@@ -57,7 +57,7 @@ def shortcuts_with_bar(
             store,
             detector.recipe.crop,
             detector.prediction,
-            OpenNetwork(model, detector, alone=workers == 0),
+            OpenEngine(model, detector, alone=workers == 0),
             split=split,
             at_most=at_most,
             workers=workers,

@@ -12,7 +12,7 @@ from fakestormer.data.manifest import read_manifest, read_settings, tracks_of
 from fakestormer.evaluation.paper import SOURCE, Numbers
 from fakestormer.evaluation.tables import conventions
 from fakestormer.files import sha256_of, write_atomically
-from fakestormer.model.model_file import code_version
+from fakestormer.model.document import code_version
 from fakestormer.tools.ablation.cells import (
     Cell,
     columns_of,

@@ -1,0 +1,144 @@
+"""Detection without torch: ONNX Runtime says what torch says, from files that are checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exported_models import Case
+from fakestormer.detection.detector import Detector
+from fakestormer.errors import InputError
+from fakestormer.model.document import SHIPPED, read_document, recipe_of
+from fakestormer.model.model_file import load_model
+from fakestormer.runtimes.engine import Engine
+from fakestormer.runtimes.onnx_engine import OnnxEngine
+from fakestormer.runtimes.open import open_engine
+from fakestormer.runtimes.torch_engine import TorchEngine
+from fakestormer.tools.export import export
+
+
+def opened(weights: Path) -> Engine:
+    document = read_document(weights)
+    return open_engine(weights, document, recipe_of(document, weights).model, "cpu")
+
+
+def noise(engine: Engine, clips: int) -> np.ndarray:
+    c, rng = engine.config, np.random.default_rng(clips)
+    return rng.integers(0, 256, (clips, c.frames, 3, c.image_size, c.image_size), dtype=np.uint8)
+
+
+def require_alike(one: Engine, other: Engine) -> None:
+    frames = noise(one, 3)
+    scores, wanted = one.judge(frames), other.judge(frames)
+    for name in ("logits", "derivative", "frame_logits", "distance"):
+        given, expected = getattr(scores, name), getattr(wanted, name)
+        assert (given is None) == (expected is None), name
+        if expected is not None:
+            np.testing.assert_allclose(given, expected, atol=1e-4, rtol=1e-4, err_msg=name)
+            assert expected.std() > 1e-3, "numbers that are all alike prove little"
+    for given, expected in zip(one.explain(frames), other.explain(frames), strict=True):
+        np.testing.assert_allclose(given, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_weights_that_ship_are_computed_by_onnx_runtime_and_say_what_torch_says() -> None:
+    engine = opened(SHIPPED)
+    assert isinstance(engine, OnnxEngine)
+    assert engine.program.startswith("ONNX Runtime ")
+    require_alike(engine, TorchEngine(load_model(SHIPPED)[0]))
+
+
+def test_detection_leaves_torch_alone(astronaut_video: Callable[..., Path], tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom fakestormer import Detector\n"
+        "report = Detector().detect(sys.argv[1])\n"
+        "print(report.verdict, report.decisive.moment.sentence)\n"
+        "report.to_json()\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(astronaut_video(tmp_path / "a.mp4", count=12))],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.fixture
+def beside(
+    exported_model: Callable[[str], Case], tmp_path: Path
+) -> Callable[[str], tuple[Path, OnnxEngine]]:
+    """A model with its export beside it, under the name that `detect` looks for."""
+
+    def make(name: str) -> tuple[Path, OnnxEngine]:
+        case = exported_model(name)
+        folder = tmp_path / "model"
+        shutil.copytree(case.folder, folder)
+        for suffix in (".onnx", ".onnx.json"):
+            (folder / f"m{suffix}").rename(folder / f"model{suffix}")
+        engine = opened(folder / "model.safetensors")
+        assert isinstance(engine, OnnxEngine)
+        return folder, engine
+
+    return make
+
+
+def test_what_the_file_has_no_output_for_torch_computes(
+    beside: Callable[[str], tuple[Path, OnnxEngine]],
+) -> None:
+    folder, engine = beside("fakestormer")
+    require_alike(engine, TorchEngine(load_model(folder)[0]))
+
+
+def test_frames_that_do_not_fit(beside: Callable[[str], tuple[Path, OnnxEngine]]) -> None:
+    _, engine = beside("timesformer")
+    frames = noise(engine, 1)
+    for wrong in (frames[:, :-1], frames[..., :-1], frames.astype(np.float32)):
+        with pytest.raises(ValueError, match="expected uint8 frames"):
+            engine.judge(wrong)
+
+
+def test_a_file_of_other_weights_is_left_alone(
+    beside: Callable[[str], tuple[Path, OnnxEngine]],
+) -> None:
+    folder, _ = beside("timesformer")
+    about = json.loads((folder / "model.onnx.json").read_text())
+    (folder / "model.onnx.json").write_text(json.dumps(about | {"weights_sha256": "0" * 64}))
+    engine = opened(folder / "model.safetensors")
+    assert isinstance(engine, TorchEngine)
+    assert engine.program.startswith("torch ")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"sha256": "0" * 64}, r"model\.onnx: is not the file that model\.onnx\.json describes"),
+        ({"check_logits": [9.0]}, r"model\.onnx: its logits in ONNX Runtime .* differ from torch"),
+        ({"evidence_sha256": "0" * 64}, r"model\.evidence\.onnx: is not the file"),
+    ],
+)
+def test_a_file_that_is_damaged_or_says_something_else(
+    beside: Callable[[str], tuple[Path, OnnxEngine]], change: dict[str, object], sentence: str
+) -> None:
+    folder, _ = beside("timesformer")
+    about = json.loads((folder / "model.onnx.json").read_text())
+    (folder / "model.onnx.json").write_text(json.dumps(about | change))
+    with pytest.raises(InputError, match=sentence):
+        Detector(folder)
+
+
+def test_evidence_is_in_a_file_of_its_own_where_it_is_exact(tmp_path: Path) -> None:
+    """Of the weights that ship, exported once more."""
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(SHIPPED.with_suffix(suffix), tmp_path / f"model{suffix}")
+    export(tmp_path, onnx=tmp_path / "model.onnx")
+    assert {path.name for path in tmp_path.glob("*.onnx*")} == {
+        "model.onnx", "model.onnx.json", "model.evidence.onnx",
+    }  # fmt: skip
+    require_alike(opened(tmp_path / "model.safetensors"), opened(SHIPPED))
