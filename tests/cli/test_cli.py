@@ -12,12 +12,15 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from typer.main import get_command
 
 from command_line import run
 from fakestormer.cli import ExitCode, app
+from fakestormer.cli.options import RecipeName
+from fakestormer.recipe.named import RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeVideo = Callable[..., Path]
@@ -356,3 +359,26 @@ def test_shells_complete_commands_and_options() -> None:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert wanted in done.stdout.split(), done.stderr
+
+
+def test_the_recipes_of_the_option_are_those_there_are() -> None:
+    names, _ = get_args(RecipeName)
+    assert get_args(names) == tuple(RECIPES)
+
+
+def test_shells_complete_commands_options_and_values(tmp_path: Path) -> None:
+    for words, completed in (
+        ("fakestormer de", "detect"),
+        ("fakestormer detect --fail-on lik", "likely-fake"),
+        ("fakestormer detect --sampling sp", "spread"),
+    ):
+        asked = {
+            "_FAKESTORMER_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - 1),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", "from fakestormer.cli import app; app(prog_name='fakestormer')"],
+            capture_output=True, text=True, cwd=tmp_path, env=os.environ | asked,
+        )  # fmt: skip
+        assert done.stdout.split() == [completed], done.stderr

@@ -411,6 +411,13 @@ def test_a_video_that_kills_its_process_costs_only_itself() -> None:
     assert dict(map_videos(eval, names, workers=1)) == {"1 + 1": 2, names[1]: None, "2 + 2": 4}
 
 
+def test_processes_start_once_for_all_videos() -> None:
+    names = [f"__import__('os').getpid() + 0 * {number}" for number in range(40)]
+    processes = dict(map_videos(eval, names, workers=2))
+    assert processes.keys() == set(names)
+    assert 1 <= len(set(processes.values())) <= 2
+
+
 def test_real_faces(shared_data: Path, tmp_path: Path) -> None:
     if not models_present():
         pytest.skip("the face models are not set up")

@@ -67,7 +67,7 @@ def evaluate(
     model: Model = None,
     split: SplitName = "test",
     sampling: Annotated[
-        Literal["windows", "consecutive", "spread", "all"] | None,
+        Literal["consecutive", "spread", "windows", "all"] | None,
         typer.Option(help="how clips are taken from a video; default: the model's way"),
     ] = None,
     shots: Shots = None,

@@ -173,9 +173,11 @@ Table = Annotated[
         "identity, split, label or method"
     ),
 ]
+# Values in the order that the types have which they are passed to: of two unions with the same
+# values Python keeps the one that came first, so help texts would depend on imports.
 Faces = Annotated[Literal["auto", "blazeface", "dlib"], typer.Option(help="face backend")]
 SamplingName = Annotated[
-    Literal["windows", "consecutive", "spread"] | None,
+    Literal["consecutive", "spread", "windows"] | None,
     typer.Option(help="how clips are taken from a video; default: the model's way"),
 ]
 SplitName = Annotated[

@@ -37,7 +37,7 @@ def map_videos(
     remaining = list(names)
     while remaining:
         suspects: list[str] = []
-        for name, future in _run(work, remaining, workers):
+        for name, future in _run(work, tuple(remaining), workers):
             if isinstance(future.exception(), BrokenProcessPool):
                 suspects.append(name)
             else:

@@ -15,7 +15,6 @@ from urllib.parse import quote
 from fakestormer.detection.printable import page_name, report_name, shown
 from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
-from fakestormer.report.page import csp_hash
 from fakestormer.report.pictures import thumbnail_webp
 from fakestormer.report.templates import template_environment
 from fakestormer.types import Report, Verdict
@@ -85,9 +84,8 @@ def write_index(
     target = Path(folder) / "index.html"
     rows = [_row(result, target.parent) for result in results]
     rows.sort(key=lambda row: (row.rank, -(row.probability or 0.0)))
-    environment = template_environment("report")
-    environment.filters["csp_hash"] = csp_hash
-    page = environment.get_template("index.html.jinja").render(
+    template = template_environment("report").get_template("index.html.jinja")
+    page = template.render(
         rows=rows,
         counts={verdict: sum(row.verdict == verdict for row in rows) for verdict in _ORDER},
         date=(date or datetime.date.today()).isoformat(),

@@ -6,15 +6,21 @@ Text from strangers reaches a page through the templates' escaping only. All pag
 
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
+
 import jinja2
 
 from fakestormer.detection.printable import shown
 
 
+@functools.cache  # compiling the templates takes longer than filling them
 def template_environment(room: str) -> jinja2.Environment:
     """Templates of a room (a folder of the package) by their file names, then those of `report`.
 
-    A variable that is not given is an error. The filter `shown` replaces what cannot be printed.
+    A variable that is not given is an error. The filter `shown` replaces what cannot be printed;
+    `csp_hash` is what a content security policy calls an inline script that it allows.
     """
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
@@ -25,5 +31,10 @@ def template_environment(room: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shown"] = shown
+    environment.filters |= {"shown": shown, "csp_hash": _csp_hash}
     return environment
+
+
+def _csp_hash(script: str) -> str:
+    digest = hashlib.sha256(str(script).encode("utf-8")).digest()
+    return "sha256-" + base64.b64encode(digest).decode("ascii")

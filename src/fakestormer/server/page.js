@@ -147,7 +147,7 @@ addEventListener("DOMContentLoaded", () => {
   list.addEventListener("change", countPicked);
   deletePicked.addEventListener("click", async () => {
     const ids = picked().map(([id]) => id);
-    if (!confirm(`Delete ${ids.length} ${ids.length === 1 ? "result" : "results"} with their videos and reports?`)) return;
+    if (!confirm(ids.length === 1 ? "Delete this result with its video and report?" : `Delete ${ids.length} results with their videos and reports?`)) return;
     if (!await ask("POST", "/v1/jobs/delete", { ids })) return;
     for (const id of ids) forget(id);
     tell(`${ids.length} deleted.`);
