@@ -68,7 +68,8 @@ class Detector:
         Raises:
             InputError: a file is missing or damaged, the two files do not belong together, or the
                 device cannot be used.
-            SetupError: the package has no weights and `model` is None.
+            SetupError: the package has no weights and `model` is None, or torch is needed and not
+                installed.
         """
         path = weights_file(model)
         document = read_document(path)
