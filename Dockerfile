@@ -3,11 +3,8 @@
 #   docker build -t fakestormer .
 #   docker run --read-only --tmpfs /tmp -v jobs:/jobs -p 127.0.0.1:8000:8000 \
 #     -e FAKESTORMER_TOKEN=... fakestormer
-#
-# PIP_EXTRA_INDEX_URL: an index with torch builds for CPUs makes the image gigabytes smaller.
 
 FROM python:3.12-slim AS build
-ARG PIP_EXTRA_INDEX_URL=""
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src src

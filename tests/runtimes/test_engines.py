@@ -54,20 +54,39 @@ def test_the_weights_that_ship_are_computed_by_onnx_runtime_and_say_what_torch_s
     require_alike(engine, TorchEngine(load_model(SHIPPED)[0]))
 
 
-def test_detection_leaves_torch_alone(astronaut_video: Callable[..., Path], tmp_path: Path) -> None:
-    code = (
-        "import sys\nfrom fakestormer import Detector\n"
-        "report = Detector().detect(sys.argv[1])\n"
-        "print(report.verdict, report.decisive.moment.sentence)\n"
-        "report.to_json()\nassert 'torch' not in sys.modules"
-    )
+WITHOUT_TORCH = """
+import sys
+class NotInstalled:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+sys.meta_path.insert(0, NotInstalled())
+from fakestormer import Detector, SetupError, write_report
+report = Detector().detect(sys.argv[1], every_second=True)
+print(report.verdict, report.decisive.moment.sentence, write_report(report, sys.argv[2]).name)
+for model, device in ((sys.argv[3], "cpu"), (None, "cuda")):
+    try:
+        Detector(model, device=device)
+    except SetupError as error:
+        print(error)
+"""
+
+
+def test_detection_does_without_torch(
+    astronaut_video: Callable[..., Path], untrained_model: Path, tmp_path: Path
+) -> None:
+    film = astronaut_video(tmp_path / "a.mp4", count=12)
     done = subprocess.run(
-        [sys.executable, "-c", code, str(astronaut_video(tmp_path / "a.mp4", count=12))],
+        [sys.executable, "-c", WITHOUT_TORCH, film, tmp_path, untrained_model],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    report, *sentences = done.stdout.splitlines()
+    assert report.endswith(".html")
+    assert len(sentences) == 2
+    assert "which has no .onnx file, needs torch: install it with" in sentences[0]
+    assert sentences[1].startswith("device 'cuda' needs torch: ")
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from fakestormer.drawing.contact_sheet import (
@@ -300,13 +299,13 @@ def test_no_face_and_no_file(tmp_path: Path) -> None:
 
 
 def test_maps_as_pictures() -> None:
-    values = torch.tensor([[[0.0, 0.5], [1.0, 2.0]]])
+    values = np.array([[[0.0, 0.5], [1.0, 2.0]]], np.float32)
     assert grey(values)[0, 1].tolist() == [[0, 128], [255, 255]]
     hot = heat(values, 8)
     assert hot.shape == (1, 3, 8, 8)
     assert hot[0, :, 0, 0].sum() < 30, "0 is dark"
     assert hot[0, 0, 7, 7] > 200, "1 is bright"
-    pictures = torch.full((1, 3, 2, 2), 100, dtype=torch.uint8)
+    pictures = np.full((1, 3, 2, 2), 100, np.uint8)
     laid = overlay(pictures, values)
     assert laid[0, :, 0, 0].tolist() == [80, 80, 80]
     assert laid[0, 0, 1, 1] > 220
@@ -314,14 +313,14 @@ def test_maps_as_pictures() -> None:
 
 
 def test_side_by_side_has_even_sides() -> None:
-    panel = torch.zeros(2, 3, 15, 15, dtype=torch.uint8)
+    panel = np.zeros((2, 3, 15, 15), np.uint8)
     film = side_by_side([("a", panel), ("b", panel), ("c", panel)])
     assert film.shape[:2] == (2, 3)
     assert film.shape[2] % 2 == film.shape[3] % 2 == 0
 
 
 def test_sheet_puts_pictures_in_their_columns() -> None:
-    pictures = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    pictures = np.zeros((2, 3, 16, 16), np.uint8)
     pictures[1, 2] = 255
     rows = [SheetRow(label="x", pictures_tchw=pictures), SheetRow(label="p", numbers_t=[0.1, 0.2])]
     block = SheetBlock(heading="h", rows=rows)

@@ -30,6 +30,8 @@ from fakestormer.cli.output import Unbroken, make_unbroken
 __all__ = ["ExitCode", "app", "main"]
 
 
+#: What the extra `torch` brings: detection on the CPU does without.
+_OF_TORCH = ("torch", "safetensors")
 #: Errors of a full disk or quota.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: Errors of a path that a user gave, wherever they are raised.
@@ -128,6 +130,11 @@ def main() -> None:
         sys.exit(ExitCode.TRAINING_FAILED)
     except SetupError as error:
         say(str(error))
+        sys.exit(ExitCode.SETUP_NEEDED)
+    except ModuleNotFoundError as error:
+        if error.name not in _OF_TORCH:
+            raise
+        say(f"this command needs {error.name}: install it with `pip install 'fakestormer[torch]'`")
         sys.exit(ExitCode.SETUP_NEEDED)
     except OSError as error:
         if error.errno in _OF_A_PATH and error.filename:

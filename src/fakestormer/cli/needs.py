@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STORES = ("pyarrow",)
 MEASURES = ("sklearn", "matplotlib")
-_TRAINING = (*STORES, "lightning_fabric", "sklearn", "tensorboard")
+_TRAINING = (*STORES, "torch", "lightning_fabric", "sklearn", "tensorboard")
 
 
 def require(extra: str, *packages: str) -> None:

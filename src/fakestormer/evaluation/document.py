@@ -25,7 +25,9 @@ from fakestormer.video.decode import probe
 #: Layout of evaluation.json.
 FORMAT = 2
 #: Whose versions can move a number.
-_LIBRARIES = ("fakestormer", "torch", "numpy", "opencv-python-headless", "av", "scikit-learn")
+_LIBRARIES = (
+    "fakestormer", "onnxruntime", "torch", "numpy", "opencv-python-headless", "av", "scikit-learn",
+)  # fmt: skip
 
 
 def evaluation_document(

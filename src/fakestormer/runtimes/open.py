@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fakestormer.errors import SetupError
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.runtimes.engine import Engine
 from fakestormer.runtimes.onnx_engine import onnx_beside
@@ -25,13 +26,19 @@ def open_engine(
 
     weights, document: as `model.document` reads them. device: "cpu", "cuda", ...; torch computes
     wherever there is no .onnx file of these very weights, or the device is another than "cpu".
-    Raises InputError when the device cannot be used, or a file is damaged.
+    Raises InputError when the device cannot be used, or a file is damaged; SetupError when torch is
+    needed and not installed.
     """
     if device == "cpu":
         engine = onnx_beside(weights, document["weights_sha256"], config)
         if engine is not None:
             return engine
-    # Only here: importing torch takes more than a second.
-    from fakestormer.runtimes.torch_engine import load_engine
-
+    # Only here: importing torch takes more than a second, and it need not be installed.
+    try:
+        from fakestormer.runtimes.torch_engine import load_engine
+    except ModuleNotFoundError as error:
+        why = f"device '{device}'" if device != "cpu" else f"{weights}, which has no .onnx file,"
+        raise SetupError(
+            f"{why} needs {error.name}: install it with `pip install 'fakestormer[torch]'`"
+        ) from error
     return load_engine(weights, device)
