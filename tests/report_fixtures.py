@@ -93,9 +93,9 @@ def fake_face() -> FakeFace:
         prediction = Prediction(
             probability=float(probabilities.mean()) if clips else 0.0,
             clip_probabilities=probabilities,
-            shot_probabilities=probabilities.mean(keepdims=True)
-            if shots is None
-            else np.array(shots, np.float32),
+            shot_probabilities=np.array(
+                ([probabilities.mean()] if clips else [0.0]) if shots is None else shots, np.float32
+            ),
             frame_probabilities=np.clip(probabilities[:, None] + wobble, 0.0, 1.0)
             if "g" in branches
             else None,

@@ -333,6 +333,7 @@ def test_the_table_holds_no_formula() -> None:
     assert first[COLUMNS.index("error")] == "'=cmd: no, really"
     assert second[0] == "x.mp4"
     assert second[COLUMNS.index("probability")] == ""
+    assert second[COLUMNS.index("faces")] == "", "nobody looked for faces"
 
 
 @pytest.mark.usefixtures("face_backend_ready")

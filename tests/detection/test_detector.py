@@ -15,7 +15,7 @@ from fakestormer.data.store import read_clip
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.prediction import pool, predict_track, verdict
 from fakestormer.errors import InputError, NoFaceError
-from fakestormer.recipe.prediction import PredictionConfig, Sampling
+from fakestormer.recipe.prediction import Calibration, PredictionConfig, Sampling
 from folder_stores import prepare_folder
 from video_fixtures import astronaut_frames
 
@@ -176,6 +176,15 @@ def test_a_model_trained_with_another_backend_is_said(
     detector.trained_with = "dlib"
     report = detector.detect(astronaut_video(tmp_path / "face.mp4", count=4))
     assert any("trained on faces found by dlib" in warning for warning in report.warnings)
+
+
+def test_settings_have_six_digits(untrained_model: Path) -> None:
+    calibration = Calibration(method="platt", slope=5 / 3, offset=-2 / 3)
+    config = PredictionConfig(threshold=2 / 3, calibration=calibration)
+    settings = Detector(untrained_model, prediction=config).settings()
+    assert (settings["threshold"], settings["fake_from"]) == (0.666667, 0.716667)
+    assert settings["calibration"]["slope"] == 1.666667
+    assert (settings["margin"], settings["frames"]) == (15, 32)
 
 
 def test_one_frame_is_refused(

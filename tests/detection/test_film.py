@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,12 @@ import pytest
 
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.every_second import second_clips
-from fakestormer.detection.film import film_name
+from fakestormer.detection.film import film_name, scene_of
 from fakestormer.detection.moment import smoothed
 from fakestormer.detection.printable import report_name
 from fakestormer.errors import OutputError
 from fakestormer.types import FaceTrack, Report
-from fakestormer.video.decode import stream_frames
+from fakestormer.video.decode import FrameReader, stream_frames
 
 MakeVideo = Callable[..., Path]
 
@@ -111,9 +112,24 @@ def test_the_scene_is_the_moment_at_full_resolution_and_a_loop(two: Report, tmp_
     assert scene.loop is not None
     (loop := tmp_path / "loop.mp4").write_bytes(scene.loop)
     shown = list(stream_frames(loop))
-    first, last = max(0, index - 25), min(59, index + 25)
-    assert len(shown) == last - first + 1, "a second before and after"
+    assert len(shown) == 51, "two seconds"
     assert shown[0][2].shape[0] == shown[0][2].shape[1]
+
+
+@pytest.mark.parametrize("clip", [0, -1])
+def test_the_loop_has_two_seconds_at_the_ends_of_a_film(
+    two: Report, tmp_path: Path, clip: int
+) -> None:
+    face = two.decisive
+    assert face is not None
+    probabilities = np.zeros_like(face.prediction.clip_probabilities)
+    probabilities[clip] = 1.0
+    prediction = replace(face.prediction, clip_probabilities=probabilities)
+    at_end = replace(face, prediction=prediction, moment=None)
+    scene = scene_of(FrameReader(two.path), at_end)
+    assert scene.loop is not None
+    (loop := tmp_path / "loop.mp4").write_bytes(scene.loop)
+    assert len(list(stream_frames(loop))) == 51
 
 
 def track_of(seconds: list[float]) -> FaceTrack:

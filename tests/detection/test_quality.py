@@ -72,7 +72,7 @@ def test_bits_per_pixel_by_hand() -> None:
     assert quality.compression_warnings(None, "h264") == []
 
 
-def test_blur_is_found_and_smallness_is_not_blur() -> None:
+def test_blur_is_found_and_smallness_is_not_blur(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     face = cv2.GaussianBlur(rng.uniform(0, 255, (224, 224)), (0, 0), 6)
     face = 10 * (face - face.mean()) + 128 + rng.normal(0, 12, face.shape)
@@ -86,6 +86,10 @@ def test_blur_is_found_and_smallness_is_not_blur() -> None:
     soft = cv2.GaussianBlur(face, (0, 0), 4)
     (warning,) = quality.blur_warnings(crop(soft), whole)
     assert "blurred" in warning
+    monkeypatch.setattr(quality, "sharpness", lambda *_: 0.0199)
+    (warning,) = quality.blur_warnings(crop(soft), whole)
+    assert "(sharpness 0.019, usually above 0.020)" in warning
+    monkeypatch.undo()
     # A face of 56 pixels, enlarged for the network, is as sharp as it was.
     small = cv2.resize(face[84:140, 84:140].astype(np.float32), (224, 224))
     assert quality.blur_warnings(crop(small), whole / 4) == []

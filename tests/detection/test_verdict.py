@@ -144,8 +144,11 @@ def test_the_model_brings_its_own_thresholds() -> None:
         assert verdict(score, config) == words
     (reason,) = judge(prediction(0.5, 0.5, config=config), config, GOOD, 4).reasons
     assert reason.code == "near_threshold"
-    assert "between 0.3," in reason.text
-    assert "0.8, from which" in reason.text
+    assert "0.500, lies between 0.300, up to" in reason.text
+    assert "0.800, from which" in reason.text
+    (reason,) = judge(prediction(0.79996, config=config), config, GOOD, 4).reasons
+    assert "0.79996, lies between 0.30000," in reason.text, "not rounded to the threshold"
+    assert "0.80000, from which" in reason.text
     with pytest.raises(ValueError, match="belong together"):
         Calibration(method="platt", fake_from=0.8)
     with pytest.raises(ValueError, match="above fake_from"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -185,7 +186,8 @@ def test_a_network_that_goes_by_brightness_is_caught(
     assert set(by_name) == set(CHOSEN)
     brighter = by_name["colour brighter by 16"]
     assert brighter.wins == 1.0
-    assert brighter.suspicious
+    assert not brighter.suspicious, "six videos are too few"
+    assert replace(brighter, videos=10).suspicious
     assert brighter.auc > 0.5
     # Clipping at 255 aside, 16 levels are 4 of logit.
     for own in scores.values():
@@ -203,6 +205,12 @@ def test_a_network_that_goes_by_brightness_is_caught(
         "settings": PredictionConfig(frames=8).model_dump(mode="json") | {"fake_from": 0.55},
     }  # fmt: skip
     text = write_shortcuts(tmp_path, found, scores, about=about)
+    assert "Too few videos to mark a treatment: that takes 10." in text
+    assert "**!** |" not in text
+    found = [replace(one, videos=10) for one in found]
+    text = write_shortcuts(tmp_path, found, scores, about=about)
+    assert "Too few" not in text
+    assert "4 treatments are marked" in text
     assert text == (tmp_path / "shortcuts.md").read_text() == markdown(found, about)
     (row,) = [line for line in text.splitlines() if line.startswith("| colour brighter")]
     assert "**!**" in row

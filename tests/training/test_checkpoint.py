@@ -45,6 +45,8 @@ def test_checkpoints_keep_last_and_best_and_restore_the_optimizer(
     assert folders == ["best", "last", "step-00000002", "step-00000004"]
     assert read_state(tmp_path / "checkpoints/best")[0].step == 2
     assert read_state(tmp_path / "checkpoints/last") == (_state(4), {"name": "r"})
+    modes = {file.stat().st_mode for file in (tmp_path / "checkpoints/last").iterdir()}
+    assert len(modes) == 1, "who may read other new files may read the optimizer's numbers"
 
     again = _network(recipe, 1)
     fresh = torch.optim.Adam(again.parameters(), lr=1e-3)

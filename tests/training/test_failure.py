@@ -51,6 +51,8 @@ def test_a_poisoned_batch_is_kept_and_fails_again(
     assert str(caught.value).startswith(f"step {processes.STEP}: the loss is nan (f 0.")
     assert str(folder) in str(caught.value)
 
+    modes = {file.stat().st_mode for file in folder.iterdir()}
+    assert len(modes) == 1, "who may read other new files may read the batch"
     document = json.loads((folder / "failure.json").read_text())
     clips = _clips(recipe, store)
     batches = [clips[key] for key in clips.plan.keys(processes.STEP)]

@@ -149,7 +149,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
                 low,
                 high,
                 "" if result["face"] is None else result["face"],
-                len(result["faces"]),
+                "" if "error" in result else len(result["faces"]),
                 "; ".join(reason["code"] for reason in result.get("reasons", [])),
                 _plain("; ".join(warnings), "'"),
                 _plain(result.get("error", ""), "'"),

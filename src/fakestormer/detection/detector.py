@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
@@ -276,7 +277,7 @@ class Detector:
         """How clips are sampled and pooled, as reports have it.
 
         fake_from, clear_below: the thresholds of the verdicts, for all probabilities. Where error
-        rates were measured, the sentence that says them.
+        rates were measured, the sentence that says them. Numbers have six digits, as probabilities.
         """
         settings = self.prediction.model_dump(mode="json")
         settings["fake_from"] = self.prediction.fake_from
@@ -289,7 +290,10 @@ class Detector:
             settings["every_second"] = True
         if stream is not None:
             settings["stream"] = stream
-        return settings
+        rounded: dict[str, Any] = json.loads(
+            json.dumps(settings), parse_float=lambda digits: round(float(digits), 6)
+        )
+        return rounded
 
     def _score(
         self, name: str, track: FaceTrack, reader: FrameReader, *, compressed: bool

@@ -38,7 +38,7 @@ from fakestormer.video.encode import write_frames
 _LONGEST_SIDE = 1280
 #: Of the still: larger videos are made smaller.
 _SCENE_SIDE = 3840
-#: Of the loop: pixels, seconds around the moment on either side, frames per second at most.
+#: Of the loop: pixels, half of its seconds, frames per second at most.
 _LOOP_SIDE, _LOOP_REACH, _LOOP_RATE = 400, 1.0, 26.0
 #: x264's preset: a quarter of the time of "medium", and no difference that a viewer would see.
 _PRESET = "veryfast"
@@ -72,7 +72,7 @@ def film_name(path: str, sha256: str) -> str:
 
 
 def scene_of(reader: FrameReader, face: FaceReport) -> Scene:
-    """The frame of the face's moment, and the two seconds around it.
+    """The frame of the face's moment, and two seconds that show it.
 
     Without a moment, the first frame of its highest-scoring clip. Raises InputError when the video
     ends before it.
@@ -85,14 +85,16 @@ def scene_of(reader: FrameReader, face: FaceReport) -> Scene:
     first, last = face.first_frame, face.first_frame + len(face.squares) - 1
     moment = float(face.prediction.pts_seconds[c, t])  # times of damaged files leap
     reach = round(_LOOP_REACH / max(_step(face), 1e-3))
-    near = range(max(first, index - reach), min(last, index + reach) + 1)
+    # Near an end of the film the moment is not in the middle.
+    begin = max(first, min(index - reach, last - 2 * reach))
+    near = range(begin, min(last, begin + 2 * reach) + 1)
     skip = max(1, round(1 / (_LOOP_RATE * max(_step(face), 1e-3))))
     side = min(_LOOP_SIDE, max(64, round(float(face.squares[index - first, 2]))))
     picture: RGB | None = None
     frames: list[Frame] = []
     with reader:
         for at, seconds, rgb_hwc in reader.at({*near[::skip], index}):
-            if at in near[::skip] and abs(seconds - moment) <= _LOOP_REACH:
+            if at in near[::skip] and abs(seconds - moment) <= 2 * _LOOP_REACH:
                 frames.append((at, seconds, crop(rgb_hwc, face.squares[at - first], side)))
             if at == index:
                 picture = rgb_hwc

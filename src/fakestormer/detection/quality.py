@@ -5,6 +5,7 @@ They are measured while faces are followed; nothing is decoded a second time.
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,8 +222,9 @@ def blur_warnings(crops_ct3hw: Pixels, boxes_ct4: Floats) -> list[str]:
     sharp = sharpness(crops_ct3hw, boxes_ct4)
     if sharp is None or sharp >= BLURRED:
         return []
+    below = math.floor(1000 * sharp) / 1000  # rounded it could be the limit itself
     return [
-        f"The face is blurred (sharpness {sharp:.3f}, usually above {BLURRED}): fine traces of "
+        f"The face is blurred (sharpness {below:.3f}, usually above {BLURRED:.3f}): fine traces of "
         "blending may be gone, so a low score says little."
     ]
 

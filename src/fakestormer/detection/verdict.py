@@ -7,6 +7,7 @@ inconclusive, but not a high one. Of several faces the one with the highest `sta
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,10 +102,11 @@ def judge(prediction: Prediction, config: PredictionConfig, seen: Seen, clip: in
 
     clear, fake = config.clear_below, config.fake_from
     if by_score == "inconclusive":
+        low, score, high = _in_order(clear, prediction.probability, fake)
         add(
             "near_threshold",
-            f"The probability, {prediction.probability:.3f}, lies between {clear:.3g}, up "
-            f"to which nothing was found, and {fake:.3g}, from which a face is likely fake.",
+            f"The probability, {score}, lies between {low}, up to which nothing was found, and "
+            f"{high}, from which a face is likely fake.",
         )
     if between is not None and between[0] <= clear and between[1] >= fake:
         add(
@@ -139,6 +141,18 @@ def judge(prediction: Prediction, config: PredictionConfig, seen: Seen, clip: in
     return Judgement(
         verdict="inconclusive" if reasons else by_score, interval=between, reasons=tuple(reasons)
     )
+
+
+def _in_order(*numbers: float) -> tuple[str, ...]:
+    """Rising numbers with as few digits, three or more, as leave each below the next.
+
+    # 0.35958, 0.8509, 0.85117 -> 0.3596, 0.8509, 0.8512
+    """
+    for digits in range(3, 17):
+        rounded = [round(number, digits) for number in numbers]
+        if all(a < b for a, b in itertools.pairwise(rounded)):
+            break
+    return tuple(f"{number:.{digits}f}" for number in numbers)
 
 
 def _unlike_training(prediction: Prediction) -> list[Reason]:

@@ -25,7 +25,7 @@ from fakestormer.evaluation.calibration import wilson
 from fakestormer.evaluation.corrupted import pictures, with_pictures
 from fakestormer.evaluation.plan import SplitChoice, usable, videos_of
 from fakestormer.evaluation.score import ReadClips, Scoring, score_video, store_reader
-from fakestormer.evaluation.treatments import TREATMENTS, Shortcut, Treatment
+from fakestormer.evaluation.treatments import FEWEST, TREATMENTS, Shortcut, Treatment
 from fakestormer.files import write_atomically
 from fakestormer.parallel.pool import map_videos
 from fakestormer.recipe.faces import CropConfig
@@ -240,23 +240,28 @@ def markdown(shortcuts: Sequence[Shortcut], about: Mapping[str, Any]) -> str:
         f"{one.change:+.3f} | {100 * one.called_fake:.1f} |\n"
         for one in shortcuts
     )
-    marked = [one for one in shortcuts if one.suspicious]
+    marked = sum(one.suspicious for one in shortcuts)
+    chance = 0.05 * len(shortcuts)
+    result = (
+        f"{marked} of {len(shortcuts)} treatments are marked; chance alone would mark about "
+        f"{chance:.0f}."
+        if first.videos >= FEWEST
+        else f"Too few videos to mark a treatment: that takes {FEWEST}."
+    )
     furthest = max(shortcuts, key=lambda one: abs(one.auc - 0.5))
     return (
         f"# Shortcuts of {about['model']['name']}\n\n"
         f"{first.videos} real videos of {about['store']} (split {about['split']}) against "
         f"themselves, treated: AUC near 0.5 and wins near 50 % mean that the treatment is not "
         f"taken for manipulation. Intervals 95 %, over videos, both scores of a video drawn "
-        f"together; **!** where the AUC's does not hold 0.5. Wins: share that scores higher "
-        f"treated. Treatments are applied to stored crops; sampling {settings['sampling']}, "
-        f"{settings['frames']} frames, margin {settings['margin']:g} of 256 px. Untouched, "
-        f"{100 * first.called_fake_untouched:.1f} % are called likely "
-        f"fake, from {settings['fake_from']:.3g} on.\n\n"
+        f"together; **!** where the AUC's does not hold 0.5, of {FEWEST} videos or more. Wins: "
+        f"share that scores higher treated. Treatments are applied to stored crops; sampling "
+        f"{settings['sampling']}, {settings['frames']} frames, margin "
+        f"{settings['margin']:g} of 256 px. Untouched, {100 * first.called_fake_untouched:.1f} % "
+        f"are called likely fake, from {settings['fake_from']:.3g} on.\n\n"
         "| treatment | AUC | 95 % | wins, % | 95 % | mean change | likely fake, % |\n"
         f"|{' --- |' * 7}\n{rows}\n"
-        f"{len(marked)} of {len(shortcuts)} treatments are marked; chance alone would mark about "
-        f"{0.05 * len(shortcuts):.0f}. Furthest from 0.5: {furthest.treatment}, "
-        f"{furthest.auc:.3f}. "
+        f"{result} Furthest from 0.5: {furthest.treatment}, {furthest.auc:.3f}. "
         "How detection itself falls with compression: `fakestormer evaluate --corruptions video "
         "--corrupt crops`.\n"
     )

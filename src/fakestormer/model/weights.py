@@ -47,8 +47,12 @@ def save_weights(network: VideoNetwork, path: str | Path) -> None:
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
-    # Not `save_file`, whose files nobody but their owner may read.
-    write_atomically(Path(path), save(state))
+    write_tensors(Path(path), state)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write safetensors that others may read as any new file; those of `save_file` they may not."""
+    write_atomically(path, save(dict(tensors)))
 
 
 def load_weights(network: VideoNetwork, path: str | Path) -> None:

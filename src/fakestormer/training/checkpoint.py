@@ -22,14 +22,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from fakestormer.errors import InputError
 from fakestormer.model.document import FORMAT, code_version, read_json, write_json
 from fakestormer.model.network import VideoNetwork
-from fakestormer.model.weights import load_weights, save_weights
+from fakestormer.model.weights import load_weights, save_weights, write_tensors
 
 _START_AGAIN = "start the run again in another folder"
 #: The moving average of the weights, within a checkpoint.
@@ -83,7 +83,7 @@ def save_checkpoint(
             shutil.rmtree(leftover)
     partial.mkdir()
     save_weights(network, partial / "weights.safetensors")
-    save_file(_optimizer_tensors(network, optimizer), partial / "optimizer.safetensors")
+    write_tensors(partial / "optimizer.safetensors", _optimizer_tensors(network, optimizer))
     if average is not None:
         save_weights(average, partial / AVERAGE)
     document = {

@@ -19,7 +19,7 @@ from einops import rearrange
 from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from fakestormer.data.loaders import PairBatch, TrainingClips
@@ -28,7 +28,7 @@ from fakestormer.files import write_atomically
 from fakestormer.model.build import build
 from fakestormer.model.document import code_version
 from fakestormer.model.network import VideoNetwork
-from fakestormer.model.weights import load_weights, save_weights
+from fakestormer.model.weights import load_weights, save_weights, write_tensors
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.recipe.training import TrainingConfig
@@ -115,7 +115,7 @@ def write_failure(
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(network, folder / "weights.safetensors")
-        save_file(_tensors(whole), folder / "batch.safetensors")
+        write_tensors(folder / "batch.safetensors", _tensors(whole))
         keys = clips.plan.keys(error.step)
         failed = FailedStep(
             message=str(final),
