@@ -65,6 +65,9 @@ PARSED = {
     "fakestormer saliency": (
         "tests/cli/test_saliency_command.py::test_one_bad_file_does_not_stop_the_others"
     ),
+    "fakestormer evaluate --data STORE --out EVALUATION --ray auto": (
+        "tests/test_on_a_cluster.py::test_evaluate_gives_the_same_scores"
+    ),
     "fakestormer evaluate --model RUN --data TEST --out RESULTS --sampling": (
         "tests/test_tour.py::test_two_models_by_every_sampling"
     ),
