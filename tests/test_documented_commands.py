@@ -53,6 +53,9 @@ PARSED = {
     "fakestormer detect VIDEOS --json results.json --resume --ray": (
         "tests/test_on_a_cluster.py::test_detect_loses_nothing_with_a_node"
     ),
+    "fakestormer prepare s3://": (
+        "tests/data/test_prepare_objects.py::test_a_store_of_objects_is_that_of_their_files"
+    ),
     "fakestormer detect s3://": (
         "tests/detection/test_objects.py::test_results_name_the_objects_and_nothing_stays_here"
     ),

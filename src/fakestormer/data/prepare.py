@@ -138,7 +138,8 @@ def prepare_listing(
         for name, made in map_videos(work, todo, workers=workers, cluster=cluster):
             if made is None:
                 made = (_crashed(entries[name]),)
-            write_entry(store, entries[name], made)
+            if made[0].rejected != "not fetched":  # which may be another time
+                write_entry(store, entries[name], made)
             finished[name] = made
             if progress is not None:
                 done = len(finished.keys() & wanted)
