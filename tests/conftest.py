@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The makers of videos and of stores, for every room (pyproject puts tests/ on the path).
 pytest_plugins = [
     "exported_models",
+    "object_stores",
     "ray_nodes",
     "report_fixtures",
     "store_fixtures",

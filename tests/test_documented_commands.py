@@ -53,6 +53,9 @@ PARSED = {
     "fakestormer detect VIDEOS --json results.json --resume --ray": (
         "tests/test_on_a_cluster.py::test_detect_loses_nothing_with_a_node"
     ),
+    "fakestormer prepare s3://": (
+        "tests/data/test_prepare_objects.py::test_a_store_of_objects_is_that_of_their_files"
+    ),
     "fakestormer detect s3://": (
         "tests/detection/test_objects.py::test_results_name_the_objects_and_nothing_stays_here"
     ),
@@ -64,6 +67,9 @@ PARSED = {
     ),
     "fakestormer saliency": (
         "tests/cli/test_saliency_command.py::test_one_bad_file_does_not_stop_the_others"
+    ),
+    "fakestormer evaluate --data STORE --out EVALUATION --ray auto": (
+        "tests/test_on_a_cluster.py::test_evaluate_gives_the_same_scores"
     ),
     "fakestormer evaluate --model RUN --data TEST --out RESULTS --sampling": (
         "tests/test_tour.py::test_two_models_by_every_sampling"

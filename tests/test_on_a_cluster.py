@@ -1,4 +1,4 @@
-"""`prepare` and `detect` on a real Ray cluster of node processes, one of which is killed."""
+"""`prepare`, `detect` and `evaluate` on a real Ray cluster, of which a node is killed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fakestormer.data.manifest import read_manifest
 from fakestormer.data.origin import Origin
 from fakestormer.data.prepare import Progress, prepare_listing
 from fakestormer.detection.batch import DetectorSettings, detect_many
+from fakestormer.evaluation.evaluate import EvaluationSettings, evaluate
 from folder_stores import prepare_folder
 from ray_nodes import Nodes
 
@@ -89,3 +90,27 @@ def test_detect_loses_nothing_with_a_node(
         else:
             assert detection.report is not None
             assert detection.result == alone.detect(detection.path).to_dict()
+
+
+def test_evaluate_gives_the_same_scores(
+    fragile: Nodes,
+    untrained_model: Path,
+    drawn: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("a.mp4", "b.mp4", "fake/swap/a.mp4")):
+        drawn.write_video(tmp_path / "videos" / name, drawn.draw(8, seed=seed)[0])
+    prepare_folder(tmp_path / "videos", tmp_path / "drawn", backend=drawn.DrawnFaces)
+    fragile.add()
+    for out, cluster in (("here", None), ("there", fragile.address)):
+        evaluate(
+            untrained_model,
+            {"drawn": "drawn"},  # the node is not in this folder
+            out,
+            EvaluationSettings(split="all", cluster=cluster),
+        )
+    there = Path("there/scores.csv").read_text()
+    assert there == Path("here/scores.csv").read_text()
+    assert there.count("drawn") >= 3

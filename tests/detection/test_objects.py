@@ -4,48 +4,33 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from fakestormer.cli import ExitCode
 from fakestormer.detection.batch import DetectorSettings, ResultFiles, detect_many
 from fakestormer.errors import InputError, OutputError
 from fakestormer.video.objects import fetched, is_object, read, size_and_time, videos_at, write
 from miniature_material import call
+from object_stores import Bucket
 
 
 @pytest.fixture(scope="module")
-def bucket(
-    tmp_path_factory: pytest.TempPathFactory, astronaut_video: Callable[..., Path]
-) -> Iterator[str]:
+def films(
+    bucket: Bucket, tmp_path_factory: pytest.TempPathFactory, astronaut_video: Callable[..., Path]
+) -> str:
     """s3://BUCKET with FOLDER/one.mp4, FOLDER/deeper/two.mp4, FOLDER/broken.mp4 and notes."""
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (
-            ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
-            ("AWS_ACCESS_KEY_ID", "key"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_DEFAULT_REGION", "us-east-1"),
-        ):
-            patch.setenv(name, value)
-        store = boto3.client("s3")
-        store.create_bucket(Bucket="bucket")
-        film = astronaut_video(tmp_path_factory.mktemp("films") / "film.mp4", count=8).read_bytes()
-        for key, content in (
-            ("videos/one.mp4", film),
-            ("videos/deeper/two.mp4", film),
-            ("videos/broken.mp4", b"no film"),
-            ("videos/notes.txt", b"no video"),
-        ):
-            store.put_object(Bucket="bucket", Key=key, Body=content)
-        yield "s3://bucket"
-    server.stop()
+    film = astronaut_video(tmp_path_factory.mktemp("films") / "film.mp4", count=8).read_bytes()
+    for key, content in (
+        ("videos/one.mp4", film),
+        ("videos/deeper/two.mp4", film),
+        ("videos/broken.mp4", b"no film"),
+        ("videos/notes.txt", b"no video"),
+    ):
+        bucket.put(key, content)
+    return bucket.address
 
 
 def test_addresses_of_objects() -> None:
@@ -55,18 +40,18 @@ def test_addresses_of_objects() -> None:
         assert not is_object(name)
 
 
-def test_what_lies_in_a_store(bucket: str) -> None:
+def test_what_lies_in_a_store(films: str) -> None:
     below = ["broken.mp4", "deeper/two.mp4", "one.mp4"]
-    assert videos_at(f"{bucket}/videos") == [f"{bucket}/videos/{name}" for name in below]
-    assert videos_at(f"{bucket}/videos/notes.txt") == [f"{bucket}/videos/notes.txt"]
-    with fetched(f"{bucket}/videos/notes.txt") as file:
+    assert videos_at(f"{films}/videos") == [f"{films}/videos/{name}" for name in below]
+    assert videos_at(f"{films}/videos/notes.txt") == [f"{films}/videos/notes.txt"]
+    with fetched(f"{films}/videos/notes.txt") as file:
         assert (file.name, file.read_bytes()) == ("notes.txt", b"no video")
     assert not file.parent.exists()
-    assert size_and_time(f"{bucket}/videos/absent.mp4") is None
+    assert size_and_time(f"{films}/videos/absent.mp4") is None
     with pytest.raises(FileNotFoundError):
-        read(f"{bucket}/absent.json")
+        read(f"{films}/absent.json")
     with pytest.raises(InputError, match="no video is there"):
-        videos_at(f"{bucket}/nothing")
+        videos_at(f"{films}/nothing")
     with pytest.raises(OutputError, match=r"s3://absent/a\.json: cannot be written"):
         write("s3://absent/a.json", b"{}")
 
@@ -80,7 +65,7 @@ def test_local_files_by_address(tmp_path: Path) -> None:
 
 
 def test_results_name_the_objects_and_nothing_stays_here(
-    bucket: str,
+    films: str,
     untrained_model: Path,
     face_backend_ready: None,
     tmp_path: Path,
@@ -90,22 +75,22 @@ def test_results_name_the_objects_and_nothing_stays_here(
     """By the command: one bad object costs only itself; resumed, only it is tried again."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    places = [f"{bucket}/results/{name}" for name in ("all.json", "all.csv")]
-    command = ["detect", f"{bucket}/videos", "--model", str(untrained_model)]
+    places = [f"{films}/results/{name}" for name in ("all.json", "all.csv")]
+    command = ["detect", f"{films}/videos", "--model", str(untrained_model)]
     command += ["--json", places[0], "--csv", places[1]]
     assert call(command, capfd)[0] == ExitCode.SOME_FAILED
     results = {entry["path"]: entry for entry in json.loads(read(places[0]))["results"]}
-    assert sorted(results) == videos_at(f"{bucket}/videos")
-    broken = results.pop(f"{bucket}/videos/broken.mp4")
-    assert broken["error"].startswith(f"{bucket}/videos/broken.mp4: ")
+    assert sorted(results) == videos_at(f"{films}/videos")
+    broken = results.pop(f"{films}/videos/broken.mp4")
+    assert broken["error"].startswith(f"{films}/videos/broken.mp4: ")
     assert all(entry["verdict"] for entry in results.values())
-    assert f"{bucket}/videos/one.mp4" in read(places[1]).decode()
+    assert f"{films}/videos/one.mp4" in read(places[1]).decode()
     assert not list((tmp_path / "temporary").iterdir())
 
     settings = DetectorSettings(model=untrained_model)
     again = list(
         detect_many(
-            [f"{bucket}/videos"],
+            [f"{films}/videos"],
             settings=settings,
             files=ResultFiles(json_file=places[0], resume=True),
         )
@@ -115,10 +100,10 @@ def test_results_name_the_objects_and_nothing_stays_here(
 
 
 def test_a_bucket_that_is_not_there_costs_only_itself(
-    bucket: str, untrained_model: Path, face_backend_ready: None
+    films: str, untrained_model: Path, face_backend_ready: None
 ) -> None:
     settings = DetectorSettings(model=untrained_model)
-    given = ["s3://absent/videos", f"{bucket}/videos/one.mp4"]
+    given = ["s3://absent/videos", f"{films}/videos/one.mp4"]
     detections = {d.path: d for d in detect_many(given, settings=settings)}
     assert str(detections["s3://absent/videos"].error).startswith("s3://absent/videos: ")
-    assert detections[f"{bucket}/videos/one.mp4"].report is not None
+    assert detections[f"{films}/videos/one.mp4"].report is not None

@@ -162,7 +162,7 @@ def test_a_video_that_kills_its_process_is_left_out(
     monkeypatch.setattr(
         journal_module,
         "map_videos",
-        lambda work, keys, workers: iter([(key, None) for key in keys]),
+        lambda work, keys, **_: iter([(key, None) for key in keys]),
     )
     scores = evaluate(plan, tmp_path)
     assert {(s.score, s.reason) for own in scores.values() for s in own} == {

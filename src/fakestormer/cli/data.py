@@ -113,7 +113,8 @@ def prepare(
     deeperforensics, diffswap, df40 and deepfakebench. `prepare VIDEOS --out STORE` (or folder
     --root VIDEOS) takes any tree of videos: they are real unless the table or a folder named "fake"
     says otherwise; the source of a video is its folder, or in a flat folder its name up to the last
-    underscore before digits (grid_007.mp4 is of grid).
+    underscore before digits (grid_007.mp4 is of grid). VIDEOS may be s3://BUCKET/FOLDER: each video
+    is fetched where it is prepared, and dropped; paths in the table are then below that address.
 
     The same command goes on where it was stopped. Videos that cannot be used are listed with the
     reason.
@@ -121,8 +122,9 @@ def prepare(
     from fakestormer.cli.console.preparing import prepare_with_bar
     from fakestormer.cli.inputs import named_file
     from fakestormer.data.layouts import LAYOUTS, Options, check_report
-    from fakestormer.data.origin import Origin
+    from fakestormer.data.origin import Origin, root_of
     from fakestormer.tools.commands import PrepareSettings
+    from fakestormer.video.objects import is_object
 
     if root is None and what in LAYOUTS:
         raise typer.BadParameter(
@@ -146,7 +148,7 @@ def prepare(
         )
     origin = Origin(
         layout=layout,
-        root=named_file(what) if root is None else root,
+        root=(root_of(what) if is_object(what) else named_file(what)) if root is None else root,
         options=Options(
             compression=compression or "c23",
             reals=reals,

@@ -15,6 +15,7 @@ from fakestormer.cli.options import (
     ExitCode,
     Faces,
     Model,
+    Ray,
     RecipeName,
     SamplingName,
     Shots,
@@ -93,6 +94,7 @@ def evaluate(
         typer.Option(help="NAME=FOLDER: the folder of a store's videos, if moved; repeatable"),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 0,
+    ray: Ray = None,
     faces: Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
@@ -105,6 +107,8 @@ def evaluate(
     it was stopped.
     """
     require("train", *STORES, *MEASURES)
+    if ray is not None:
+        require("cluster", "ray")
     from fakestormer.cli.console.evaluating import evaluate_with_bar
     from fakestormer.evaluation.corruptions import LEVELS
     from fakestormer.evaluation.evaluate import EvaluationSettings
@@ -133,6 +137,7 @@ def evaluate(
         faces=faces,
         device=device,
         workers=workers,
+        cluster=ray,
     )
     document = evaluate_with_bar(weights, stores, folder, settings)
     print(markdown(document))

@@ -26,7 +26,7 @@ class Entry:
     "pictures" only; empty takes all of the folder's. label: of kind "sequences" the one of
     sequences whose folder says none. split: "" where the data set puts it in none. source:
     collection within the data set. identity: who is seen, "" where unknown; in a fake, the one
-    whose video was changed.
+    whose video was changed. address: of the object that holds the video, "" where a file does.
     """
 
     video: str
@@ -38,6 +38,7 @@ class Entry:
     split: Split | Literal[""] = ""
     source: str = ""
     identity: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

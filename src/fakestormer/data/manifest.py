@@ -32,6 +32,7 @@ from fakestormer.recipe.faces import CropConfig, TrackingConfig
 Split = Literal["train", "validation", "test"]
 Label = Literal["real", "fake"]
 Reason = Literal[
+    "not fetched",
     "undecodable",
     "decoder crashed",
     "no face",

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fakestormer.data.layouts import list_dataset
+from fakestormer.data.layouts.folders import folder
 from fakestormer.data.layouts.options import Options
 from fakestormer.data.listing import Entry, Listing
 from fakestormer.errors import InputError
 from fakestormer.files import write_atomically
+from fakestormer.video.objects import is_object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """A data set by its layout's name, the folder it lies in, and the choices about it.
 
-    labels: the words of `prepare` that label its videos, such as ("--hold-out", "grid").
+    root: text is an address in an object store, whose layout is "folder". labels: the words of
+    `prepare` that label its videos, such as ("--hold-out", "grid").
     """
 
     layout: str
-    root: Path
+    root: Path | str
     options: Options
     labels: tuple[str, ...] = ()
 
     def listing(self) -> Listing:
         """What lies there now. Raises InputError as `list_dataset` does."""
+        if isinstance(self.root, str):
+            return folder(self.root, self.options)
         return list_dataset(self.layout, self.root, self.options)
+
+
+def root_of(name: str | os.PathLike[str]) -> Path | str:
+    """A folder by its path, or the address of one in an object store."""
+    return os.fspath(name).rstrip("/") if is_object(name) else Path(name)
 
 
 def write_origin(store: Path, origin: Origin) -> None:
@@ -54,7 +65,7 @@ def write_origin(store: Path, origin: Origin) -> None:
     }
     content = {
         "layout": origin.layout,
-        "root": str(origin.root.resolve()),
+        "root": str(origin.root.resolve() if isinstance(origin.root, Path) else origin.root),
         "options": options,
         "labels": origin.labels,
     }
@@ -69,6 +80,11 @@ def entries_of(store: Path, root: str | Path | None = None) -> dict[str, Entry]:
     origin = read_origin(store)
     if root is not None:
         origin = replace(origin, root=Path(root))
+    if isinstance(origin.root, str):
+        raise InputError(
+            f"{store}: its videos are in {origin.root}, and whole frames are corrupted from files; "
+            "fetch them and name their folder with --root NAME=FOLDER, or use --corrupt crops"
+        )
     if not origin.root.is_dir():
         raise InputError(
             f"{store}: its videos were in {origin.root}, which is not there now; say where they "
@@ -93,7 +109,7 @@ def read_origin(store: Path) -> Origin:
                 options[name] = Path(options[name])
         return Origin(
             layout=content["layout"],
-            root=Path(content["root"]),
+            root=root_of(content["root"]),
             options=Options(**options, store=store),
             labels=tuple(content.get("labels", ())),
         )

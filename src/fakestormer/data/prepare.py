@@ -10,7 +10,7 @@ continues where it stopped, and one bad file, even one that crashes the decoder,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -135,10 +135,11 @@ def prepare_listing(
         # The store may be named relative to a folder that other processes are not in.
         limits = {name: settings.frames_in(row.split) for name, row in rows.items()}
         work = PrepareOne(entries, limits, store.resolve(), settings, open_this)
-        for name, made in _mapped(work, todo, workers=workers, cluster=cluster):
+        for name, made in map_videos(work, todo, workers=workers, cluster=cluster):
             if made is None:
                 made = (_crashed(entries[name]),)
-            write_entry(store, entries[name], made)
+            if made[0].rejected != "not fetched":  # which may be another time
+                write_entry(store, entries[name], made)
             finished[name] = made
             if progress is not None:
                 done = len(finished.keys() & wanted)
@@ -229,16 +230,6 @@ def _unusable(name: str) -> str:
 
 def _shown(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
-
-
-def _mapped(
-    work: PrepareOne, names: list[str], *, workers: int, cluster: str | None
-) -> Iterator[tuple[str, tuple[Row, ...] | None]]:
-    if cluster is None:
-        return map_videos(work, names, workers=workers)
-    from fakestormer.parallel.cluster import map_on_cluster
-
-    return map_on_cluster(work, names, address=cluster)
 
 
 def _crashed(entry: Entry) -> Row:

@@ -19,7 +19,7 @@ from fakestormer.data.landmark_files import LandmarkError, LandmarkFiles
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Reason, Row, StoreSettings
 from fakestormer.data.store import encode_frame, write_track
-from fakestormer.data.units import Unit, units_of
+from fakestormer.data.units import Unit, at_hand, units_of
 from fakestormer.detection.warnings import another_stream, picture_notes
 from fakestormer.errors import InputError
 from fakestormer.faces.crop import crop, crop_squares, map_landmarks
@@ -79,12 +79,20 @@ def prepare_entry(
     """
     rows: list[Row] = []
     try:
-        with units_of(entry, max_frames=max_frames, scratch=store, stream=settings.stream) as units:
+        with (
+            at_hand(entry) as here,
+            units_of(here, max_frames=max_frames, scratch=store, stream=settings.stream) as units,
+        ):
             for unit in units:
                 rows += _prepare_unit(unit, store, faces, settings)
     except InputError as error:
-        rows = [Row(video=entry.video, sha256="", rejected="undecodable", detail=str(error))]
-    return tuple(rows)
+        why: Reason = "not fetched" if entry.address else "undecodable"
+        return (Row(video=entry.video, sha256="", rejected=why, detail=str(error)),)
+    if not entry.address:
+        return tuple(rows)
+    # What is said of its file is said of the object: the file is gone.
+    said = [row.detail.replace(str(here.path), entry.address) for row in rows]
+    return tuple(replace(row, detail=detail) for row, detail in zip(rows, said, strict=True))
 
 
 def _prepare_unit(unit: Unit, store: Path, faces: FaceSource, settings: StoreSettings) -> list[Row]:

@@ -10,7 +10,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from fakestormer.errors import InputError
 from fakestormer.files import sha256_of
 from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import Frame, VideoInfo, probe, stream_frames
+from fakestormer.video.objects import fetched, size_and_time
 from fakestormer.video.pictures import (
     find_sequences,
     pictures_in,
@@ -61,6 +62,19 @@ class Unit:
 
 
 @contextmanager
+def at_hand(entry: Entry) -> Iterator[Entry]:
+    """The entry with its file; an object is fetched, and its file gone afterwards.
+
+    Raises InputError where it cannot be fetched.
+    """
+    if not entry.address:
+        yield entry
+        return
+    with fetched(entry.address) as file:
+        yield replace(entry, path=file)
+
+
+@contextmanager
 def units_of(
     entry: Entry, *, max_frames: int | None, scratch: Path, stream: int | None = None
 ) -> Iterator[list[Unit]]:
@@ -98,6 +112,8 @@ def stamp_of(entry: Entry) -> list[int]:
 
     Empty when it is gone.
     """
+    if entry.address:
+        return list(size_and_time(entry.address) or ())
     try:
         if entry.path.is_dir():
             files = entry.frames or sorted(p for p in entry.path.rglob("*") if p.is_file())

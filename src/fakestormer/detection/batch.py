@@ -264,13 +264,7 @@ def _outcomes(
             yield path, work(path, progress=stages)
         return
     elsewhere = DetectOne(work.settings)  # each process opens a detector of its own
-    if cluster is None:
-        outcomes = map_videos(elsewhere, paths, workers=workers)
-    else:
-        from fakestormer.parallel.cluster import map_on_cluster
-
-        outcomes = map_on_cluster(elsewhere, paths, address=cluster)
-    for path, outcome in outcomes:
+    for path, outcome in map_videos(elsewhere, paths, workers=workers, cluster=cluster):
         if outcome is None:
             outcome = InputError(
                 f"{path}: the process that decoded it died; the file is damaged, convert it"

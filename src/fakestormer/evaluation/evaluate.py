@@ -44,7 +44,8 @@ class EvaluationSettings:
     highest score ("max"). corruptions: of the robustness benchmark, at each of `levels`;
     applied_to: whole "frames" before faces are found, or stored "crops". roots: where the videos of
     a store are now, by its name. faces: the backend that finds faces in corrupted frames. workers:
-    processes; 0 works in this one.
+    processes; 0 works in this one. cluster: the address of a Ray cluster instead ("auto",
+    "host:port", "local"), whose nodes read model, stores and videos under the same paths.
     """
 
     prediction: PredictionConfig | None = None
@@ -60,6 +61,7 @@ class EvaluationSettings:
     faces: BackendName = "auto"
     device: str = "cpu"
     workers: int = 0
+    cluster: str | None = None
 
 
 def evaluate(
@@ -93,6 +95,9 @@ def evaluate(
     """
     settings, out = settings or EvaluationSettings(), Path(out)
     paths = {name: Path(store) for name, store in stores.items()}
+    if settings.cluster is not None:  # its nodes are not in this folder
+        paths = {name: store.resolve() for name, store in paths.items()}
+        model = None if model is None else Path(model).resolve()
     detector = Detector(model, device=settings.device, prediction=settings.prediction).predicting(
         shots=settings.shots, shot_score=settings.shot_score
     )
@@ -143,7 +148,9 @@ def _plan(
         stores=stores,
         crop=detector.recipe.crop,
         weights_sha256=detector.weights_sha256,
-        open_engine=OpenEngine(model, detector, alone=settings.workers == 0),
+        open_engine=OpenEngine(
+            model, detector, alone=settings.workers == 0 and settings.cluster is None
+        ),
         open_faces=open_faces,
         predictions={
             sampling: detector.prediction.model_copy(update={"sampling": sampling})
@@ -155,6 +162,7 @@ def _plan(
         applied_to=settings.applied_to,
         entries=entries,
         workers=settings.workers,
+        cluster=settings.cluster,
     )
 
 

@@ -55,7 +55,7 @@ def score_plan(plan: Plan, out: Path, *, progress: Progress | None = None) -> Sc
     known = len(every) - len(todo)
     report = progress or (lambda done, total, name: None)
     report(known, len(every), "")
-    scored = map_videos(work, todo, workers=plan.workers)
+    scored = map_videos(work, todo, workers=plan.workers, cluster=plan.cluster)
     for done, (key, result) in enumerate(scored, known + 1):
         task = Task.of(key)
         if result is None:

@@ -88,7 +88,7 @@ class Plan:
 
     entries: where each data set's videos lie, for conditions that corrupt whole frames.
     open_engine: opens the engine of `weights_sha256`, once in every process. predictions: by
-    sampling. workers: processes; 0 works in this one.
+    sampling. workers: processes; 0 works in this one. cluster: address of a Ray cluster instead.
     """
 
     stores: Mapping[str, Path]
@@ -103,6 +103,7 @@ class Plan:
     applied_to: AppliedTo = "frames"
     entries: Mapping[str, Mapping[str, Entry]] | None = None
     workers: int = 0
+    cluster: str | None = None
 
     @property
     def corruptions(self) -> tuple[CorruptionName, ...]:

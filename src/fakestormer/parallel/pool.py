@@ -21,15 +21,25 @@ _work: Callable[[str], object] | None = None  # in worker processes only, set on
 
 
 def map_videos(
-    work: Callable[[str], Result], names: Sequence[str], *, workers: int
+    work: Callable[[str], Result],
+    names: Sequence[str],
+    *,
+    workers: int,
+    cluster: str | None = None,
 ) -> Iterator[tuple[str, Result | None]]:
     """(name, work(name)) in order of completion; (name, None) when its process died of it.
 
     work: picklable; every process gets one copy for its lifetime. workers: 0 runs everything in
     this process. Exceptions of `work` are raised here. After a crash the videos that were under
     way are tried again one at a time, each in a process of its own, so the guilty one is known.
-    Closing the iterator, or an exception such as Ctrl-C, stops the processes.
+    Closing the iterator, or an exception such as Ctrl-C, stops the processes. cluster: the address
+    of a Ray cluster instead of processes here (`map_on_cluster`).
     """
+    if cluster is not None:
+        from fakestormer.parallel.cluster import map_on_cluster
+
+        yield from map_on_cluster(work, names, address=cluster)
+        return
     if workers == 0:
         for name in names:
             yield name, work(name)

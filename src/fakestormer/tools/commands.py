@@ -83,8 +83,9 @@ def prepare(
     store's manifest, with the reason.
 
     Args:
-        videos: a folder of videos, which are real unless the table or a folder named "fake" says
-            otherwise; or an Origin, which names a data set's layout and the folder it lies in.
+        videos: a folder of videos, or its address in an object store, s3://BUCKET/FOLDER; they are
+            real unless the table or a folder named "fake" says otherwise. Or an Origin, which
+            names a data set's layout and the folder it lies in.
         store: the folder to write.
         recipe: how faces are followed and cropped; None takes that of the weights that come with
             the package. `load_recipe("RUN")` is that of another model.
@@ -102,7 +103,7 @@ def prepare(
     # Only here: preparing locks files in a way that some systems lack.
     from fakestormer.data.layouts.options import Options
     from fakestormer.data.manifest import Labelling
-    from fakestormer.data.origin import Origin
+    from fakestormer.data.origin import Origin, root_of
     from fakestormer.data.prepare import prepare_listing
     from fakestormer.data.table import match_table
     from fakestormer.model.document import recipe_of_shipped
@@ -110,7 +111,7 @@ def prepare(
     recipe, settings = recipe or recipe_of_shipped(), settings or PrepareSettings()
     store = Path(store)
     if isinstance(videos, str | Path):
-        videos = Origin(layout="folder", root=Path(videos), options=Options())
+        videos = Origin(layout="folder", root=root_of(videos), options=Options())
     # The whole data set, whatever part of it is asked for: the manifest keeps what is finished.
     methods = videos.options.methods
     whole = dataclasses.replace(videos.options, methods=(), store=store)
@@ -119,7 +120,10 @@ def prepare(
     matched = None
     if settings.table is not None:
         names = [entry.video for entry in listing.entries]
-        matched = match_table(Path(settings.table), origin.root, names)
+        table = Path(settings.table)
+        # Of objects a table says where they are below their address.
+        videos_in = table.parent if isinstance(origin.root, str) else origin.root
+        matched = match_table(table, videos_in, names)
     labelling = Labelling(
         validation_sources=frozenset(settings.hold_out),
         validation_fraction=settings.validation_fraction,
