@@ -96,7 +96,7 @@ def test_a_file_that_kills_its_process_is_named(
 ) -> None:
     monkeypatch.setattr(
         "fakestormer.detection.batch.map_videos",
-        lambda work, names, workers: iter([(names[0], None)]),
+        lambda work, names, **how: iter([(names[0], None)]),
     )
     settings = DetectorSettings(model=untrained_model)
     (detection,) = detect_many(["a.mp4"], settings=settings, workers=1)
