@@ -51,10 +51,14 @@ class ReportFolder:
         return lines
 
     def _printed(self, page: Path, browser: str) -> list[str]:
+        from rich.console import Console
+
         from fakestormer.report.pdf import write_pdf
 
         try:
-            write_pdf(page, browser=browser)
+            # A browser takes seconds; said on terminals alone.
+            with Console(stderr=True).status(f"printing {page.stem}.pdf"):
+                write_pdf(page, browser=browser)
             return [f"  pdf: {page.with_suffix('.pdf')}"]
         except OutputError:
             raise
