@@ -132,8 +132,8 @@ def export(
 ) -> None:
     """Write a model's network for other programs, as ONNX, for torch.export, or both.
 
-    It takes frames, uint8 (batch, T, 3, H, W), RGB, and gives logit, and derivative and
-    frame_logits where the model has them; normalisation is inside, faces and crops are not. A file
+    It takes frames, uint8 (batch, T, 3, H, W), RGB, and gives logit, and derivative, frame_logits
+    and distance where the model has them; normalisation is inside, faces and crops are not. A file
     is kept only if it is read back and agrees with torch to 1e-4.
     """
     if onnx is None and torch is None:

@@ -23,13 +23,7 @@ from torch.export import Dim, ExportedProgram
 from fakestormer.errors import SetupError
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.runtimes.onnx_engine import (
-    BATCH,
-    INPUT,
-    OUTPUTS,
-    Numbers,
-    Run,
-)
+from fakestormer.runtimes.onnx_engine import BATCH, INPUT, OUTPUTS, Numbers, Run
 from fakestormer.types.arrays import Pixels
 
 #: A protobuf file ends at 2 GiB; weights beyond this go to a file of their own.
