@@ -11,6 +11,7 @@ import typer
 
 from fakestormer.cli.needs import require
 from fakestormer.cli.options import Faces, Model, app, model_of, require_folder
+from fakestormer.errors import needs
 
 
 @app.command()
@@ -73,21 +74,12 @@ def serve(
     Ctrl-C and SIGTERM end it with exit code 0. Jobs that wait or run then continue at the next
     start with the same --store.
     """
-    from fakestormer.errors import SetupError
-
     require("serve", "python_multipart")  # which nothing imports before the first upload
-    try:
-        from fakestormer.parallel.threads import core_count
+    with needs("serving", "fakestormer[serve]"):
         from fakestormer.server.run import AddressError, ServerSettings, worker_entry
         from fakestormer.server.run import serve as serve_until_stopped
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("fakestormer"):
-            raise
-        raise SetupError(
-            f"serving needs a package that is missing ({error.name}): "
-            "pip install 'fakestormer[serve]'"
-        ) from error
     from fakestormer.detection.batch import DetectorSettings
+    from fakestormer.parallel.threads import core_count
     from fakestormer.server.limits import Limits
     from fakestormer.server.webhooks import Webhooks
     from fakestormer.server.worker import WorkerSettings, judge_videos

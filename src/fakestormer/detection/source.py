@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,29 +43,12 @@ Video = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
 UNNAMED = "video"
 
 
-class Source(Protocol):
-    """A video that can be read several times. name: its path in the report and in messages.
-
-    keeping: the same, of which these frames are kept from `frames` for `reader`, where they fit.
-    """
-
-    @property
-    def name(self) -> str: ...
-    def turned_clockwise(self, degrees: int) -> Source: ...
-    def keeping(self, indices: Iterable[int]) -> Source: ...
-    def info(self) -> VideoInfo: ...
-    def frames(self, log: PacketLog) -> Iterator[Frame]: ...
-    def reader(self) -> FrameReader: ...
-    def sha256(self) -> str: ...
-    def tags(self) -> dict[str, str]: ...
-    def credentials(self, container: str) -> dict[str, Any]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class VideoFile:
     """A source on disk. stream: the number of its video stream, None for the one players show.
 
-    turned: clockwise degrees, beyond what the file says. kept: see `Source`.
+    name: its path in the report and in messages. turned: clockwise degrees, beyond what the file
+    says. kept: frames that are kept from `frames` for `reader`, where they fit.
     """
 
     path: Path
@@ -165,6 +148,10 @@ class _ArrayReader(FrameReader):
 
     def at(self, indices: Iterable[int]) -> Iterator[Frame]:
         return self._source._frames_at(sorted(set(indices)))
+
+
+#: A video that can be read several times.
+Source = VideoFile | VideoArray
 
 
 @contextmanager

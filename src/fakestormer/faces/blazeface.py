@@ -64,10 +64,8 @@ class BlazeFace:
     name = "blazeface"
 
     def __init__(self) -> None:
-        paths = model_paths()
         threads = min(2, thread_count())
-        self._detector = _Network(paths.detector, threads)
-        self._mesh = _Network(paths.mesh, threads)
+        self._detector, self._mesh = (_Network(path, threads) for path in model_paths())
         cells = (np.arange(_GRID, dtype=np.float32) + 0.5) / _GRID
         self._anchors_n2 = np.stack(np.meshgrid(cells, cells), axis=-1).reshape(-1, 2)
 

@@ -23,7 +23,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any, TypeVar
 
-from fakestormer.errors import InputError, SetupError
+from fakestormer.errors import InputError, needs
 
 Result = TypeVar("Result")
 
@@ -191,12 +191,8 @@ def _connect(address: str) -> ModuleType:
     # Ray reads these when it is imported, or when it starts a cluster.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # it would send this folder to the nodes
-    try:
+    with needs("running on a cluster", "fakestormer[cluster]"):
         import ray
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            "running on a cluster needs Ray: install it with `pip install 'fakestormer[cluster]'`"
-        ) from error
     if ray.is_initialized():
         raise InputError(
             f"{address}: this process is connected to a Ray cluster already; disconnect it first"

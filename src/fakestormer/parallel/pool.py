@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from fakestormer.parallel.termination import end_with_parent, leave_signals_to_parent, signals_held
+from fakestormer.parallel.termination import leave_signals_to_parent, signals_held
 from fakestormer.parallel.threads import use_threads
 
 Result = TypeVar("Result")
@@ -109,7 +109,6 @@ def _start(work: Callable[[str], object]) -> None:
     _work = work
     leave_signals_to_parent()
     use_threads(1)
-    end_with_parent()
 
 
 def _call(name: str) -> Result:  # type: ignore[type-var]

@@ -16,7 +16,7 @@ from einops import rearrange
 from fakestormer.detection.printable import face_name, number, shown
 from fakestormer.drawing import timeline
 from fakestormer.drawing.drawing import laid_over
-from fakestormer.errors import SetupError
+from fakestormer.errors import needs
 from fakestormer.report.page import clear_threshold, decision_threshold
 from fakestormer.report.pictures import map_layers, moment_crop, picture_url_of
 from fakestormer.report.views import tone
@@ -66,13 +66,8 @@ def notebook_html(report: Report) -> str:
 
 def plotted(report: Report) -> Figure:
     """The face of the most suspicious moment, plain and with the map, over the time line."""
-    try:
+    with needs("a plot", "matplotlib"):
         from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            "a plot needs Matplotlib: install it with `pip install matplotlib`, or use "
-            "write_report for a page"
-        ) from error
     figure = Figure(figsize=(8, 5), layout="constrained")
     name, face = shown(PurePath(report.path).name), report.decisive
     score = "" if report.probability is None else f", probability {report.probability:.2f}"

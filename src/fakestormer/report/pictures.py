@@ -121,10 +121,7 @@ def moment_crop(face: FaceReport) -> Pixels | None:
     """
     if face.crops is None or not len(face.crops):
         return None
-    c, t = int(face.prediction.clip_probabilities.argmax()), 0
-    if face.moment is not None:
-        c, t = face.moment.clip, face.moment.frame
-    return np.asarray(face.crops[c, t])
+    return np.asarray(face.crops[face.shown_frame])
 
 
 def _pictures(

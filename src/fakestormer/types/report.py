@@ -149,6 +149,13 @@ class FaceReport:
         if self.reasons and self.verdict != "inconclusive":
             raise ValueError(f"FaceReport.reasons: {self.verdict!r} needs none")
 
+    @property
+    def shown_frame(self) -> tuple[int, int]:
+        """Places (clip, frame) of the moment; else of the first frame of the highest clip."""
+        if self.moment is not None:
+            return self.moment.clip, self.moment.frame
+        return int(self.prediction.clip_probabilities.argmax()), 0
+
     def to_dict(self) -> dict[str, Any]:
         """One entry of "faces" in `Report.to_dict()`."""
         prediction = self.prediction
