@@ -462,10 +462,10 @@ def test_threshold_and_band_come_from_the_settings(
     assert len(above) == 1, "0.93 reaches 0.93, 0.41 and 0.12 do not"
 
 
-def test_a_report_of_an_older_version_has_one_threshold(
+def test_a_report_may_have_one_threshold_and_no_error_rates(
     fake_face: FakeFace, fake_report: FakeReport
 ) -> None:
-    report = fake_report((fake_face(),), probability=0.6, settings={"threshold": 0.4})
+    report = fake_report((fake_face(),), probability=0.6, settings={"fake_from": 0.4})
     page = page_of(report)
     assert "likely fake from 0.40" in page.text
     assert "How often this model errs at this threshold was not measured." in page.text

@@ -193,10 +193,8 @@ def _recipe_for(name: str | None, model: Path | None, assignments: list[str]) ->
             )
         return options.recipe_of(name, assignments)
     recipe = recipe_of_shipped() if model is None else load_recipe(model)
-    try:
+    with options.wrong_usage():
         return override(recipe, assignments)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 @app.command()

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fakestormer.cli.needs import require
-from fakestormer.cli.options import Faces, Model, app, model_of, require_folder
+from fakestormer.cli.options import Faces, Model, app, model_of, require_folder, wrong_usage
 from fakestormer.errors import needs
 
 
@@ -93,10 +93,8 @@ def serve(
         minutes=max_minutes,
         gigabytes=max_memory,
     )
-    try:
+    with wrong_usage():
         webhooks = Webhooks(hosts=frozenset(webhook_host or ()), secret=webhook_secret)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     detector = DetectorSettings(model=model_of(model), device=device, faces=faces)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", force=True
@@ -118,9 +116,7 @@ def serve(
     entry = worker_entry(
         judge_videos, WorkerSettings(detector=detector, limits=limits, threads=threads)
     )
-    try:
+    with wrong_usage(AddressError):
         serve_until_stopped(
             settings, entry, ready=lambda at: print(f"FakeSTormer: {at.url}", flush=True)
         )
-    except AddressError as error:
-        raise typer.BadParameter(str(error)) from error

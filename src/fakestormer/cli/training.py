@@ -122,10 +122,8 @@ def _sized(recipe: Recipe, weights: Path, assignments: list[str]) -> Recipe:
 
     of_weights = sized(recipe, weights)
     stated = [a for a in assignments if not a.startswith("training.sizes_from=")]
-    try:
+    with options.wrong_usage():
         chosen = override(of_weights, stated)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     model = chosen.model
     say(
         f"{weights}: width {model.width}, depth {model.depth}, {model.heads} heads, patches of "

@@ -27,26 +27,15 @@ PAGE_PER_SECOND = 120
 _NOT_LISTED = {"path", "content_credentials", "error_rates"}
 
 
-def decision_threshold(report: Report) -> float:
-    """From where "likely fake" is said: `settings["fake_from"]`, in older reports "threshold".
+def thresholds_of(report: Report) -> tuple[float, float]:
+    """Up to where "no manipulation found" is said, and from where "likely fake".
 
-    0.5 where neither is a number within [0, 1].
+    `settings["clear_below"]` and `settings["fake_from"]`; 0.5 where a report does not say.
     """
-    for name in ("fake_from", "threshold"):
-        stated = number(report.settings, name)
-        if stated is not None and 0.0 <= stated <= 1.0:
-            return stated
-    return DEFAULT_THRESHOLD
-
-
-def clear_threshold(report: Report) -> float:
-    """Up to where "no manipulation found" is said: `settings["clear_below"]`.
-
-    The decision threshold where it is no number from 0 to that.
-    """
-    stated = number(report.settings, "clear_below")
-    top = decision_threshold(report)
-    return top if stated is None or not 0.0 <= stated <= top else stated
+    fake = number(report.settings, "fake_from")
+    fake = DEFAULT_THRESHOLD if fake is None else fake
+    clear = number(report.settings, "clear_below")
+    return fake if clear is None else clear, fake
 
 
 def write_report(report: Report, folder: str | Path, *, date: datetime.date | None = None) -> Path:
@@ -80,7 +69,7 @@ def write_report(report: Report, folder: str | Path, *, date: datetime.date | No
 
 def render_report(report: Report, *, date: datetime.date, film: str | None = None) -> str:
     """The page as text. film: the address of the video with the map drawn in, if there is one."""
-    threshold, clear = decision_threshold(report), clear_threshold(report)
+    thresholds = clear, threshold = thresholds_of(report)
     duration = number(report.video, "duration_seconds")
     spans = [
         (float(row[0]), float(row[-1]))
@@ -108,9 +97,7 @@ def render_report(report: Report, *, date: datetime.date, film: str | None = Non
     room = pictures.room_for_pictures(detailed) - taken
     album = pictures.album(detailed, budget=max(0, room))
     views = {
-        face.number: face_view(
-            place, face, report, axis=axis, thresholds=(clear, threshold), album=album
-        )
+        face.number: face_view(place, face, report, axis=axis, thresholds=thresholds, album=album)
         for place, face in enumerate(detailed)
     }
     looked_at: set[int] = set()
