@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fakestormer.detection.provenance import content_credentials
 from fakestormer.detection.quality import container_tags
 from fakestormer.errors import InputError
 from fakestormer.files import sha256_of
+from fakestormer.types.arrays import Pixels
 from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import (
     Frame,
@@ -37,7 +37,7 @@ from fakestormer.video.packets import PacketLog
 
 #: The path of a video file, its bytes, a file open for reading bytes, or its frames: uint8
 #: (T, H, W, 3), RGB.
-Video = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
+Video = str | os.PathLike[str] | bytes | BinaryIO | Pixels
 
 #: The name of a video that has none.
 UNNAMED = "video"
@@ -92,7 +92,7 @@ class VideoArray:
     turned: clockwise degrees by which its frames are turned.
     """
 
-    pictures: NDArray[np.uint8]
+    pictures: Pixels
     rate: float
     name: str
     turned: int = 0
@@ -196,7 +196,7 @@ def opened(
             yield VideoFile(path, called, stream)
 
 
-def _array(pictures: NDArray[np.uint8], rate: float | None, name: str) -> VideoArray:
+def _array(pictures: Pixels, rate: float | None, name: str) -> VideoArray:
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
         raise InputError(
             f"{name}: expected frames as uint8 (T, H, W, 3), got {pictures.dtype} {pictures.shape}"

@@ -18,11 +18,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from einops import rearrange
-from numpy.typing import NDArray
 
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.types import Clip, FaceTrack
-from fakestormer.types.arrays import Doubles, Floats
+from fakestormer.types.arrays import Doubles, Floats, Pixels
 
 
 def crop_squares(track: FaceTrack, config: CropConfig) -> Floats:
@@ -67,9 +66,7 @@ def _slide(path_td: Doubles, kernel: Doubles) -> Doubles:
     return np.stack(columns, axis=1)
 
 
-def crop(
-    rgb_hwc: NDArray[np.uint8], square: Floats | Sequence[float], size: int
-) -> NDArray[np.uint8]:
+def crop(rgb_hwc: Pixels, square: Floats | Sequence[float], size: int) -> Pixels:
     """Cut `square` out of a frame: uint8 (H, W, 3) -> uint8 (size, size, 3).
 
     Bilinear; when shrinking, the source is blurred first so that fine detail does not alias.
@@ -113,7 +110,7 @@ def map_landmarks(points_k2: Floats, square: Floats | Sequence[float], size: int
 
 
 def assemble_clip(
-    crops: dict[int, NDArray[np.uint8]],
+    crops: dict[int, Pixels],
     track: FaceTrack,
     positions: Sequence[int],
     squares: Floats,

@@ -14,12 +14,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.faces.tracking import find_tracks
 from fakestormer.recipe.faces import TrackingConfig
 from fakestormer.types import FaceTrack
+from fakestormer.types.arrays import Floats, Pixels
 from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import Frame
 
@@ -86,13 +86,13 @@ def _is_upright(track: FaceTrack) -> bool:
     return track.detection >= _SURE and abs(angle) < _LEVEL
 
 
-def _angle(points_k2: NDArray[np.float32]) -> float:
+def _angle(points_k2: Floats) -> float:
     """Between the line through the eyes and the horizon, radians."""
     dx, dy = (float(side) for side in points_k2[_EYES[1]] - points_k2[_EYES[0]])
     return math.atan2(dy, dx)
 
 
-def _best_turn(frames: Sequence[NDArray[np.uint8]], backend: FaceBackend) -> int:
+def _best_turn(frames: Sequence[Pixels], backend: FaceBackend) -> int:
     """The clockwise degrees after which faces are clearly surer than as they are, else 0."""
     as_it_is = [_sureness(rgb_hwc, backend) for rgb_hwc in frames]
     best, degrees = sum(as_it_is) / len(frames) + _CLEARLY, 0
@@ -105,7 +105,7 @@ def _best_turn(frames: Sequence[NDArray[np.uint8]], backend: FaceBackend) -> int
     return degrees
 
 
-def _sureness(rgb_hwc: NDArray[np.uint8], backend: FaceBackend) -> float:
+def _sureness(rgb_hwc: Pixels, backend: FaceBackend) -> float:
     """How sure it is that there is an upright face in a frame, in [0, 1]."""
     surest = 0.0
     for detection in backend.detect(rgb_hwc) or backend.detect_small(rgb_hwc):
