@@ -197,17 +197,12 @@ def _connect(address: str) -> ModuleType:
         raise InputError(
             f"{address}: this process is connected to a Ray cluster already; disconnect it first"
         )
+    small: dict[str, Any] = {}
     if address == "local":
-        ray.init(
-            address,
-            include_dashboard=False,
-            object_store_memory=STORE_BYTES,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        small = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     else:
         _check_reachable(address)
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **small)
     # What Ray learns of processes and nodes that die it prints on stdout, whatever it was told.
     ray._private.worker._worker_logs_enabled = False
     return ray

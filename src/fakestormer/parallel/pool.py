@@ -69,9 +69,7 @@ def _run(
     work: Callable[[str], Result], names: Sequence[str], workers: int
 ) -> Iterator[tuple[str, Future[Result]]]:
     """Finished futures, until all are done or the pool is broken."""
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start, initargs=(work,)
-    )
+    pool = _pool(work, workers)
     try:
         ahead = iter(names)
         running: dict[Future[Result], str] = {}
@@ -97,10 +95,13 @@ def _run(
 
 def _can_start(work: Callable[[str], object]) -> bool:
     """Whether a process with nothing to do survives: else no video is to blame for a crash."""
-    with ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(work,)
-    ) as pool:
+    with _pool(work, 1) as pool:
         return pool.submit(os.getpid).exception() is None
+
+
+def _pool(work: Callable[[str], object], workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=_start, initargs=(work,))
 
 
 def _start(work: Callable[[str], object]) -> None:

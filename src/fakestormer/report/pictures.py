@@ -15,6 +15,7 @@ from einops import rearrange
 
 from fakestormer.detection.moment import MAP_SIDE, face_mask, smoothed
 from fakestormer.drawing import overlays
+from fakestormer.drawing.drawing import made_smaller
 from fakestormer.types import FaceReport
 from fakestormer.types.arrays import Pixels
 
@@ -168,12 +169,8 @@ def picture_url(frame_3hw: Pixels, *, side: int, quality: int) -> str:
 
 
 def _shrunk(frame_3hw: Pixels, *, side: int) -> Pixels:
-    rgb: Pixels = np.ascontiguousarray(rearrange(frame_3hw, "c h w -> h w c"))
-    longer = max(rgb.shape[:2])
-    if longer > side:
-        height, width = (max(1, round(n * side / longer)) for n in rgb.shape[:2])
-        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return rgb
+    rgb = np.ascontiguousarray(rearrange(frame_3hw, "c h w -> h w c"))
+    return made_smaller(rgb, side)[0]
 
 
 def picture_url_of(rgb_or_rgba: Pixels, *, quality: int) -> str:

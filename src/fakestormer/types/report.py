@@ -40,11 +40,6 @@ class Reason:
     text: str
 
 
-def _check_interval(name: str, interval: tuple[float, float] | None) -> None:
-    if interval is not None and not 0.0 <= interval[0] <= interval[1] <= 1.0:
-        raise ValueError(f"{name}.interval: expected 0 <= low <= high <= 1, got {interval}")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scene:
     """The frame of the most suspicious moment, and the face around it, for people to look at.
@@ -145,7 +140,11 @@ class FaceReport:
             squares=("?N 3", np.float32),
             landmarks=("?C T K 2", np.float32),
         )
-        _check_interval("FaceReport", self.interval)
+        low, high = self.interval or (0.0, 1.0)
+        if not 0.0 <= low <= high <= 1.0:
+            raise ValueError(
+                f"FaceReport.interval: expected 0 <= low <= high <= 1, got {self.interval}"
+            )
         if self.reasons and self.verdict != "inconclusive":
             raise ValueError(f"FaceReport.reasons: {self.verdict!r} needs none")
 

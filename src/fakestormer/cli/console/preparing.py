@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fakestormer.cli.console.bars import LISTED, bar
-from fakestormer.cli.options import print_log_of
+from fakestormer.cli.options import print_log_of, say
 from fakestormer.detection.printable import face_name, shown
 from fakestormer.recipe.recipe import Recipe
 
@@ -48,21 +47,17 @@ def prepare_with_bar(
     for row in refused[:LISTED]:
         face = "" if row.track < 0 else f", {face_name(row.track + 1)}"
         name = shown(row.video)
-        print(f"{name}{face}: not used: {row.rejected} ({row.detail})", file=sys.stderr)
+        say(f"{name}{face}: not used: {row.rejected} ({row.detail})")
     if len(refused) > LISTED:
-        print(
-            f"... and {len(refused) - LISTED} more: {store / 'manifest.parquet'} lists all, with "
-            "reasons",
-            file=sys.stderr,
-        )
+        manifest = store / "manifest.parquet"
+        say(f"... and {len(refused) - LISTED} more: {manifest} lists all, with reasons")
     notes = {row.video: row.detail for row in rows if row.detail and not row.rejected}
     for video, note in list(notes.items())[:LISTED]:
-        print(f"{shown(video)}: {note}", file=sys.stderr)
+        say(f"{shown(video)}: {note}")
     if summary.vanished:
-        print(
+        say(
             f"{store}: {summary.vanished} videos that were finished earlier are not listed any "
-            "more and are left out of the manifest",
-            file=sys.stderr,
+            "more and are left out of the manifest"
         )
     by_split = ", ".join(f"{count} for {name}" for name, count in summary.by_split.items())
     reasons = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.items())
