@@ -6,6 +6,7 @@ connects them.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ def notebook_html(report: Report) -> str:
         score += " ({:.2f} to {:.2f} over its clips)".format(*report.interval)
     times = [] if face is None else face.prediction.pts_seconds[:, [0, -1]].tolist()
     scores = [] if face is None else face.prediction.clip_probabilities.tolist()
-    axis = timeline.axis(times, number(report.video, "duration_seconds"))
+    axis = timeline.axis([*itertools.chain(*times)], number(report.video, "duration_seconds"))
     template = template_environment("report").get_template("notebook.html.jinja")
     return template.render(
         report=report,

@@ -8,6 +8,7 @@ they reach the page only through the template's escaping, cleaned of what could 
 from __future__ import annotations
 
 import datetime
+import itertools
 from pathlib import Path, PurePath
 
 from fakestormer.detection.film import film_name
@@ -71,19 +72,9 @@ def render_report(report: Report, *, date: datetime.date, film: str | None = Non
     """The page as text. film: the address of the video with the map drawn in, if there is one."""
     thresholds = clear, threshold = thresholds_of(report)
     duration = number(report.video, "duration_seconds")
-    spans = [
-        (float(row[0]), float(row[-1]))
-        for face in report.faces
-        for row in face.prediction.pts_seconds
-        if len(row)
-    ]
-    spans += [
-        (float(at), float(at))
-        for face in report.faces
-        if face.every_second is not None
-        for at in face.every_second.seconds
-    ]
-    axis = timeline.axis(spans, duration)
+    times = [face.prediction.pts_seconds.flatten() for face in report.faces]
+    times += [face.every_second.seconds for face in report.faces if face.every_second is not None]
+    axis = timeline.axis([float(at) for at in itertools.chain(*times)], duration)
     scene = scene_view(report)
     places = pictures.shown_in_detail(report.faces, report.face_number)
     detailed = tuple(report.faces[place] for place in places)
