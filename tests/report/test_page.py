@@ -506,7 +506,7 @@ def test_says_when_pictures_are_left_out(
 
 def test_folder_that_cannot_be_made(fake_report: FakeReport, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
-    with pytest.raises(InputError, match="choose a folder"):
+    with pytest.raises(InputError, match="cannot be written"):
         write_report(fake_report(()), tmp_path / "taken", date=DATE)
 
 
