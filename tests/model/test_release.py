@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from fakestormer.model.build import build
 from fakestormer.model.release import ReleaseBlock, ReleaseNetwork, build_release, true_order
-from fakestormer.model.release_trace import trace
+from fakestormer.model.release_state import fitting, release_config
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.training import LossConfig
 from fakestormer.training.losses import fakestormer_loss
 from fakestormer.types.network import Outputs, Targets
-from release_reference import Sizes, batch_numbers, numbers, random_state
+from release_reference import Sizes, batch_numbers, numbers, random_state, write_reference
+from release_trace import trace
 
 OUTPUTS = ("feat_cls", "feat_embed", "feat_s_cls_token", "out_cls", "out_temp_loc", "out_hm")
 MENDS = {
@@ -35,8 +36,8 @@ def config(**changes: object) -> ModelConfig:
     )
 
 
-def network_of(state: Mapping[str, Tensor], *, double: bool = False, **mends: bool):
-    network = ReleaseNetwork(config(), **mends).eval()
+def network_of(state: Mapping[str, Tensor], *, double: bool = False):
+    network = ReleaseNetwork(config()).eval()
     network.load_state_dict(dict(state))
     return network.double() if double else network
 
@@ -74,7 +75,7 @@ def close(ours: Tensor, theirs: Tensor, limit: float, name: str) -> None:
 def test_one_clip_in_single_precision(
     prefix: str, reference: dict[str, Tensor], state: dict[str, Tensor]
 ) -> None:
-    ours = trace(network_of(state, **MENDS[prefix]), reference["x"])
+    ours = trace(network_of(state), reference["x"], **MENDS[prefix])
     arrays = group(reference, prefix)
     assert set(arrays) >= set(OUTPUTS)
     for name, theirs in arrays.items():
@@ -85,8 +86,8 @@ def test_one_clip_in_single_precision(
 def test_one_clip_in_double_precision(
     prefix: str, reference: dict[str, Tensor], state: dict[str, Tensor]
 ) -> None:
-    network = network_of(state, double=True, **MENDS[prefix])
-    ours = trace(network, reference["x"].double())
+    network = network_of(state, double=True)
+    ours = trace(network, reference["x"].double(), **MENDS[prefix])
     arrays = group(reference, f"f64_{prefix}".removesuffix("_"))
     assert set(arrays) == set(OUTPUTS)
     for name, theirs in arrays.items():
@@ -96,7 +97,7 @@ def test_one_clip_in_double_precision(
 def test_two_clips_with_the_learned_token(
     reference: dict[str, Tensor], state: dict[str, Tensor]
 ) -> None:
-    ours = trace(network_of(state, **MENDS["fixboth"]), reference["b2/x"])
+    ours = trace(network_of(state), reference["b2/x"], **MENDS["fixboth"])
     for name, theirs in group(reference, "b2_fixboth").items():
         close(ours[name], theirs, 1e-5, name)
 
@@ -122,7 +123,6 @@ def test_what_it_judges_is_what_the_file_says_in_true_order(
     x = reference["x"].transpose(1, 2)
     with torch.no_grad():
         outputs = network_of(state).judge(x)
-        mended = network_of(state, **MENDS["fixboth"]).judge(x)
     close(outputs.logit[:, None], reference["out_cls"], 1e-5, "f")
     close(outputs.frame_logits, reference["out_temp_loc"], 1e-5, "g")
     scrambled = reference["out_hm"].flatten()  # lists the tokens, position by position
@@ -132,7 +132,38 @@ def test_what_it_judges_is_what_the_file_says_in_true_order(
                 token = (4 * y + column) * 4 + t
                 value = outputs.derivative[0, t, y, column]
                 assert value == pytest.approx(scrambled[token].item(), abs=1e-5)
-    close(mended.derivative, reference["fixboth/out_hm"][:, 0], 1e-5, "h, nothing to put back")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "seed"),
+    [
+        (Sizes(image=48, width=64, frames=8, depth=3, heads=4, hidden=256), 11),
+        (Sizes(image=24, width=40, frames=2, depth=1, heads=5, hidden=60), 12),
+        (Sizes(image=32, patch=16, width=128, frames=16, depth=1, heads=2), 13),
+        (Sizes(image=24, width=36, frames=3, depth=2, heads=2, hidden=72), 14),
+    ],
+    ids=["T=8", "T=2", "D/64 heads", "T=3, N=9"],
+)
+def test_networks_of_other_sizes(sizes: Sizes, seed: int, tmp_path: Path) -> None:
+    """Sizes are read off the state, and every number is that of the tests' plain implementation."""
+    path = tmp_path / "other.npz"
+    state = write_reference(path, sizes, seed)
+    with np.load(path) as file:
+        numbers_there = {name: torch.from_numpy(file[name]) for name in file.files}
+    c = release_config(state, sizes.heads, "other")
+    assert (c.frames, c.depth, c.image_size) == (sizes.frames, sizes.depth, sizes.image)
+    network = ReleaseNetwork(c).eval()
+    network.load_state_dict(fitting(state, c, "other"))
+    for prefix, mends in MENDS.items():
+        ours = trace(network, numbers_there["x"], **mends)
+        for name, theirs in group(numbers_there, prefix).items():
+            close(ours[name], theirs, 1e-5, f"{prefix}/{name}")
+    mixed = trace(network, numbers_there["b2/x"], batch_as_released=True)
+    for name, theirs in group(numbers_there, "b2").items():
+        close(mixed[name], theirs, 1e-5, f"b2/{name}")
+    exact = trace(network.double(), numbers_there["x"].double())
+    for name, theirs in group(numbers_there, "f64").items():
+        close(exact[name], theirs, 1e-10, f"f64/{name}")
 
 
 def test_the_losses(reference: dict[str, Tensor], state: dict[str, Tensor]) -> None:

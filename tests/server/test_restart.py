@@ -127,7 +127,7 @@ def test_what_cannot_be_begun_again_has_failed(tmp_path: Path) -> None:
     (damaged / "job.json").write_text('{"id": ')
     with serving(ServerSettings(store=tmp_path, port=0)) as client:
 
-        def now_of(name: str) -> dict:
+        def now_of(name: str) -> dict[str, object]:
             links = {"events": f"/v1/jobs/{jobs[name].id}/events"}
             return ended(client, {"links": links})
 

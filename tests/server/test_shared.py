@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -66,6 +67,11 @@ def eventually(holds: Callable[[], bool]) -> bool:
     return True
 
 
+def finds_faces(client: httpx.Client, job: dict[str, Any]) -> bool:
+    stage: str = client.get(job["links"]["job"]).json()["progress"]["stage"]
+    return stage == "faces"
+
+
 def both_busy(pair: Pair) -> list[dict[str, Any]]:
     """Two jobs that run, one at each server, though the first took both."""
     jobs = [send(pair.first, b"slow", f"slow{number}.mp4") for number in range(2)]
@@ -98,11 +104,7 @@ def test_the_queue_is_one_and_either_server_stops_a_job(pair: Pair) -> None:
         assert client.post("/v1/jobs", files={"video": ("a.mp4", b"film")}).status_code == 429
         assert [client.get(job["links"]["job"]).json()["place"] for job in waiting] == [1, 2, 3, 4]
         for job in jobs:  # of its own and of the other one
-            assert eventually(
-                lambda at=(client, job["links"]["job"]): (
-                    at[0].get(at[1]).json()["progress"]["stage"] == "faces"
-                )
-            )
+            assert eventually(partial(finds_faces, client, job))
     assert pair.second.post(jobs[0]["links"]["job"] + "/cancel").json()["state"] == "cancelled"
     assert pair.second.delete(jobs[1]["links"]["job"]).status_code == 204
     assert {ended(pair.first, job)["state"] for job in waiting} == {"done"}
@@ -117,8 +119,8 @@ def test_no_job_is_begun_twice_and_its_news_are_sent_once(pair: Pair) -> None:
         options = ("options", (None, json.dumps({"webhook_url": listener.url})))
         for number in range(40):
             client = (pair.first, pair.second)[number % 2]
-            form = [options, ("video", (f"once{number}.mp4", b"film"))]
-            while (answer := client.post("/v1/jobs", files=form)).status_code == 429:
+            video = ("video", (f"once{number}.mp4", b"film"))
+            while (answer := client.post("/v1/jobs", files=[options, video])).status_code == 429:
                 time.sleep(0.05)
             jobs.append(answer.json())
         assert eventually(lambda: all(pair.job(job)["webhook"] == "delivered" for job in jobs))

@@ -1,26 +1,53 @@
-"""A step whose numbers are no longer finite: what is kept of it, and doing it again."""
+"""A step whose numbers are no longer finite: what is kept of it, and its losses once more."""
 
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
-from fakestormer.cli import app
-from fakestormer.data.loaders import ClipPlan, TrainingClips
+from fakestormer.data.loaders import ClipPlan, PairBatch, TrainingClips, training_batches
 from fakestormer.data.manifest import read_manifest, tracks_of
-from fakestormer.errors import InputError, TrainingError
+from fakestormer.errors import TrainingError
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training import loop
-from fakestormer.training.failure import replay
 from fakestormer.training.step import NonFiniteLossError
+from fakestormer.types.network import Losses
+from fakestormer.types.tensors import fields_of
 from store_fixtures import train_here
+
+QUICKSTART = Path(__file__).parents[2] / "docs" / "quickstart.md"
+
+
+def losses_again(folder: Path) -> Losses:
+    """By the snippet of the documentation."""
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", QUICKSTART.read_text(), re.M | re.S)
+    assert snippet.count("RUN/failed-step-00000042") == 1
+    names: dict[str, Any] = {}
+    exec(snippet.replace("RUN/failed-step-00000042", str(folder)), names)
+    losses = names["losses"]
+    assert isinstance(losses, Losses)
+    return losses
+
+
+def check_batch(folder: Path, batches: Iterator[PairBatch]) -> None:
+    """The pairs that one process takes at step 2, but for what `poison` changed."""
+    expected = [next(batches) for _ in range(3)][2]
+    kept = load_file(folder / "batch.safetensors")
+    for name, tensor in (fields_of(expected.targets) | {"frames": expected.frames}).items():
+        if name == "derivative":
+            assert int(kept[name].isnan().sum()) == 1
+            same = kept[name].isnan() | (kept[name] == tensor)
+            assert bool(same.all()), name
+        elif name != "kept":
+            assert torch.equal(kept[name], tensor), name
 
 
 def _clips(recipe: Recipe, store: Path) -> TrainingClips:
@@ -69,28 +96,14 @@ def test_a_poisoned_batch_is_kept_and_fails_again(
     kept = load_file(folder / "weights.safetensors")
     assert all(torch.equal(kept[name], before[name]) for name in before)
 
-    done = replay(folder)
-    assert {str(p): values.as_text() for p, values in done.losses.items()} == document["losses"]
-    assert done.message == str(caught.value).partition("; kept for replay")[0]
-    printed = CliRunner().invoke(app, ["replay", str(folder)])
-    assert printed.exit_code == 0
-    assert "part 1: loss nan (f 0." in printed.output
+    check_batch(folder, training_batches(clips, size=32, patch_size=8))
 
+    assert losses_again(folder).temporal.isnan()
     # Cured, the same step has finite losses.
     batch = load_file(folder / "batch.safetensors")
     batch["derivative"].nan_to_num_()
     save_file(batch, folder / "batch.safetensors")
-    done = replay(folder)
-    assert done.message == ""
-    assert all(torch.isfinite(torch.tensor(losses)).all() for losses in done.losses.values())
-
-
-def test_a_damaged_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no failed step"):
-        replay(tmp_path)
-    (tmp_path / "failure.json").write_text("{}")
-    with pytest.raises(InputError, match="is damaged, or of another version"):
-        replay(tmp_path)
+    assert all(loss.isfinite() for loss in fields_of(losses_again(folder)).values())
 
 
 @pytest.mark.slow
@@ -116,12 +129,7 @@ def test_all_processes_stop_when_one_has_no_number(
     assert [clip["suspect"] for clip in document["clips"]] == [False, True]
     assert batches[1].sources[0] in str(caught.value)
     assert batches[0].sources[0] not in str(caught.value)
-    done = replay(folder)
-    assert done.losses.keys() == {0, 1}
-    assert str(done.losses[1].temporal) == "nan"
-    for part, losses in done.losses.items():
-        told = document["losses"][str(part)]
-        assert losses.classification == pytest.approx(float(told["classification"]), rel=1e-5)
-    assert done.losses[0].temporal == pytest.approx(
-        float(document["losses"]["0"]["temporal"]), rel=1e-5
-    )
+    check_batch(folder, training_batches(clips, size=32, patch_size=8))
+    assert document["losses"].keys() == {"0", "1"}
+    assert [losses["temporal"] == "nan" for losses in document["losses"].values()] == [False, True]
+    assert losses_again(folder).temporal.isnan()

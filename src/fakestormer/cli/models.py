@@ -1,4 +1,4 @@
-"""Commands about set-up and models: setup, recipe, convert, export, verify-release."""
+"""Commands about set-up and models: setup, recipe, convert, export."""
 
 from __future__ import annotations
 
@@ -88,40 +88,6 @@ def convert(
         model = run(weights, output, heads=heads)
     print(f"{model}: the authors' network, with its .json beside it.")
     print(LICENCE_NOTE)
-
-
-@app.command()
-def verify_release(
-    file: Annotated[Path, typer.Argument(help="an .npz of a released network and its numbers")],
-    heads: Annotated[
-        int | None, typer.Option(min=1, help="attention heads; default: found by trial")
-    ] = None,
-) -> None:
-    """Compare our copy of the authors' network with numbers of theirs, array by array.
-
-    Prints the largest error of each; exits with 4 when one is above its limit.
-    """
-    from fakestormer.cli.console.bars import working
-    from fakestormer.errors import InputError
-    from fakestormer.tools.verify_release import table
-    from fakestormer.tools.verify_release import verify_release as run
-
-    with working("comparing"):
-        done = run(file, heads=heads)
-    c = done.config
-    print(
-        f"{file}: {c.image_size} px, patch {c.patch_size}, D = {c.width}, {c.depth} blocks, "
-        f"T = {c.frames}, {c.heads} heads ({done.heads_from})"
-    )
-    print(table(done))
-    worst = done.worst
-    if not worst.ok:
-        raise InputError(
-            f"{file}: {sum(not row.ok for row in done.rows)} of {len(done.rows)} comparisons "
-            f"disagree, most of all {worst.name}, by {worst.error:.1e} where {worst.limit:.1e} is "
-            "allowed"
-        )
-    print(f"all {len(done.rows)} comparisons agree; closest to its limit: {worst.name}")
 
 
 @app.command()

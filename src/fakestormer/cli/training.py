@@ -1,4 +1,4 @@
-"""Commands that train: train, replay."""
+"""Commands that train: train, fit."""
 
 from __future__ import annotations
 
@@ -177,23 +177,3 @@ def fit(
         f"{output / 'model.safetensors'}: f fitted to {fitted.pairs} pairs of {fitted.tracks} "
         f"tracks; AUC {fitted.left_out_auc:.4f} on pairs of people left out of a fit"
     )
-
-
-@app.command()
-def replay(
-    step: Annotated[Path, typer.Argument(help="RUN/failed-step-..., as the message named it")],
-) -> None:
-    """Repeat the step at which training stopped because its numbers were not finite.
-
-    It runs on the CPU, in one process, with the same pairs, draws and weights. It prints the
-    losses of every part of the batch.
-    """
-    from fakestormer.training.failure import replay as again
-
-    done = again(step)
-    for part, losses in sorted(done.losses.items()):
-        print(
-            f"part {part + 1}: loss {losses.total:g} (f {losses.classification:g}, "
-            f"h {losses.temporal:g}, g {losses.spatial:g}, b {losses.boundary:g})"
-        )
-    print(done.message or "Here all losses and gradients are finite.")

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from fakestormer.model.attention import MLP, Attention, drop_rows
 from fakestormer.model.backbone import PatchStem
-from fakestormer.model.fakestormer import sincos_positions
+from fakestormer.model.fakestormer import initialise_layers, sincos_positions
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.types.network import Outputs
@@ -55,24 +55,11 @@ class ReleaseScores(NamedTuple):
 
 
 class ReleaseNetwork(VideoNetwork):
-    """Backbone and heads as released.
+    """Backbone and heads as released."""
 
-    learned_temporal_token, true_volume: mend points 2 and 3. For verification and comparison only:
-    the authors' weights were trained without, and no configuration turns them on.
-    """
-
-    def __init__(
-        self,
-        config: ModelConfig,
-        *,
-        learned_temporal_token: bool = False,
-        true_volume: bool = False,
-    ) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.true_volume = true_volume
-        self.backbone = ReleaseBackbone(
-            config, learned_temporal_token=learned_temporal_token, true_volume=true_volume
-        )
+        self.backbone = ReleaseBackbone(config)
         self.keypoint_head = ReleaseHeads(config)
 
     @property
@@ -85,7 +72,7 @@ class ReleaseNetwork(VideoNetwork):
         scores = self.scores(frames_btchw)
         return Outputs(
             logit=scores.cls.squeeze(1),
-            derivative=scores.hm.squeeze(1) if self.true_volume else true_order(scores.hm),
+            derivative=true_order(scores.hm),
             frame_logits=scores.temp_loc,
         )
 
@@ -101,13 +88,9 @@ class ReleaseBackbone(nn.Module):
     `temp_token` and `norm_t_cls` are in the files; as released nothing uses them.
     """
 
-    def __init__(
-        self, config: ModelConfig, *, learned_temporal_token: bool, true_volume: bool
-    ) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c = config
-        self.learned_temporal_token = learned_temporal_token
-        self.true_volume = true_volume
         self.patch_embed = PatchStem(c.width, c.patch_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, c.width))
         self.temp_token = nn.Parameter(torch.zeros(1, 1, c.width))
@@ -129,12 +112,9 @@ class ReleaseBackbone(nn.Module):
             # The spatial token's raw output of the last attention is all that g gets to see.
             tokens, z_s_btd = block(tokens)
         _, z_bntd, z_t_b1d = _split(self.norm(tokens), t)
-        sides = {"t": t, "y": grid, "x": grid}
-        if self.true_volume:
-            volume_bdtyx = rearrange(z_bntd, "b (y x) t d -> b d t y x", **sides)
-        else:  # point 3: what is (n t) is read as (t y x)
-            volume_bdl = rearrange(z_bntd, "b n t d -> b d (n t)")
-            volume_bdtyx = rearrange(volume_bdl, "b d (t y x) -> b d t y x", **sides)
+        volume_bdl = rearrange(z_bntd, "b n t d -> b d (n t)")
+        # Point 3: what is (n t) is read as (t y x).
+        volume_bdtyx = rearrange(volume_bdl, "b d (t y x) -> b d t y x", t=t, y=grid, x=grid)
         return ReleaseFeatures(z_t_b1d, volume_bdtyx, self.norm_s_cls(z_s_btd))
 
     def embed(self, patches_bntd: Tensor) -> Tensor:
@@ -143,11 +123,8 @@ class ReleaseBackbone(nn.Module):
         position_n1d, time_td = self.pos_embed[0, 1:, None], self.time_embed[0, :-1]
         z_bntd = patches_bntd + (position_n1d + time_td)
         z_s_b1d = (self.cls_token + self.pos_embed[:, :1]).expand(b, -1, -1)
-        if self.learned_temporal_token:
-            z_t_b1d = (self.temp_token + self.time_embed[:, -1:]).expand(b, -1, -1)
-        else:  # point 2
-            z_t_b1d = z_bntd[:, 0, :1]
-        return _join(z_s_b1d, z_bntd, z_t_b1d)
+        # Point 2: the temporal token is a patch.
+        return _join(z_s_b1d, z_bntd, z_bntd[:, 0, :1])
 
 
 class ReleaseBlock(nn.Module):
@@ -290,16 +267,11 @@ def _along_first_axis(channels_in: int, channels_out: int) -> nn.Conv3d:
 @torch.no_grad()
 def _initialise(network: ReleaseNetwork) -> None:
     """As in fakestormer.py: ViT's, with temporal linear layers and time embedding at zero."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
-            nn.init.zeros_(module.bias)
+    initialise_layers(network)
     backbone = network.backbone
     for block in backbone.blocks:
         assert isinstance(block, ReleaseBlock)
         nn.init.zeros_(block.temporal_fc.weight)
-    nn.init.xavier_uniform_(backbone.patch_embed.proj.weight.flatten(1))
-    nn.init.zeros_(backbone.patch_embed.proj.bias)  # type: ignore[arg-type]
     nn.init.trunc_normal_(backbone.cls_token, std=0.02)
     nn.init.trunc_normal_(backbone.temp_token, std=0.02)
     backbone.pos_embed.copy_(sincos_positions(network.config.grid, network.config.width)[None])

@@ -19,8 +19,8 @@ from fakestormer.errors import InputError
 from fakestormer.model.release import ReleaseNetwork
 from fakestormer.recipe.model import ModelConfig
 
-#: Channels per attention head in a ViT; weights do not tell how many heads they are for.
-HEAD_WIDTH = 64
+# Channels per attention head in a ViT; weights do not tell how many heads they are for.
+_HEAD_WIDTH = 64
 
 _G = "keypoint_head.temp_loc"
 _BLOCK = re.compile(r"backbone\.blocks\.(\d{1,3})\.")  # three digits: no file builds 10^9 blocks
@@ -41,9 +41,9 @@ def release_config(state: Mapping[str, object], heads: int | None, source: str) 
     patch = _size(shapes, r"backbone\.patch_embed\.proj\.weight", -1) or 16
     grid = math.isqrt((_size(shapes, r"backbone\.pos_embed", -2) or 197) - 1)
     blocks = [int(block[1]) for name in shapes if (block := _BLOCK.match(name))]
-    if heads is None and width % HEAD_WIDTH:
+    if heads is None and width % _HEAD_WIDTH:
         raise InputError(
-            f"{source}: is {width} channels wide, which is no multiple of {HEAD_WIDTH}, so the "
+            f"{source}: is {width} channels wide, which is no multiple of {_HEAD_WIDTH}, so the "
             "number of attention heads cannot be guessed; give it with --heads"
         )
     try:
@@ -52,7 +52,7 @@ def release_config(state: Mapping[str, object], heads: int | None, source: str) 
             tokens="averaged",
             width=width,
             depth=max(blocks) + 1 if blocks else 12,
-            heads=heads or width // HEAD_WIDTH,
+            heads=heads or width // _HEAD_WIDTH,
             mlp_ratio=hidden / width,
             patch_size=patch,
             image_size=patch * grid,

@@ -113,8 +113,7 @@ def train(
     Ctrl-C (and SIGTERM) finishes the step, saves, and raises KeyboardInterrupt. Raises InputError
     for a store without enough training tracks, without held-out ones or made with another crop or
     tracking, for an `out` that holds a run already, or for a resumption under another recipe;
-    TrainingError when the numbers stop being finite: the step is then kept under `out` for
-    `failure.replay`.
+    TrainingError when the numbers stop being finite: the step is then kept under `out`.
     """
     settings = settings or TrainSettings()
     recipe = sized(recipe, settings.initial_weights)

@@ -67,7 +67,7 @@ class NonFiniteLossError(TrainingError):
         )
         on = f" on the clips {', '.join(clips)}" if clips else ""
         advice = ", or look at these clips" if clips else ""
-        where = f"; kept for replay in {kept}" if kept else ""
+        where = f"; kept in {kept}" if kept else ""
         super().__init__(
             f"step {step}: the loss is {total:g} (f {f:g}, h {h:g}, g {g:g}, b {b:g}){what}{on}; "
             f"lower the learning rate{advice}{where}"
@@ -95,13 +95,11 @@ def training_step(
     config: TrainingConfig,
     *,
     step: int,
-    losses_by_part: dict[int, PartLosses] | None = None,
 ) -> Losses:
     """One step; returns the losses at the weights before it, of this process's share of the batch.
 
     module: `AsTensors` around the network, set up by Fabric, as is `stepper`, the optimizer that
-    steps. sam: around the optimizer itself. step: counted from 0. losses_by_part: gets the losses
-    of each part, at the weights before the step.
+    steps. sam: around the optimizer itself. step: counted from 0.
 
     SAM perturbs along the gradient of the whole batch: over all parts, of all processes. Drop path
     and dropout are seeded by the step and the part, so they do not depend on what ran before, and
@@ -115,8 +113,6 @@ def training_step(
     with passes.statistics_kept_on_failure():
         losses = passes.backward()
         passes.check_gradient(", the norm of its gradient is {}")
-        if losses_by_part is not None:
-            losses_by_part.update(passes.seen)
         if sam.rho > 0:
             with sam.perturbed(), frozen_statistics(module):
                 stepper.zero_grad()

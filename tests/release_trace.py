@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from fakestormer.model.release import (
+    ReleaseBackbone,
     ReleaseBlock,
     ReleaseFeatures,
     ReleaseNetwork,
@@ -27,12 +29,19 @@ _WATCHED = re.compile(
 
 @torch.inference_mode()
 def trace(
-    network: ReleaseNetwork, x_bcthw: Tensor, *, batch_as_released: bool = False
+    network: ReleaseNetwork,
+    x_bcthw: Tensor,
+    *,
+    batch_as_released: bool = False,
+    learned_temporal_token: bool = False,
+    true_volume: bool = False,
 ) -> dict[str, Tensor]:
     """Every value that a file can hold, under its name there. x: (b, 3, t, H, W), normalised.
 
     batch_as_released: mix up the clips' temporal tokens as the released code does with several:
     all come from the first clip, clip i's from position i. One clip is itself either way.
+    learned_temporal_token, true_volume: mend points 2 and 3 of `model/release.py`, as the files'
+    authors did for comparison; the weights were trained without.
     """
     inputs: dict[str, Any] = {}
     outputs: dict[str, Any] = {}
@@ -43,14 +52,20 @@ def trace(
 
         return hook
 
-    hooks = [
+    hooks = []
+    # The mends first, so that what is watched is mended.
+    if true_volume:
+        hooks.append(network.backbone.register_forward_hook(_volume_in_true_order))
+    first = network.backbone.blocks[0]
+    if learned_temporal_token:
+        hooks.append(first.register_forward_pre_hook(partial(_learned_token, network.backbone)))
+    elif batch_as_released:
+        hooks.append(first.register_forward_pre_hook(_temporal_tokens_as_released))
+    hooks += [
         module.register_forward_hook(watch(name))
         for name, module in network.named_modules()
         if _WATCHED.fullmatch(name)
     ]
-    if batch_as_released and not network.backbone.learned_temporal_token:
-        first = network.backbone.blocks[0]
-        hooks.append(first.register_forward_pre_hook(_temporal_tokens_as_released))
     try:
         network.scores(rearrange(x_bcthw, "b c t h w -> b t c h w"))
     finally:
@@ -89,3 +104,22 @@ def _temporal_tokens_as_released(block: nn.Module, given: tuple[Tensor, ...]) ->
     patches_rtd = rearrange(tokens_bld[:, 1:-1], "b (n t) d -> (b n) t d", t=block.frames)
     token_b1d = patches_rtd[: len(tokens_bld), :1]
     return (torch.cat([tokens_bld[:, :-1], token_b1d], dim=1),)
+
+
+def _learned_token(
+    backbone: ReleaseBackbone, block: nn.Module, given: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """Before the first block: the temporal token (last of b l d) is the learned one."""
+    (tokens_bld,) = given
+    token_11d = backbone.temp_token + backbone.time_embed[:, -1:]
+    return (torch.cat([tokens_bld[:, :-1], token_11d.expand(len(tokens_bld), -1, -1)], dim=1),)
+
+
+def _volume_in_true_order(
+    backbone: nn.Module, given: tuple[Tensor, ...], features: ReleaseFeatures
+) -> ReleaseFeatures:
+    """What was read as (t y x) is (y x t)."""
+    grid = features.volume.shape[-1]
+    tokens_bdl = features.volume.flatten(2)
+    mended = rearrange(tokens_bdl, "b d (y x t) -> b d t y x", y=grid, x=grid)
+    return features._replace(volume=mended)
