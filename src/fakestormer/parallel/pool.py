@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from fakestormer.parallel.memory import keep_freed_memory
 from fakestormer.parallel.termination import end_with_parent, leave_signals_to_parent, signals_held
 from fakestormer.parallel.threads import use_threads
 
@@ -104,11 +105,12 @@ def _can_start(work: Callable[[str], object]) -> bool:
 
 
 def _start(work: Callable[[str], object]) -> None:
-    """Set up a worker process: its work, one thread, and an end when its parent ends."""
+    """Set up a worker process: its work, one thread, memory, and an end when its parent ends."""
     global _work
     _work = work
     leave_signals_to_parent()
     use_threads(1)
+    keep_freed_memory()
     end_with_parent()
 
 
