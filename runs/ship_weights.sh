@@ -86,7 +86,7 @@ fi
 
 step "packing"
 if [ ! -f "$OUT/fitted/packed" ]; then # a calibration is of the packed weights
-    fakestormer pack "$OUT/fitted" -o "$MODEL" --data "${DATA_NOTE:-$HERE/training-data.txt}"
+    "$PYTHON" "$HERE/pack.py" "$OUT/fitted" -o "$MODEL" --data "${DATA_NOTE:-$HERE/training-data.txt}"
     touch "$OUT/fitted/packed"
 fi
 # What `detect` runs on a CPU.

@@ -1,7 +1,8 @@
 """A server for tests: in a thread of this process, with workers that do as the upload tells them.
 
 An upload of `b"slow"` is worked on until it is cancelled; `die` kills the worker, `fail`, `lie`,
-`chatter` and `memory` are what they say; everything else is done at once. Nothing heavy is imported
+`chatter` and `memory` are what they say; everything else is done at once. SERVED_BEGUN in the
+environment names a file that gets the name of each video that is begun. Nothing heavy is imported
 here: every worker process of such a server imports this file.
 """
 
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,6 +58,9 @@ def stub_worker(connection: Connection) -> None:
             return
         name, folder = order["name"], Path(order["folder"])
         content = Path(order["path"]).read_bytes()
+        if begun := os.environ.get("SERVED_BEGUN"):
+            with open(begun, "a") as file:
+                file.write(f"{name}\n")
         if content == b"slow":
             for done in range(10**9):
                 say({"say": "progress", "stage": "faces", "done": done, "total": 1000})
@@ -152,13 +158,38 @@ def until(client: httpx.Client, job: dict[str, Any], state: str) -> dict[str, An
     raise AssertionError(f"still {now['state']}")
 
 
-if __name__ == "__main__":
-    import sys
+@contextmanager
+def server_process(store: Path, **environment: str) -> Iterator[tuple[Popen[str], httpx.Client]]:
+    """A server as a process of its own, killed in the end, and a client of it."""
+    import httpx
 
+    with Popen(
+        [sys.executable, __file__, str(store)], stdout=PIPE, text=True, start_new_session=True,
+        env=os.environ | environment,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        try:
+            with httpx.Client(base_url=url, timeout=PATIENCE) as client:
+                yield process, client
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """A server that looks often at what others do, and sends news to this machine."""
+    from fakestormer.server import supervisor
     from fakestormer.server.run import ServerSettings, serve
+    from fakestormer.server.webhooks import Webhooks
 
+    supervisor._LOOK = 0.15
+    news = Webhooks(hosts=frozenset({"127.0.0.1"}), secret="a secret of the operator")
     serve(
-        ServerSettings(store=Path(sys.argv[1]), port=0),
+        ServerSettings(store=Path(sys.argv[1]), port=0, queue=4, webhooks=news),
         stub_worker,
         ready=lambda at: print(at.url, flush=True),
     )
+
+
+if __name__ == "__main__":
+    main()

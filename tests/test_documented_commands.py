@@ -1,7 +1,7 @@
 """Every command of the README and the documentation works, page by page, on small inputs.
 
 Run: setup, detect, prepare (but of FaceForensics++), train, fit, synthesize, evaluate (one
-sampling), compare, pseudo-fakes, pack. Only parsed, for other tests run them: what `PARSED` names
+sampling), compare, pseudo-fakes. Only parsed, for other tests run them: what `PARSED` names
 (landmarks of files, weights of foundation models, saliency, all samplings, corruptions, calibrate,
 shortcuts, ablate, export). A command is parsed by its own parser: an option or a setting that has
 been renamed fails. Commands about installing and serving are other tests' too; `ELSEWHERE` names
@@ -36,6 +36,7 @@ ELSEWHERE = {
     "make": "the Makefile is what CI runs",
     "fakestormer serve": "tests/server",
     "curl": "tests/server/test_documented_session.py",
+    "python runs/pack.py": "tests/test_pack.py",
     "python benchmarks/": "takes minutes; the result files beside the scripts are of such runs",
 }
 #: Beginnings of commands that are parsed here and not run, and the test that runs such a command.
@@ -77,8 +78,8 @@ PARSED = {
     "fakestormer evaluate --model RUN --data TEST --out RESULTS --corruptions": (
         "tests/test_tour.py::test_a_killed_evaluation_goes_on_where_it_was"
     ),
-    "fakestormer calibrate": "tests/tools/test_ship.py::test_pack_evaluate_calibrate_evaluate",
-    "fakestormer shortcuts": "tests/tools/test_ship.py::test_shortcuts_command",
+    "fakestormer calibrate": "tests/tools/test_calibrate.py::test_evaluate_calibrate_evaluate",
+    "fakestormer shortcuts": "tests/tools/test_calibrate.py::test_shortcuts_command",
     "fakestormer ablate": (
         "tests/cli/test_evaluating_commands.py::test_ablate_runs_rows_and_goes_on"
     ),
@@ -218,7 +219,7 @@ def test_commands_run(
     failures = []
     for command in commands:
         words = words_of(command, folder, material_of(request))
-        if words[0] in ("train", "fit", "pack"):  # the page shows several ways to make it
+        if words[0] in ("train", "fit"):  # the page shows several ways to make it
             shutil.rmtree(folder / "RUN" if words[0] == "train" else folder / "FITTED", True)
         if words[0] == "compare":
             shutil.copytree(folder / "RESULTS", folder / "OTHER_RESULTS")

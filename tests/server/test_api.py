@@ -219,7 +219,7 @@ def test_a_senders_file_name_is_shown_and_names_nothing(
     job = ended(client, send(client, name=sent))
     assert job["name"] == shown
     assert files_of(store, job) == FILES
-    assert {path.name for path in store.iterdir()} == {"jobs", "lock"}
+    assert {path.name for path in store.iterdir()} == {"jobs", "servers"}
 
 
 @pytest.mark.parametrize("job_id", ["..", "%2e%2e", "..%2f..%2flock", "0" * 32, "A" * 32, "lock"])

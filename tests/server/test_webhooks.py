@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +15,9 @@ import pytest
 from fakestormer.server.run import ServerSettings
 from fakestormer.server.webhooks import WebhookError, Webhooks, signature
 from served import ended, serving, until
+from webhook_listener import HERE, Listener
 
 SECRET = "a secret of the operator"
-HERE = "127.0.0.1"
-
-
-class Listener(HTTPServer):
-    """Keeps what it gets, and answers with the statuses it is given."""
-
-    def __init__(self, *statuses: int) -> None:
-        super().__init__((HERE, 0), _Handler)
-        self.statuses = list(statuses)
-        self.got: list[tuple[dict[str, str], bytes]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://{HERE}:{self.server_port}/news?from=us"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Listener
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
-        status = self.server.statuses.pop(0)
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", "http://127.0.0.1:9/")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        return
 
 
 @pytest.fixture

@@ -32,7 +32,8 @@ def serve(
         typer.Option(help="a host name of this server; repeatable"),
     ] = None,
     store: Annotated[
-        Path, typer.Option(help="the folder of jobs; a restart continues them")
+        Path,
+        typer.Option(help="the folder of jobs; a restart continues them, servers may share it"),
     ] = Path("fakestormer-jobs"),
     workers: Annotated[
         int, typer.Option(min=1, help="videos scored at once; each worker loads the model")

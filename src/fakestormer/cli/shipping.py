@@ -1,4 +1,4 @@
-"""Commands for a model before it is published: calibrate, shortcuts, pack."""
+"""Commands for a model before it is published: calibrate, shortcuts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def calibrate(
     require("train", "matplotlib")
     from fakestormer.cli.console.bars import working
     from fakestormer.evaluation.calibration import Quality
-    from fakestormer.tools.ship import calibrate as run
+    from fakestormer.tools.calibrate import calibrate as run
 
     def text(quality: Quality | None) -> str:
         if quality is None:
@@ -95,38 +95,4 @@ def shortcuts(
             at_most=at_most,
             workers=workers,
         )
-    )
-
-
-@app.command()
-def pack(
-    model: Annotated[Path, typer.Argument(help="a trained model: .safetensors, or its folder")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="the model to write: .safetensors, or a folder")
-    ],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="a text file about the training data and their terms, kept in the JSON"),
-    ] = None,
-) -> None:
-    """Write a compact copy of a model: half precision on disk, the same scores to 0.01 or better.
-
-    Recipe, metrics, face backend, licence and calibration are copied too.
-    """
-    from fakestormer.cli.console.bars import working
-    from fakestormer.errors import InputError
-    from fakestormer.tools.ship import pack as run
-
-    text = None
-    if data is not None:
-        try:
-            text = data.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{data}: is not a readable text ({error})") from error
-    with working("packing"):
-        packed = run(model, output, data=text)
-    print(f"{packed.weights}: {packed.size / 1e6:.2f} MB, with its .json beside it")
-    differences = ", ".join(f"{name} {value:.1e}" for name, value in packed.differences.items())
-    print(
-        f"  largest differences from the model in single precision, on random frames: {differences}"
     )

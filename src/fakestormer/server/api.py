@@ -65,6 +65,7 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
     max_bytes = limits.megabytes * MIB
 
     def known(job_id: str) -> Job:
+        supervisor.shared.refresh(job_id)
         job = supervisor.jobs.get(job_id)
         if job is None:
             raise HTTPException(404, "there is no such job")
@@ -83,9 +84,9 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
             model=supervisor.model,
             limits=limits_view(limits, max_bytes),
             workers=supervisor.workers,
-            waiting=supervisor.waiting(),
+            waiting=len(supervisor.shared.queued()),
             queue=supervisor.queue,
-            retain_hours=supervisor.retain.total_seconds() / 3600,
+            retain_hours=supervisor.shared.retain.total_seconds() / 3600,
         )
 
     async def taken(request: Request, most: int) -> list[JobView]:
@@ -133,6 +134,7 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
         return SentJobs(jobs=await taken(request, MOST_AT_ONCE))
 
     def fitting(search: str) -> list[Job]:
+        supervisor.shared.refresh_all()
         words = search.casefold().split()
         return [
             job
@@ -169,6 +171,7 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
 
     @router.post("/jobs/delete", tags=["jobs"], summary="Delete jobs", responses=problems(400, 422))
     async def delete_all(asked: JobIds) -> Deleted:
+        supervisor.shared.refresh_all()
         there = [job_id for job_id in dict.fromkeys(asked.ids) if job_id in supervisor.jobs]
         for job_id in there:
             supervisor.delete(job_id)
@@ -305,7 +308,7 @@ def _stream(events: AsyncIterator[str]) -> StreamingResponse:
 
 async def _events(supervisor: Supervisor, only: str | None) -> AsyncIterator[str]:
     """Of one job until it has ended, or of all."""
-    with supervisor.watches.watch(only) as watch:
+    with supervisor.shared.watches.watch(only) as watch:
         yield ": here\n\n"
         changed = [] if only is None else [only]
         while True:

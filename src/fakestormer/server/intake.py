@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 
 from fakestormer.server.jobs import Job, display_name, new_id, now
-from fakestormer.server.store import UPLOAD
 from fakestormer.server.supervisor import Supervisor
 from fakestormer.server.upload import FIELD, OPTIONS, RefusedError, Upload, receive
 from fakestormer.server.views import JobView, job_view
@@ -27,34 +25,27 @@ async def take(request: Request, supervisor: Supervisor, *, limit: int, most: in
     OSError where they cannot be kept. Nothing of them is then left.
     """
     ids: list[str] = []
-    with ExitStack() as rooms:
 
-        def new_path() -> Path:
-            rooms.enter_context(supervisor.room())
-            ids.append(new_id())
-            path = supervisor.store.file(ids[-1], UPLOAD)
-            path.parent.mkdir(mode=0o700)
-            return path
+    def new_path() -> Path:
+        ids.append(new_id())
+        return supervisor.admit(ids[-1])
 
-        whole = False
-        try:
-            uploads = await receive(request, new_path, limit=limit, most=most)
-            for upload in uploads:
-                _check_webhook(supervisor, upload)
-            for job_id, upload in zip(ids, uploads, strict=True):
-                name = display_name(upload.name)
-                supervisor.submit(
-                    Job(
-                        id=job_id, name=name, size=upload.size, created=now(),
-                        options=upload.options,
-                    )
-                )  # fmt: skip
-            whole = True
-        finally:
-            for job_id in [] if whole else ids:
-                if job_id in supervisor.jobs:
-                    supervisor.delete(job_id)
-                supervisor.store.remove(job_id)
+    whole = False
+    try:
+        uploads = await receive(request, new_path, limit=limit, most=most)
+        for upload in uploads:
+            _check_webhook(supervisor, upload)
+        for job_id, upload in zip(ids, uploads, strict=True):
+            name = display_name(upload.name)
+            supervisor.submit(
+                Job(id=job_id, name=name, size=upload.size, created=now(), options=upload.options)
+            )
+        whole = True
+    finally:
+        for job_id in [] if whole else ids:
+            if job_id in supervisor.jobs:
+                supervisor.delete(job_id)
+            supervisor.store.remove(job_id)
     return [job_view(supervisor, supervisor.jobs[job_id]) for job_id in ids]
 
 
@@ -62,7 +53,7 @@ def _check_webhook(supervisor: Supervisor, upload: Upload) -> None:
     url = upload.options.webhook_url
     try:
         if url is not None:
-            supervisor.webhooks.check(url)
+            supervisor.shared.webhooks.check(url)
     except WebhookError as error:
         raise RefusedError(403, f"{OPTIONS}: webhook_url: {error}") from error
 

@@ -23,14 +23,14 @@ Metric = tuple[str, str, str, list[tuple[Labels, float]]]
 def metrics_text(supervisor: Supervisor) -> str:
     """All metrics of a server; counters begin at zero with the server."""
     states = Counter(job.state for job in supervisor.jobs.values())
-    tally = supervisor.tally
+    tally = supervisor.shared.tally
     model = supervisor.model.get("weights_sha256", "")
     about = {"version": version("fakestormer"), "weights_sha256": model}
     metrics: list[Metric] = [
         ("info", "gauge", "The program and its model.", [(about, 1)]),
         ("jobs", "gauge", "Jobs that are kept, by state.",
          [({"state": state}, states[state]) for state in get_args(State)]),
-        ("queue_jobs", "gauge", "Jobs that wait.", [({}, supervisor.waiting())]),
+        ("queue_jobs", "gauge", "Jobs that wait.", [({}, len(supervisor.shared.queued()))]),
         ("queue_capacity", "gauge", "Jobs that may wait.", [({}, supervisor.queue)]),
         ("workers", "gauge", "Worker processes, by whether they are ready.",
          [({"ready": "true"}, supervisor.ready()),

@@ -58,7 +58,7 @@ def pages_router(
                 "limits": limits,
                 "max_bytes": limits.megabytes * MIB,
                 "model": supervisor.model,
-                "retain_hours": supervisor.retain.total_seconds() / 3600,
+                "retain_hours": supervisor.shared.retain.total_seconds() / 3600,
             },
         )
 

@@ -63,10 +63,11 @@ def serve(settings: ServerSettings, entry: Entry, *, ready: Callable[[Running], 
     """Serve until SIGINT or SIGTERM; `ready` is called once the model is loaded.
 
     entry: what each worker process runs. Raises AddressError for an address that cannot be had or
-    needs a token, and what `JobStore.held` and `Supervisor.start` raise.
+    needs a token, and what `JobStore.make` and `Supervisor.start` raise.
     """
     access = access_to(settings)
-    with listening(settings.host, settings.port) as sock, JobStore(settings.store).held():
+    with listening(settings.host, settings.port) as sock:
+        JobStore(settings.store).make()
         asyncio.run(_serve(settings, access, entry, sock, ready))
 
 
@@ -135,7 +136,7 @@ async def _serve(
         proxy_headers=False,
         timeout_graceful_shutdown=5,
     )
-    server = _Server(config, before_stop=supervisor.watches.close)
+    server = _Server(config, before_stop=supervisor.shared.watches.close)
     with server.capture_signals():
         starting = asyncio.ensure_future(supervisor.start())
         try:

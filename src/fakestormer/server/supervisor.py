@@ -2,35 +2,36 @@
 
 queued -> running -> done | failed | cancelled; a stopped server queues running jobs again.
 
-All of this runs in the thread of the event loop, so nothing needs a lock.
+All of this runs in the thread of the event loop, so nothing needs a lock. Several servers may share
+the folder of jobs: what the others did is looked up once a second and before each answer, and a
+server works on a job, or sends news of it, while it holds the job's claim.
 """
 
 from __future__ import annotations
 
 import asyncio
-import http.client
 import logging
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Literal
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from fakestormer.errors import InputError, SetupError
 from fakestormer.server.jobs import Job, Progress, now
 from fakestormer.server.process import Entry, WorkerProcess
+from fakestormer.server.shared import SharedJobs
 from fakestormer.server.store import UPLOAD, JobStore
-from fakestormer.server.watch import Watches
-from fakestormer.server.webhooks import WebhookError, Webhooks
+from fakestormer.server.webhooks import Webhooks
 
 log = logging.getLogger("fakestormer.server")
 
 #: A job that ran each time the server was killed fails after so many attempts.
 MOST_ATTEMPTS = 3
+#: Seconds between two looks at what other servers did.
+_LOOK = 1.0
 #: Seconds between two searches for uploads to delete.
 _SWEEP = 30.0
 #: Most seconds before a worker that cannot start is started again: 1, 2, 4, ... up to this.
@@ -38,15 +39,6 @@ _LONGEST_PAUSE = 30.0
 _REMEMBERED = 20
 #: The fields of a finished job that a worker reports.
 _RESULT = ("verdict", "probability", "interval", "reasons", "warnings")
-
-
-@dataclass(slots=True)
-class Tally:
-    """What happened since the server began. ended: jobs by verdict, or by state without one."""
-
-    ended: Counter[str] = field(default_factory=Counter)
-    webhooks: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
 
 
 class QueueFullError(Exception):
@@ -58,7 +50,7 @@ class QueueFullError(Exception):
 
 
 class Supervisor:
-    """All jobs of a store, and the worker processes that do them.
+    """All jobs of a store, and the worker processes of this server that do them.
 
     queue: how many jobs may wait, uploads under way included. seconds: how long a job may run.
     retain: how long an upload is kept after its job ended. webhooks: where news may be sent.
@@ -75,21 +67,15 @@ class Supervisor:
         retain: timedelta,
         webhooks: Webhooks | None = None,
     ) -> None:
-        self.webhooks = webhooks or Webhooks()
         self.store = store
+        self.shared = SharedJobs(store, retain=retain, webhooks=webhooks or Webhooks())
         self.queue = queue
         self.workers = workers
-        self.retain = retain
-        self.jobs: dict[str, Job] = {}
+        self.jobs = store.jobs
         self.progress: dict[str, Progress] = {}
-        self.watches = Watches()
-        #: Grows with every change of any job, over restarts too.
-        self.revision = time.time_ns() // 1_000_000
         self.model: dict[str, str] = {}
         self._entry = entry
         self._seconds = seconds
-        self._waiting: deque[str] = deque()
-        self._arriving = 0
         self._processes: list[WorkerProcess] = []
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
         self._false_starts = 0
@@ -97,27 +83,13 @@ class Supervisor:
         self._unusable: InputError | SetupError | None = None
         self._first_ready: asyncio.Future[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
-        self._deliveries: set[asyncio.Future[None]] = set()
-        self.tally = Tally()
 
     async def start(self) -> None:
         """Take up the jobs of earlier runs and wait for the first worker to be ready.
 
         Raises what opening the detector raised there, or SetupError when workers do not start.
         """
-        for job in self.store.read():
-            self.jobs[job.id] = job
-            if job.state == "running" and job.attempts >= MOST_ATTEMPTS:
-                self._fail(
-                    job.id, f"{job.name}: the server died {job.attempts} times while judging it"
-                )
-            elif not job.ended and not self.store.file(job.id, UPLOAD).is_file():
-                self._fail(job.id, f"{job.name}: its upload is gone; send it again")
-            elif not job.ended:
-                self._change(job.id, {"state": "queued", "started": None})
-                self._waiting.append(job.id)
-            elif job.webhook == "pending":
-                self._begin_delivery(job.id)
+        self._look()
         self._sweep()
         self._first_ready = asyncio.get_running_loop().create_future()
         for _ in range(self.workers):
@@ -125,106 +97,97 @@ class Supervisor:
         await self._first_ready
 
     async def stop(self) -> None:
-        """End the workers; their jobs are queued again, for the next start."""
+        """End the workers; their jobs are queued again, for other servers and the next start."""
         self._stopping = True
         for timer in self._timers:
             timer.cancel()
-        for delivery in self._deliveries:  # they begin again with the next start
-            delivery.cancel()
         for process in self._processes:
             process.kill()
             if process.job is not None:
-                job = self.jobs[process.job]
-                self._change(
-                    job.id, {"state": "queued", "started": None, "attempts": job.attempts - 1}
-                )
+                job = self.shared.refresh(process.job)
+                if job is not None and self._works_on(job):
+                    again = {"state": "queued", "started": None, "attempts": job.attempts - 1}
+                    self.shared.change(job.id, again)
+                self.store.claims.release(process.job)
         self._processes.clear()
-        self.watches.close()
+        self.shared.close()
+        self.store.claims.leave()
 
-    async def _deliver(self, job_id: str) -> None:
-        """Send the news of an ended job, some times; a job that was deleted has none."""
-        outcome: Literal["delivered", "failed"] = "failed"
-        for pause in self.webhooks.pauses:
-            await asyncio.sleep(pause)
+    # What other servers did.
+
+    def _look(self) -> None:
+        """See what other servers did, take their jobs where they are dead, and live on."""
+        ours = {
+            process.job: self.progress[process.job]
+            for process in self._processes
+            if process.job in self.progress
+        }
+        try:
+            self.store.claims.look(ours)
+            self.shared.refresh_all()
+        except OSError as error:  # a file system that is away for a while comes back
+            log.warning("%s cannot be read (%s)", self.store.folder, error.strerror)
+        before, self.progress = self.progress, self.store.claims.progress | ours
+        for job_id in self.progress.keys() - ours.keys():
+            if self.progress[job_id] != before.get(job_id):
+                self.shared.tell(job_id)
+        for job_id in [process.job for process in self._processes if process.job is not None]:
             job = self.jobs.get(job_id)
-            if job is None or job.options.webhook_url is None:
-                return
-            body = job.model_dump_json(exclude={"attempts", "options", "webhook"}).encode()
-            try:
-                status = await asyncio.to_thread(self.webhooks.send, job.options.webhook_url, body)
-            except WebhookError as error:
-                log.warning("webhook of job %s: %s", job_id, error)
-                break
-            except (OSError, http.client.HTTPException) as error:
-                log.warning("webhook of job %s: %s", job_id, error)
-                continue
-            if 200 <= status < 300:
-                outcome = "delivered"
-                break
-            log.warning("webhook of job %s: answered %d", job_id, status)
-            if status < 500 and status not in (408, 429):
-                break
-        if job_id in self.jobs:
-            self.tally.webhooks[outcome] += 1
-            self._change(job_id, {"webhook": outcome})
+            if job is None or not self._works_on(job):
+                self._end_work(job_id)
+                self.store.claims.release(job_id)
+            if job is None:  # the process may have made its folder anew
+                self.store.remove(job_id)
+        self.shared.send_news()
+        self._dispatch()
+        self._later(_LOOK, self._look)
 
-    def _begin_delivery(self, job_id: str) -> None:
-        delivery = asyncio.ensure_future(self._deliver(job_id))
-        self._deliveries.add(delivery)
-        delivery.add_done_callback(self._deliveries.discard)
+    def _works_on(self, job: Job) -> bool:
+        """Whether a job runs here, and no other server has ended or taken it."""
+        return job.state == "running" and self.store.claims.is_mine(job.id)
+
+    def _end_work(self, job_id: str) -> None:
+        for process in [p for p in self._processes if p.job == job_id]:
+            process.kill()
+            self.store.sweep(job_id)
+            self._replace(process)
 
     # Requests.
 
-    @contextmanager
-    def room(self) -> Iterator[None]:
-        """Within: a place in the queue for a job that is arriving. Raises QueueFullError."""
-        if len(self._waiting) + self._arriving >= self.queue:
+    def admit(self, job_id: str) -> Path:
+        """Make room for a job that arrives; returns where its video goes.
+
+        Raises QueueFullError, and OSError where nothing can be written.
+        """
+        self.shared.refresh_all()
+        if len(self.shared.queued()) + self.store.arriving >= self.queue:
             raise QueueFullError(self._when())
-        self._arriving += 1
-        try:
-            yield
-        finally:
-            self._arriving -= 1
+        return self.store.begin(job_id)
 
     def submit(self, job: Job) -> None:
         """Queue a job that has been uploaded. Raises OSError where it cannot be written."""
         self.store.write(job)
-        self.jobs[job.id] = job
-        self._waiting.append(job.id)
-        self._tell(job.id)
+        self.store.claims.release(job.id)
+        self.shared.tell(job.id)
         self._dispatch()
 
     def cancel(self, job_id: str) -> bool:
         """Stop a job; False when it had ended before."""
         if self.jobs[job_id].ended:
             return False
-        if job_id in self._waiting:
-            self._waiting.remove(job_id)
+        self._end_work(job_id)
         self._finish(job_id, {"state": "cancelled"})
-        for process in [p for p in self._processes if p.job == job_id]:
-            process.kill()
-            self._replace(process)
-        self.store.sweep(job_id)
         return True
 
     def delete(self, job_id: str) -> None:
         """Stop a job where it has not ended, and delete everything of it."""
         self.cancel(job_id)
-        del self.jobs[job_id]
         self.store.remove(job_id)
-        self._tell(job_id)
+        self.shared.tell(job_id)
 
     def ready(self) -> int:
         """How many worker processes have a model."""
         return sum(process.ready for process in self._processes)
-
-    def waiting(self) -> int:
-        """How many jobs wait for a worker."""
-        return len(self._waiting)
-
-    def place(self, job_id: str) -> int | None:
-        """Its place in the queue, from 1; None when it does not wait."""
-        return self._waiting.index(job_id) + 1 if job_id in self._waiting else None
 
     # Messages of workers.
 
@@ -245,13 +208,14 @@ class Supervisor:
                 self.progress[job_id] = Progress.model_validate(
                     {name: message[name] for name in ("stage", "done", "total")}
                 )
-                self._tell(job_id)
+                self.shared.tell(job_id)
             elif kind in ("done", "failed") and job_id is not None:
                 if kind == "done":
                     result = {name: message[name] for name in _RESULT}
                     self._finish(job_id, {"state": "done"} | result)
                 else:
-                    self._fail(job_id, str(message["sentence"]))
+                    failed = {"state": "failed", "error": str(message["sentence"])}
+                    self._finish(job_id, failed)
                 process.release()
                 if message.get("last"):
                     process.kill()
@@ -263,14 +227,13 @@ class Supervisor:
     def _on_end(self, process: WorkerProcess) -> None:
         job_id = process.job
         if job_id is not None:
-            job = self.jobs[job_id]
             log.warning("worker lost (%s) over job %s", process.death(), job_id)
+            self.store.sweep(job_id)
             self._fail(
                 job_id,
-                f"{job.name}: the process that judged it died ({process.death()}); the file may be "
-                "damaged: convert it to MP4 and send it again",
+                f"the process that judged it died ({process.death()}); the file may be damaged: "
+                "convert it to MP4 and send it again",
             )
-            self.store.sweep(job_id)
         if not process.ready:
             self._false_starts += 1
             if self._first_ready is not None and not self._first_ready.done():
@@ -290,34 +253,55 @@ class Supervisor:
         if job_id is None:
             return
         process.kill()
+        self.store.sweep(job_id)
         self._fail(
             job_id,
-            f"{self.jobs[job_id].name}: took longer than the {self._seconds / 60:g} minutes that a "
-            "job may take; cut out the part that matters",
+            f"took longer than the {self._seconds / 60:g} minutes that a job may take; cut out the "
+            "part that matters",
         )
-        self.store.sweep(job_id)
         self._replace(process)
 
     # Consequences.
 
     def _dispatch(self) -> None:
         for process in self._processes:
-            if not process.ready or process.job is not None or not self._waiting or self._stopping:
+            if not process.ready or process.job is not None or self._stopping:
                 continue
-            job = self.jobs[self._waiting[0]]
+            job = self._next()
+            if job is None:
+                return
             upload = self.store.file(job.id, UPLOAD)
             order = {"path": str(upload), "folder": str(upload.parent), "name": job.name}
             order["options"] = job.options.model_dump_json()
             if not process.order(job.id, order):
+                self.store.claims.release(job.id)
                 continue
-            self._waiting.popleft()
             self.progress[job.id] = Progress(stage="starting")
             begun = {"state": "running", "started": now(), "attempts": job.attempts + 1}
-            self._change(job.id, begun)
+            self.shared.change(job.id, begun)
             loop = asyncio.get_running_loop()
             process.deadline = loop.call_later(self._seconds, self._overdue, process)
-            for job_id in self._waiting:  # they have moved up
-                self._tell(job_id)
+            for job_id in self.shared.queued():  # they have moved up
+                self.shared.tell(job_id)
+
+    def _next(self) -> Job | None:
+        """Claim the first job that waits, or that a dead server ran."""
+        here = {process.job for process in self._processes}
+        for job_id in [job.id for job in self.jobs.values() if not job.ended]:
+            job = None if job_id in here else self.shared.claim(job_id)
+            if job is None:
+                continue
+            if job.ended:
+                self.store.claims.release(job_id)
+                continue
+            self.store.sweep(job_id)
+            if job.state == "running" and job.attempts >= MOST_ATTEMPTS:
+                self._fail(job_id, f"the server died {job.attempts} times while judging it")
+            elif not self.store.file(job_id, UPLOAD).is_file():
+                self._fail(job_id, "its upload is gone; send it again")
+            else:
+                return job
+        return None
 
     def _replace(self, process: WorkerProcess) -> None:
         self._processes.remove(process)
@@ -339,47 +323,32 @@ class Supervisor:
         timer = asyncio.get_running_loop().call_later(seconds, run)
         self._timers.add(timer)
 
-    def _fail(self, job_id: str, sentence: str) -> None:
-        self._finish(job_id, {"state": "failed", "error": sentence})
+    def _fail(self, job_id: str, why: str) -> None:
+        job = self.jobs.get(job_id)
+        if job is not None:  # deleted meanwhile
+            self._finish(job_id, {"state": "failed", "error": f"{job.name}: {why}"})
 
     def _finish(self, job_id: str, fields: dict[str, Any]) -> None:
-        job = self.jobs[job_id]
-        if job.started is not None:
-            self._took.append((now() - job.started).total_seconds())
-            self.tally.seconds += self._took[-1]
-        self.tally.ended[fields.get("verdict") or fields["state"]] += 1
+        job = self.shared.refresh(job_id)
+        # Any server may cancel a job; its result comes from the one that it belongs to.
+        cancelled = fields["state"] == "cancelled"
+        mine = self.store.claims.is_mine(job_id)
+        if job is not None and not job.ended and (mine or cancelled):
+            if job.started is not None:
+                self._took.append((now() - job.started).total_seconds())
+                self.shared.tally.seconds += self._took[-1]
+            self.shared.tally.ended[fields.get("verdict") or fields["state"]] += 1
+            news = {} if job.options.webhook_url is None else {"webhook": "pending"}
+            self.shared.change(job_id, {"finished": now()} | news | fields)
         self.progress.pop(job_id, None)
-        news = {} if job.options.webhook_url is None else {"webhook": "pending"}
-        self._change(job_id, {"finished": now()} | news | fields)
-        if news:
-            self._begin_delivery(job_id)
-        self._expire(job_id, now())
-
-    def _change(self, job_id: str, fields: dict[str, Any]) -> None:
-        """Keep the new state of a job, on disk too, and notify its watchers."""
-        job = Job.model_validate(self.jobs[job_id].model_dump() | fields)
-        self.jobs[job_id] = job
-        try:
-            self.store.write(job)
-        except OSError as error:  # the job goes on; only a restart would begin it again
-            log.warning("job %s cannot be written (%s)", job_id, error.strerror)
-        self._tell(job_id)
-
-    def _tell(self, job_id: str) -> None:
-        self.revision += 1
-        self.watches.tell(job_id)
+        self.store.claims.release(job_id)
+        self.shared.send_news()
+        self.shared.expire(job_id)
 
     def _sweep(self) -> None:
-        moment = now()
         for job_id in list(self.jobs):
-            self._expire(job_id, moment)
+            self.shared.expire(job_id)
         self._later(_SWEEP, self._sweep)
-
-    def _expire(self, job_id: str, moment: datetime) -> None:
-        job = self.jobs[job_id]
-        if job.upload_kept and job.finished is not None and moment >= job.finished + self.retain:
-            self.store.forget_upload(job_id)
-            self._change(job_id, {"upload_kept": False})
 
     def _when(self) -> int:
         """Estimated seconds until the queue has one place more, 1 to 600."""

@@ -162,12 +162,13 @@ def job_view(supervisor: Supervisor, job: Job) -> JobView:
     base = f"/v1/jobs/{job.id}"
     done = job.state == "done"
     files = (THUMBNAIL, OVERLAY)
+    waiting = supervisor.shared.queued() if job.state == "queued" else []
     kept = {name for name in files if supervisor.store.file(job.id, name).is_file()}
     return JobView(
         **job.model_dump(exclude={"attempts"}),
-        revision=supervisor.revision,
-        place=supervisor.place(job.id),
-        progress=supervisor.progress.get(job.id),
+        revision=supervisor.shared.revision,
+        place=waiting.index(job.id) + 1 if waiting else None,
+        progress=supervisor.progress.get(job.id) if job.state == "running" else None,
         links=Links(
             job=base,
             events=f"{base}/events",

@@ -7,16 +7,20 @@ the address that was checked, and no redirect is followed.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import http.client
 import ipaddress
+import logging
 import socket
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
+
+log = logging.getLogger("fakestormer.server")
 
 #: Seconds before each attempt.
 PAUSES = (0.0, 2.0, 10.0, 60.0, 300.0)
@@ -87,6 +91,27 @@ class Webhooks:
             return connection.getresponse().status
         finally:
             connection.close()
+
+    async def deliver(self, url: str, body: bytes, *, wanted: Callable[[], bool]) -> bool | None:
+        """Send news, some times; whether they arrived, or None once nobody wants them any more."""
+        for pause in self.pauses:
+            await asyncio.sleep(pause)
+            if not wanted():
+                return None
+            try:
+                status = await asyncio.to_thread(self.send, url, body)
+            except WebhookError as error:
+                log.warning("webhook: %s", error)
+                return False
+            except (OSError, http.client.HTTPException) as error:
+                log.warning("webhook: %s", error)
+                continue
+            if 200 <= status < 300:
+                return True
+            log.warning("webhook: answered %d", status)
+            if status < 500 and status not in (408, 429):
+                return False
+        return False
 
     def _address(self, host: str, port: int) -> str:
         """An address of the host that may be connected to."""

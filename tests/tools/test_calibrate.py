@@ -1,4 +1,4 @@
-"""A model before it is given away: packed, calibrated, found without being named."""
+"""A model before it is given away: calibrated, found without being named."""
 
 from __future__ import annotations
 
@@ -23,16 +23,14 @@ from fakestormer.detection.verdict import standing
 from fakestormer.errors import InputError, SetupError
 from fakestormer.files import sha256_of
 from fakestormer.model import document
-from fakestormer.model.build import build
 from fakestormer.model.document import SHIPPED, weights_file
-from fakestormer.model.model_file import load_model, save_model
+from fakestormer.model.model_file import load_model
 from fakestormer.recipe.named import tiny
 from fakestormer.recipe.prediction import Calibration, PredictionConfig
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.report.page import write_report
 from fakestormer.runtimes.torch_engine import TorchEngine
-from fakestormer.tools import ship
-from fakestormer.tools.ship import calibrate, pack
+from fakestormer.tools.calibrate import calibrate
 from folder_stores import prepare_folder
 from store_fixtures import score_store
 
@@ -63,76 +61,11 @@ def with_entry(model: Path, folder: Path, **entries: Any) -> Path:
     return folder
 
 
-# pack
-
-
-def test_packed_is_half_the_size_and_single_precision_in_memory(
-    drawn_model: Path, tmp_path: Path
-) -> None:
-    model = with_entry(
-        drawn_model, tmp_path / "model", licence="ask", calibration=PLATT, metrics={"auc": 0.5}
-    )
-    packed = pack(model, tmp_path / "out" / "compact.safetensors", data="drawn faces")
-    assert packed.weights == tmp_path / "out" / "compact.safetensors"
-    assert packed.size == packed.weights.stat().st_size
-    assert packed.size < 0.6 * (model / "model.safetensors").stat().st_size
-    assert set(packed.differences) == {"logit", "frame_logits", "derivative"}
-    assert all(0 < difference < 0.01 for difference in packed.differences.values())
-
-    network, before = load_model(model)
-    on_disk = load_file(packed.weights)
-    for name, parameter in network.named_parameters():
-        assert on_disk[name].dtype == torch.float16
-        torch.testing.assert_close(on_disk[name].float(), parameter, rtol=1e-3, atol=1e-7)
-    again, document = load_model(packed.weights)
-    assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
-    assert document["weights_sha256"] == sha256_of(packed.weights)
-    assert document["packed"]["from_sha256"] == before["weights_sha256"]
-    assert document["data"] == "drawn faces"
-    kept = ("recipe", "metrics", "face_backend", "trained_on", "code", "licence", "calibration")
-    assert {name: document[name] for name in kept} == {name: before[name] for name in kept}
-    loaded = Detector(packed.weights)
-    assert (loaded.name, loaded.licence) == ("compact", "ask")
-    assert loaded.prediction.calibration == Calibration.model_validate(PLATT)
-
-
-def test_batch_norm_survives_what_half_precision_does_not(tmp_path: Path, recipe: Recipe) -> None:
-    """Variances of features that hardly vary, and of features that vary a lot."""
-    network = build(recipe.model)
-    buffers = {name: buffer for name, buffer in network.named_buffers() if "running" in name}
-    assert buffers, "h has BatchNorm"
-    for number, buffer in enumerate(buffers.values()):
-        buffer.fill_((1e-9, 1e6)[number % 2])
-    save_model(tmp_path / "model", network, recipe.model_dump(mode="json"), {})
-    packed = pack(tmp_path / "model", tmp_path / "packed")
-    again = dict(load_model(packed.weights)[0].named_buffers())
-    for name, buffer in buffers.items():
-        assert torch.equal(again[name], buffer)
-
-
-def test_what_cannot_be_packed(
-    tmp_path: Path, recipe: Recipe, drawn_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = build(recipe.model)
-    with torch.no_grad():
-        network.f.linear.bias.fill_(1e6)
-    save_model(tmp_path / "large", network, recipe.model_dump(mode="json"), {})
-    with pytest.raises(InputError, match=r"f\.linear\.bias holds numbers that half precision"):
-        pack(tmp_path / "large", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-    own = with_entry(drawn_model, tmp_path / "own")
-    with monkeypatch.context() as patch:
-        patch.setattr(ship, "TOLERANCE", 1e-9)
-        with pytest.raises(InputError, match=r"in half precision its \w+ differs by"):
-            pack(own, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-    with pytest.raises(InputError, match="is the model itself"):
-        pack(own, own / "model.safetensors")
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(InputError, match="cannot be written"):
-        pack(own, tmp_path / "file" / "x.safetensors")
+def copied(model: Path, weights: Path) -> None:
+    """A model in a folder, as a file and its JSON."""
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(model / f"model{suffix}", weights.with_suffix(suffix))
 
 
 # the model that came with the package
@@ -145,7 +78,7 @@ def test_without_a_model_the_one_of_the_package_is_taken(
     monkeypatch.setattr(document, "SHIPPED", shipped)
     with pytest.raises(SetupError, match=r"without trained weights: name a model.*train one with"):
         Detector()
-    pack(drawn_model, shipped)
+    copied(drawn_model, shipped)
     assert Detector().name == "fakestormer-compact"
     assert Detector(None).weights_sha256 == sha256_of(shipped)
     assert weights_file(None) == shipped
@@ -183,7 +116,7 @@ def test_commands_take_it_too(
         asked.append(model)
         raise InputError("far enough")
 
-    pack(drawn_model, shipped)
+    copied(drawn_model, shipped)
     monkeypatch.setattr(Detector, "__init__", stop)
     assert run(*command)[0] in (ExitCode.ALL_FAILED, ExitCode.SETUP_NEEDED)
     assert asked in ([shipped], [])  # [] where no face models are set up
@@ -344,22 +277,20 @@ def tell_apart(out: Path) -> None:
     path.write_text(json.dumps(document))
 
 
-def test_pack_evaluate_calibrate_evaluate(
+def test_evaluate_calibrate_evaluate(
     run: Run, drawn_model: Path, pairs: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "data.txt").write_text("Drawn faces.\n")
     compact = tmp_path / "compact.safetensors"
-    code, printed, err = run("pack", drawn_model, "-o", compact, "--data", tmp_path / "data.txt")
-    assert (code, err) == (ExitCode.DONE, "")
-    assert printed.startswith(f"{compact}: 0.")
-    assert "largest differences" in printed
+    copied(drawn_model, compact)
     out = tmp_path / "raw"
     arguments = ("evaluate", "--model", compact, "--data", pairs, "--out")
     assert run(*arguments, out)[0] == ExitCode.DONE
     before = json.loads((out / "evaluation.json").read_text())
     assert "calibration" not in before["settings"]
 
-    code, _, err = run("calibrate", drawn_model, "--scores", out)
+    of_another = tmp_path / "of_another.json"
+    of_another.write_text(json.dumps(before | {"model": {"weights_sha256": "0" * 64}}))
+    code, _, err = run("calibrate", compact, "--scores", of_another)
     assert code == ExitCode.ALL_FAILED
     assert "evaluate this model first" in err
     assert len(err.strip().splitlines()) == 1
@@ -429,7 +360,3 @@ def test_wrong_usage(run: Run, drawn_model: Path, tmp_path: Path) -> None:
     code, _, err = run("calibrate", drawn_model, "--scores", tmp_path)
     assert code == ExitCode.ALL_FAILED
     assert "evaluation.json: cannot be read" in err
-    missing = tmp_path / "none.txt"
-    code, _, err = run("pack", drawn_model, "-o", tmp_path / "x", "--data", missing)
-    assert code == ExitCode.ALL_FAILED
-    assert "none.txt: is not a readable text" in err
