@@ -18,6 +18,8 @@ from fakestormer.types.arrays import Floats, Pixels
 
 #: What held frames may take, bytes. Where they would take more, none is held.
 _MOST_HELD = 96 * 2**20
+#: Frames of a track that are cut together: smoothing costs as much for one as for so many.
+_TOGETHER = 4
 
 
 class EarlyCrops:
@@ -28,7 +30,7 @@ class EarlyCrops:
         self._smallest = settings.tracking.min_face_pixels
         self._reach = smoothing_reach(settings.crop.smooth_frames)
         # A lost face is waited for, and its track ends some frames later.
-        self._count = self._reach + settings.tracking.bridge_frames + 2
+        self._count = self._reach + settings.tracking.bridge_frames + 1 + _TOGETHER
         self.restart()
 
     def restart(self) -> None:
@@ -44,7 +46,9 @@ class EarlyCrops:
             self._held.pop(index - self._count, None)
         self._end(self._cut.keys() - set(tracks))
         for track in tracks:
-            self._cut_until(track, len(track) - self._reach)
+            done, stop = self._cut.setdefault(track, 0), len(track) - self._reach
+            if stop - done >= _TOGETHER:
+                self._cut_until(track, stop)
 
     def finish(self) -> None:
         """The unit has ended, and all tracks with it."""
@@ -62,9 +66,7 @@ class EarlyCrops:
             del self._cut[track]
 
     def _cut_until(self, track: GrowingTrack, stop: int) -> None:
-        first = self._cut.setdefault(track, 0)
-        if stop <= first:
-            return
+        first = self._cut[track]
         self._cut[track] = stop
         start = max(0, first - self._reach)
         boxes_t4 = track.boxes(start, min(stop + self._reach, len(track)))
