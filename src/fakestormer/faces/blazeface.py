@@ -138,7 +138,8 @@ class BlazeFace:
             return None
         side = region.side * _MESH_MARGIN
         patch, to_frame_23 = _upright_patch(rgb_hwc, region, side)
-        raw_points, raw_score = self._mesh.run(patch * np.float32(1 / 255.0), (1404, 1))
+        unit = np.multiply(patch, np.float32(1 / 255.0), dtype=np.float32)
+        raw_points, raw_score = self._mesh.run(unit, (1404, 1))
         mesh_k2 = raw_points.reshape(468, 3)[:, :2] - 0.5
         points_k2 = mesh_k2 @ to_frame_23[:, :2].T + to_frame_23[:, 2]
         return FaceLandmarks(
@@ -324,8 +325,8 @@ def _roll(eye_left: NDArray[np.floating[Any]], eye_right: NDArray[np.floating[An
     return float(np.arctan2(dy, dx))
 
 
-def _upright_patch(rgb_hwc: Pixels, region: FaceRegion, side: float) -> tuple[Floats, Doubles]:
-    """The turned square of `side` frame pixels as (192, 192, 3) float32 of 0..255.
+def _upright_patch(rgb_hwc: Pixels, region: FaceRegion, side: float) -> tuple[Pixels, Doubles]:
+    """The turned square of `side` frame pixels as uint8 (192, 192, 3).
 
     Also the 2 x 3 matrix from patch pixels (centres at whole numbers) to frame pixels.
     """
@@ -349,7 +350,7 @@ def _upright_patch(rgb_hwc: Pixels, region: FaceRegion, side: float) -> tuple[Fl
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return patch.astype(np.float32), to_frame_23
+    return np.asarray(patch, np.uint8), to_frame_23
 
 
 def _shrunk_around(

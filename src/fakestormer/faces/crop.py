@@ -26,13 +26,26 @@ from fakestormer.types.arrays import Doubles, Floats, Pixels
 
 def crop_squares(track: FaceTrack, config: CropConfig) -> Floats:
     """The square of every frame of a track: float32 (T, 3), (cx, cy, side) in source pixels."""
-    boxes = track.boxes.astype(np.float64)
+    return smoothed_squares(track.boxes, config)
+
+
+def smoothed_squares(boxes_t4: Floats, config: CropConfig) -> Floats:
+    """The same of face boxes of consecutive frames, float32 (T, 4).
+
+    Each square depends on the boxes of `smoothing_reach` frames before and after it, and no others.
+    """
+    boxes = boxes_t4.astype(np.float64)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     side = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) * config.enlarge
     squares = smooth_path(np.concatenate([centre, side], axis=1), config.smooth_frames)
     # A box of a few pixels must still be something that can be cut out.
     squares[:, 2] = np.maximum(squares[:, 2], 2.0)
     return squares.astype(np.float32)
+
+
+def smoothing_reach(sigma: float) -> int:
+    """The frames before and after a frame whose boxes its square depends on."""
+    return max(1, round(3 * sigma))
 
 
 def smooth_path(path_td: Doubles, sigma: float) -> Doubles:
@@ -46,7 +59,7 @@ def smooth_path(path_td: Doubles, sigma: float) -> Doubles:
     """
     if sigma < 0.1 or len(path_td) < 3:
         return path_td.copy()
-    reach = max(1, round(3 * sigma))
+    reach = smoothing_reach(sigma)
     offsets = np.arange(-reach, reach + 1, dtype=np.float64)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
     inside = np.ones((len(path_td), 1))

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from fakestormer.faces.protocol import FaceBackend
-from fakestormer.faces.tracking import find_tracks
+from fakestormer.faces.tracking import GrowingTrack, find_tracks
 from fakestormer.recipe.faces import TrackingConfig
 from fakestormer.types import FaceTrack
 from fakestormer.types.arrays import Floats, Pixels
@@ -41,6 +42,7 @@ def find_upright_tracks(
     config: TrackingConfig,
     *,
     on_cut: Callable[[float], None] | None = None,
+    on_frame: Callable[[int, Pixels, Sequence[GrowingTrack]], None] | None = None,
 ) -> tuple[int, list[FaceTrack]]:
     """The faces of a video, as `find_tracks` gives them, after the video was turned upright.
 
@@ -51,7 +53,7 @@ def find_upright_tracks(
     Args:
         frames: called with clockwise degrees: every frame from the beginning, so turned.
         frames_at: called with indices, ascending: these frames as they are.
-        on_cut: as in `find_tracks`, for each time that the video is followed.
+        on_cut, on_frame: as in `find_tracks`, for each time that the video is followed.
 
     Returns:
         (0, 90, 180 or 270: degrees by which the frames were turned clockwise; the tracks in them).
@@ -64,14 +66,15 @@ def find_upright_tracks(
             count += 1
             yield frame
 
-    tracks = find_tracks(counted(), backend, config, on_cut=on_cut)
+    follow = partial(find_tracks, backend=backend, config=config, on_cut=on_cut, on_frame=on_frame)
+    tracks = follow(counted())
     main = max(tracks, key=_seen_area, default=None)
     if not count or (main is not None and _is_upright(main)):
         return 0, tracks
     first, length = (0, count) if main is None else (int(main.indices[0]), len(main))
     tried = sorted({first + length * (2 * n + 1) // (2 * _TRIED) for n in range(_TRIED)})
     degrees = _best_turn([rgb_hwc for _, _, rgb_hwc in frames_at(tried)], backend)
-    if degrees and (turned := find_tracks(frames(degrees), backend, config, on_cut=on_cut)):
+    if degrees and (turned := follow(frames(degrees))):
         return degrees, turned
     return 0, tracks
 

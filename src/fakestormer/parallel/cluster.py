@@ -146,10 +146,12 @@ def call_here(sent: bytes, name: str | None) -> Any:
     if _work is None:
         from ray import cloudpickle
 
+        from fakestormer.parallel.memory import keep_freed_memory
         from fakestormer.parallel.threads import use_threads
 
         _work = cloudpickle.loads(sent)
         use_threads(1)
+        keep_freed_memory()
     return None if name is None else _work(name)
 
 

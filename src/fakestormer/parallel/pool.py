@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from fakestormer.parallel.memory import keep_freed_memory
 from fakestormer.parallel.termination import leave_signals_to_parent, signals_held
 from fakestormer.parallel.threads import use_threads
 
@@ -105,11 +106,12 @@ def _pool(work: Callable[[str], object], workers: int) -> ProcessPoolExecutor:
 
 
 def _start(work: Callable[[str], object]) -> None:
-    """Set up a worker process: its work, one thread, and an end when its parent ends."""
+    """Set up a worker process: its work, one thread, memory, and an end when its parent ends."""
     global _work
     _work = work
     leave_signals_to_parent()
     use_threads(1)
+    keep_freed_memory()
 
 
 def _call(name: str) -> Result:  # type: ignore[type-var]

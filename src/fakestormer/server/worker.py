@@ -32,6 +32,7 @@ from fakestormer.detection.detector import Detector
 from fakestormer.detection.film import film_name
 from fakestormer.errors import InputError, OutputError, SetupError
 from fakestormer.files import write_atomically
+from fakestormer.parallel.memory import keep_freed_memory
 from fakestormer.parallel.termination import leave_signals_to_parent
 from fakestormer.parallel.threads import use_threads
 from fakestormer.report.page import render_report
@@ -69,6 +70,7 @@ def described(detector: Detector) -> dict[str, str]:
 def judge_videos(connection: Connection, settings: WorkerSettings) -> None:
     """The main function of a worker process; ends when the server closes the connection."""
     leave_signals_to_parent()
+    keep_freed_memory()
     if settings.threads is not None:
         use_threads(settings.threads)
     try:
