@@ -10,7 +10,8 @@
 #
 #   frames  g and b on single frames, behind an EfficientNet-Lite0 that has seen ImageNet and moves
 #   clips   that network further, with h, on clips of four frames
-#   fit     f in closed form, on what ImageNet's layers see inside the face and around it
+#   fit     f in closed form, on what ImageNet's layers see of the face, of what is around it, and
+#           of the fine detail of both
 #
 # WORKERS: processes that read. PAIRS: how many f is fitted to.
 set -euo pipefail
@@ -81,7 +82,10 @@ training "$OUT/clips" --weights "$OUT/frames/model.safetensors" "${clips[@]}"
 
 step "fitting f"
 if [ ! -f "$OUT/fitted/model.json" ]; then
-    fakestormer fit "$OUT/clips" -o "$OUT/fitted" --data "$OUT/store" --pairs "$PAIRS" --seed "$SEED"
+    # Pairs compressed harder than in training, as old videos of the web are.
+    fakestormer fit "$OUT/clips" -o "$OUT/fitted" --data "$OUT/store" --pairs "$PAIRS" \
+        --seed "$SEED" --set synthesis.jpeg_probability=0.5 --set 'synthesis.jpeg_quality=[25,95]' \
+        --set $beyond.h264_probability=0.5 --set "$beyond.h264_crf=[18,38]"
 fi
 
 step "packing"

@@ -118,6 +118,24 @@ def test_frozen_stages_neither_train_nor_take_statistics() -> None:
     assert f"{stem}stages.1.0.depthwise.1.running_mean" in moved
 
 
+def test_the_reference_sees_frames_and_their_fine_detail() -> None:
+    torch.manual_seed(0)
+    reference = efficientnet.ReferenceStem().eval()
+    cat = torch.from_numpy(data.chelsea()[:96, :96]).permute(2, 0, 1)[None].float() / 128 - 1
+    detail = reference.detail(cat)
+    assert float(detail.square().mean().sqrt()) == pytest.approx(0.25, rel=0.15)
+    # As strong where the picture has half the contrast and is darker.
+    torch.testing.assert_close(reference.detail(0.5 * cat - 0.3), detail, atol=0.05, rtol=0.1)
+    # A picture without detail shows none.
+    ramp = torch.linspace(-1, 1, 96).expand(1, 3, 96, 96)
+    assert float(reference.detail(ramp)[..., 2:-2].abs().max()) < 1e-3
+    with torch.inference_mode():
+        seen = reference(cat)
+        frames = reference.seen(cat)[-2:]
+    assert seen.shape == (1, reference.CHANNELS, 6, 6)
+    torch.testing.assert_close(seen[:, :192], torch.cat(frames, dim=1))
+
+
 def test_random_weights_where_the_recipe_says_so() -> None:
     assert load_stem(build(small(pretrained_stem=False))) == frozenset()
     assert load_stem(build(small(stem="conv"))) == frozenset()

@@ -29,6 +29,7 @@ def test_the_parts_of_a_linear_f_are_its_logit() -> None:
     assert isinstance(network.f, SurroundingsHead)
     network.f.mean.normal_()
     network.f.scale.uniform_(0.5, 2.0)
+    network.f.scale[::3] *= 10  # some channels beyond the limit
     with torch.inference_mode():
         given, evidence = network.explain(frames(SURROUNDINGS))
         torch.testing.assert_close(given, network(frames(SURROUNDINGS)).logit)

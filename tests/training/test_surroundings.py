@@ -19,6 +19,7 @@ from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training.loop import train
 from fakestormer.training.surroundings import (
+    _left_out,
     discriminant,
     fit_surroundings,
     with_surroundings,
@@ -30,7 +31,7 @@ def test_without_a_ridge_it_is_fishers_discriminant() -> None:
     mixing = rng.normal(size=(5, 5))
     real = rng.normal(size=(300, 5)) @ mixing
     fake = rng.normal(size=(300, 5)) @ mixing + rng.normal(size=5)
-    ours = discriminant(real, fake, 0.0)
+    ours = discriminant(real, fake, 0.0, limit=np.inf)
     theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(
         np.concatenate([real, fake]), np.repeat([0, 1], 300)
     )
@@ -43,6 +44,41 @@ def test_a_ridge_draws_the_weights_in() -> None:
     real, fake = rng.normal(size=(2, 50, 40))
     sizes = [np.linalg.norm(discriminant(real, fake, r).weights) for r in (0.0, 0.1, 1.0)]
     assert sizes[0] > sizes[1] > sizes[2] > 0
+
+
+def test_values_far_out_count_as_the_limit() -> None:
+    rng = np.random.default_rng(3)
+    real, fake = rng.normal(size=(200, 6)), rng.normal(1.0, size=(200, 6))
+    fitted = discriminant(real, fake, 0.1, limit=2.0)
+    far, edge = np.zeros((2, 1, 6))
+    far[0, 0], edge[0, 0] = 1e6, fitted.mean[0] + 2.0 / fitted.scale[0]
+    np.testing.assert_allclose(fitted.logits(far), fitted.logits(edge))
+    real[0, 0] = 1e6  # one frame far out is no reason for other weights
+    spoilt = discriminant(real, fake, 0.1, limit=2.0)
+    assert np.abs(spoilt.weights).max() < 2 * np.abs(fitted.weights).max()
+
+
+def test_real_frames_that_count_more_draw_their_centre_near() -> None:
+    rng = np.random.default_rng(4)
+    real, fake = rng.normal(size=(2, 100, 3))
+    alike = discriminant(real, fake, 0.1, real_weights_n=np.full(100, 7.0))
+    np.testing.assert_allclose(alike.weights, discriminant(real, fake, 0.1).weights)
+    weights = np.where(np.arange(100) < 20, 3.0, 1.0)
+    near = discriminant(real, fake, 0.1, real_weights_n=weights)
+    standardised = ((real - near.mean) * near.scale).clip(-near.limit, near.limit)
+    expected = np.concatenate([standardised, np.repeat(standardised[:20], 2, axis=0)]).mean(0)
+    np.testing.assert_allclose(near.centres[0], expected)
+
+
+def test_people_who_look_most_like_fakes_count_three_times() -> None:
+    rng = np.random.default_rng(5)
+    groups = [f"person {n // 10}" for n in range(120)]
+    real, fake = rng.normal(size=(2, 120, 4))
+    fake[:, 0] += 4.0
+    real[:30, 0] += 3.0  # three people of twelve
+    others = _left_out(real, fake, groups, 0.1)
+    np.testing.assert_array_equal(others.weights_n, [3.0] * 30 + [1.0] * 90)
+    assert 0.8 < others.auc < 1
 
 
 def test_regions_are_apart_and_around_the_middle() -> None:
@@ -70,7 +106,7 @@ def test_the_head_sees_each_channel_inside_and_around() -> None:
 def test_the_distance_is_mahalanobis_to_the_nearer_class() -> None:
     rng = np.random.default_rng(2)
     real, fake = rng.normal(size=(2, 80, 4)) * [1, 2, 3, 4] + [[[0.0]], [[5.0]]]
-    fitted = discriminant(real, fake, 0.1)
+    fitted = discriminant(real, fake, 0.1, limit=np.inf)
     head = SurroundingsHead(2, 6)
     head.mean.copy_(torch.from_numpy(fitted.mean))
     head.scale.copy_(torch.from_numpy(fitted.scale))

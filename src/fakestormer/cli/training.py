@@ -141,11 +141,13 @@ def fit(
     pairs: Annotated[int, typer.Option(min=100, help="real frames and their pseudo-fakes")] = 14400,
     ridge: Annotated[float, typer.Option(min=0, help="the larger, the simpler the fit")] = 0.1,
     seed: Annotated[int, typer.Option(min=0, help="draws frames and blending")] = 0,
+    set_: options.Assignments = None,
 ) -> None:
     """Set f's weights in closed form: what sets a blended face apart from its surroundings.
 
     It takes the place of the f that was trained; all other heads stay as they are. It looks through
-    ImageNet's layers, which the extra `pretrained` brings.
+    ImageNet's layers, which the extra `pretrained` brings. --set takes settings of synthesis: how
+    the pairs are made where the model's recipe makes them otherwise.
     """
     from fakestormer.cli.console.bars import counted
     from fakestormer.tools.commands import fit as fit_f
@@ -159,6 +161,7 @@ def fit(
             pairs=pairs,
             ridge=ridge,
             seed=seed,
+            assignments=set_ or [],
             progress=lambda done: advance(done, pairs),
         )
     print(

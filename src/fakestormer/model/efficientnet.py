@@ -81,11 +81,6 @@ def stages_of(name: LiteName) -> tuple[Stage, ...]:
     )
 
 
-def seen_channels(name: LiteName) -> int:
-    """Channels of the stem's two stages of stride 16 together."""
-    return sum(stage.channels for stage in stages_of(name)[STEM_STAGES - 2 : STEM_STAGES])
-
-
 def _rounded(channels: float) -> int:
     """# 26.4 -> 24, 44.0 -> 48: the nearest multiple of 8, but never less than 0.9 of it."""
     nearest = max(8, int(channels + 4) // 8 * 8)
@@ -210,9 +205,15 @@ class EfficientNetFeatures(nn.Module):
 
     def seen(self, frames_rchw: Tensor) -> list[Tensor]:
         """(r, 3, H, W) -> as `EfficientNetLite.features`; r frames, each on its own."""
-        pixels = torch.addcmul(self.shift, frames_rchw, self.scale)
+        return self._seen(self.pixels(frames_rchw))
+
+    def pixels(self, frames_rchw: Tensor) -> Tensor:
+        """Normalised as ImageNet's -> as the published weights want them."""
+        return torch.addcmul(self.shift, frames_rchw, self.scale)
+
+    def _seen(self, pixels_rchw: Tensor) -> list[Tensor]:
         # Colours last in memory: depthwise convolutions take half the time on a CPU.
-        return self.layers.features(pixels.contiguous(memory_format=torch.channels_last))
+        return self.layers.features(pixels_rchw.contiguous(memory_format=torch.channels_last))
 
 
 class EfficientNetStem(EfficientNetFeatures):
@@ -229,14 +230,40 @@ class EfficientNetStem(EfficientNetFeatures):
 
 
 class ReferenceStem(EfficientNetFeatures):
-    """ImageNet's layers as they are, never trained: what the classifier "surroundings" looks at."""
+    """ImageNet's layers as they are, never trained: what the classifier "surroundings" looks at.
+
+    They see every frame twice: as it is, and its fine detail alone. Blending leaves traces in fine
+    detail, which is faint beside the picture. How strong it is depends on camera and compression,
+    so it is brought to the same strength in every frame.
+    """
+
+    blur: Tensor
+
+    #: Of the two stages of stride 16, for frames and for their detail.
+    CHANNELS = 2 * sum(stage[-1] for stage in _STAGES[STEM_STAGES - 2 : STEM_STAGES])
+    #: What the detail's root mean square becomes, in published pixels, and what is added to it
+    #: first: little, but more than a flat frame has.
+    _STRENGTH, _LEAST = 0.25, 0.3 / _PIXEL_SCALE
 
     def __init__(self) -> None:
         super().__init__("efficientnet-lite0", frozen=1 + STEM_STAGES)
+        binomial = torch.tensor([1.0, 4, 6, 4, 1]) / 16
+        kernel_311yx = torch.outer(binomial, binomial).expand(3, 1, 5, 5).clone()
+        self.register_buffer("blur", kernel_311yx, persistent=False)
 
     def forward(self, frames_rchw: Tensor) -> Tensor:
-        """(r, 3, H, W) -> (r, c, G, G), what the two stages of stride 16 see."""
-        return torch.cat(self.seen(frames_rchw)[-2:], dim=1)
+        """(r, 3, H, W) -> (r, c, G, G): two stages of stride 16 on frames, two on their detail."""
+        pixels_rchw = self.pixels(frames_rchw)
+        detail_rchw = self.detail(pixels_rchw)
+        return torch.cat([*self._seen(pixels_rchw)[-2:], *self._seen(detail_rchw)[-2:]], dim=1)
+
+    def detail(self, pixels_rchw: Tensor) -> Tensor:
+        """What a blur of 5 px takes away from each frame, as strong in each; the same shape."""
+        around_rchw = F.pad(pixels_rchw, (2, 2, 2, 2), mode="reflect")
+        fine_rchw = pixels_rchw - F.conv2d(around_rchw, self.blur, groups=3)
+        strength_r111 = fine_rchw.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+        equal_rchw = self._STRENGTH * fine_rchw / (strength_r111 + self._LEAST)
+        return equal_rchw.clamp(-_PIXEL_MEAN / _PIXEL_SCALE, 1.0)
 
 
 def published_state(name: LiteName) -> dict[str, Tensor]:

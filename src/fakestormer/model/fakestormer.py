@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fakestormer.model.attention import DividedBlock, DividedLayers
 from fakestormer.model.backbone import Backbone, Features, PatchStem, TokenEmbedding, stem_of
-from fakestormer.model.efficientnet import EfficientNetStem, ReferenceStem, seen_channels
+from fakestormer.model.efficientnet import EfficientNetStem, ReferenceStem
 from fakestormer.model.heads import (
     BoundaryHead,
     ClassificationHead,
@@ -69,7 +69,7 @@ def build_fakestormer(config: ModelConfig) -> FakeSTormer:
         ),
         f=ClassificationHead(c.width, c.head_dropout)
         if c.classifier == "tokens"
-        else SurroundingsHead(seen_channels("efficientnet-lite0"), c.grid),
+        else SurroundingsHead(ReferenceStem.CHANNELS, c.grid),
         reference=None if c.classifier == "tokens" else ReferenceStem(),
         h=TemporalHead(c.width) if "h" in c.branches else None,
         g=SpatialHead(c.width, c.head_dropout) if "g" in c.branches else None,

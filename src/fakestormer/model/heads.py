@@ -34,6 +34,9 @@ class SurroundingsHead(nn.Module):
     Few weights on features that nothing was trained for carried over to swaps of tools never seen
     better than whole networks trained on pseudo-fakes (docs/experiments.md, 2026-11-29).
 
+    Standardised means beyond LIMIT count as LIMIT: one channel that a strange video drives far out
+    does not decide alone.
+
     All but the linear layer is fitted, not trained (`training.surroundings`): mean, scale: (2 c,),
     standardise the means. centres: (2, 2 c), of real and pseudo-fake frames, and precision:
     (2 c, 2 c), by which `distance` measures.
@@ -45,6 +48,8 @@ class SurroundingsHead(nn.Module):
     precision: Tensor
     inside: Tensor
     around: Tensor
+
+    LIMIT = 2.0
 
     def __init__(self, channels: int, grid: int) -> None:
         super().__init__()
@@ -65,22 +70,27 @@ class SurroundingsHead(nn.Module):
 
     def forward(self, seen_btcyx: Tensor) -> Tensor:
         """(b, t, c, G, G) -> (b,), the mean over frames."""
-        logit_bt1: Tensor = self.linear(self._standardised(seen_btcyx))
+        x_btk = self._standardised(seen_btcyx).clamp(-self.LIMIT, self.LIMIT)
+        logit_bt1: Tensor = self.linear(x_btk)
         return logit_bt1.mean(dim=(1, 2))
 
     def evidence(self, seen_btcyx: Tensor) -> Tensor:
         """What each patch adds to its frame's logit, (b, t, G, G): exact, because f is linear.
 
-        Measured from the means that f was fitted around. Summed over patches and averaged over
-        frames it is the logit less the bias.
+        Measured from the means that f was fitted around; a channel beyond the limit counts less.
+        Summed over patches and averaged over frames it is the logit less the bias.
         """
         mean_rc, scale_rc, weight_rc = (
             rearrange(k, "(r c) -> r c", r=2)
             for k in (self.mean, self.scale, self.linear.weight.squeeze(0))
         )
-        slope_rc = weight_rc * scale_rc
-        parts_btryx = torch.einsum("btcyx, rc -> btryx", seen_btcyx, slope_rc)
-        parts_btryx = parts_btryx - (slope_rc * mean_rc).sum(dim=1)[:, None, None]
+        x_btk = self._standardised(seen_btcyx)
+        kept_btrc = rearrange(
+            self.LIMIT / x_btk.abs().clamp(min=self.LIMIT), "b t (r c) -> b t r c", r=2
+        )
+        slope_btrc = weight_rc * scale_rc * kept_btrc
+        parts_btryx = torch.einsum("btcyx, btrc -> btryx", seen_btcyx, slope_btrc)
+        parts_btryx = parts_btryx - (slope_btrc * mean_rc).sum(dim=3)[..., None, None]
         regions_ryx = torch.stack([self.inside, self.around])
         return (parts_btryx * regions_ryx).sum(dim=2)
 

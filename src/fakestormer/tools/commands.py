@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from fakestormer.errors import InputError
 from fakestormer.faces.open import BackendName
 from fakestormer.files import writing
 from fakestormer.recipe.named import tiny
-from fakestormer.recipe.recipe import Recipe
+from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -255,12 +255,13 @@ def fit(
     pairs: int = 14400,
     ridge: float = 0.1,
     seed: int = 0,
+    assignments: Sequence[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> FittedSurroundings:
     """Set f of a model in closed form: what sets a blended face apart from its surroundings.
 
-    It takes the place of the f that was trained; all other heads stay as they are. It looks through
-    ImageNet's layers, which the extra `pretrained` brings.
+    It takes the place of the trained f; other heads stay. It looks through ImageNet's layers, which
+    the extra `pretrained` brings.
 
     Args:
         model: a `.safetensors` file or the folder of a model; None takes the weights that ship.
@@ -269,14 +270,15 @@ def fit(
         pairs: real frames, each with its pseudo-fake.
         ridge: the larger, the simpler the fit.
         seed: draws frames and blending.
+        assignments: "synthesis.FIELD=VALUE", where pairs differ from those of training.
         progress: called with the number of pairs done.
 
     Returns:
         What it was fitted to, and its AUC on groups of videos left out of a fit.
 
     Raises:
-        InputError: the model's patches are not 16 px wide, there are too few training videos, or
-            the store is for another model.
+        InputError: other patches than of 16 px, too few training videos, another model's store.
+        ValueError: an assignment that is not one of synthesis.
         SetupError: ImageNet's weights are not installed.
     """
     from fakestormer.data.manifest import read_manifest
@@ -287,19 +289,20 @@ def fit(
 
     weights, store = weights_file(model), Path(store)
     network, document = load_model(weights)
-    recipe = recipe_of(document, weights)
+    network, recipe = with_surroundings(network, recipe_of(document, weights))
     require_crops(store, recipe.crop, recipe.tracking)
-    network, recipe = with_surroundings(network, recipe)
-    rows = read_manifest(store)
+    if others := [a for a in assignments if not a.startswith("synthesis.")]:
+        raise ValueError(f"--set {others[0]}: a fit takes settings of synthesis alone")
     fitted = fit_surroundings(
-        network, recipe, store, rows, pairs=pairs, ridge=ridge, seed=seed, progress=progress
-    )
-    about = dataclasses.asdict(fitted) | {"ridge": ridge, "seed": seed}
+        network, override(recipe, assignments), store, read_manifest(store),
+        pairs=pairs, ridge=ridge, seed=seed, progress=progress,
+    )  # fmt: skip
+    about = {"ridge": ridge, "seed": seed, "assignments": list(assignments)}
     save_model(
         Path(out),
         network,
         recipe.model_dump(mode="json"),
-        {"before_the_fit": document["metrics"], "surroundings": about},
+        {"before_the_fit": document["metrics"], "surroundings": about | dataclasses.asdict(fitted)},
         face_backend=document.get("face_backend"),
         trained_on=document.get("trained_on"),
     )
