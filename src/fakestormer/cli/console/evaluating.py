@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_with_bar(
-    model: Path, stores: Mapping[str, Path], out: Path, settings: EvaluationSettings
+    model: Path, stores: Mapping[str, Path | str], out: str, settings: EvaluationSettings
 ) -> dict[str, Any]:
     """`evaluate` with a progress bar; returns the document."""
     # Only here: evaluating locks a folder in a way that some systems lack.

@@ -11,6 +11,7 @@ from fakestormer.cli.options import print_log_of
 from fakestormer.detection.printable import face_name, shown
 from fakestormer.errors import InputError
 from fakestormer.recipe.recipe import Recipe
+from fakestormer.video.objects import copied
 
 if TYPE_CHECKING:
     from fakestormer.data.manifest import Split
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def prepare_with_bar(
-    videos: str | Path | Origin, store: Path, *, recipe: Recipe, settings: PrepareSettings
+    videos: str | Path | Origin, store: Path | str, *, recipe: Recipe, settings: PrepareSettings
 ) -> Summary:
     """`prepare` with a progress bar, the videos that cannot be used, and a closing line."""
     from fakestormer.data.interpolation import interpolation_in
@@ -47,7 +48,8 @@ def prepare_with_bar(
             )
 
         summary = prepare(videos, store, recipe=recipe, settings=settings, progress=advance)
-    rows = read_manifest(store)
+    with copied(store) as folder:
+        rows = read_manifest(folder)
     refused = [row for row in rows if row.rejected]
     for row in refused[:LISTED]:
         face = "" if row.track < 0 else f", {face_name(row.track + 1)}"
@@ -55,7 +57,7 @@ def prepare_with_bar(
         print(f"{name}{face}: not used: {row.rejected} ({row.detail})", file=sys.stderr)
     if len(refused) > LISTED:
         print(
-            f"... and {len(refused) - LISTED} more: {store / 'manifest.parquet'} lists all, with "
+            f"... and {len(refused) - LISTED} more: {store}/manifest.parquet lists all, with "
             "reasons",
             file=sys.stderr,
         )
@@ -75,9 +77,12 @@ def prepare_with_bar(
         f"{summary.videos} videos; {sum(summary.rejected.values())} videos or tracks rejected"
         + (f" ({reasons})" if reasons else "")
     )
-    for part in ("train", "validation", "test"):
-        if tracks := tracks_of(rows, part):
-            print(f"real {part} tracks: {interpolation_in(store, tracks, recipe.synthesis.tau)}")
+    if isinstance(store, Path):  # it reads every track
+        for part in ("train", "validation", "test"):
+            if tracks := tracks_of(rows, part):
+                print(
+                    f"real {part} tracks: {interpolation_in(store, tracks, recipe.synthesis.tau)}"
+                )
     return summary
 
 
