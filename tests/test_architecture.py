@@ -43,7 +43,6 @@ LARGE_FUNCTIONS = {
     "cli.training.train": _COMMAND,
     "data.prepare.prepare_listing": "Python's `prepare`: one keyword per option of the command",
     "detection.detector.Detector.detect": "the steps of a detection, in their order",
-    "report.page.render_report": "names every value of the report's template once",
     "report.saliency_sheet.saliency_sheet": _DRAWING,
     "server.api.api_router": _ROUTES,
     "server.pages.pages_router": _ROUTES,

@@ -6,6 +6,8 @@ that escapes is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +35,22 @@ class TrainingError(RuntimeError):
 
     The typical case is numbers that grew without bound.
     """
+
+
+@contextmanager
+def needs(what: str, package: str) -> Iterator[None]:
+    """Within: a package that is not installed is a SetupError with the command that brings it.
+
+    package: what pip installs, such as `fakestormer[torch]`.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("fakestormer"):
+            raise
+        raise SetupError(
+            f"{what} needs {error.name}: install it with `pip install '{package}'`"
+        ) from error
 
 
 def first_complaint(error: ValidationError) -> tuple[str, str]:

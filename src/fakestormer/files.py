@@ -37,13 +37,22 @@ def write_atomically(path: Path, content: bytes) -> None:
     Makes the folder where it is missing. Several processes may write the same path: the last one
     to finish wins. Raises OSError where writing is not possible, and then leaves nothing behind.
     """
+    with replacing(path) as partial, partial.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new name beside `path`; what is written there takes the place of `path` in the end.
+
+    As `write_atomically`, for files that are written piece by piece.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
     try:
-        with partial.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield partial
         partial.replace(path)
     except OSError as error:
         error.filename = str(path)  # a full disk names no file, and nobody knows the partial one
@@ -119,13 +128,14 @@ def _folder_of(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """Within: what goes wrong with files is an InputError that names the target."""
+def writing(target: Path | str, kind: type[InputError] = InputError) -> Iterator[None]:
+    """Within: what goes wrong with files is an InputError of this kind that names the target."""
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"{target}: cannot be written ({error.strerror}); choose another place"
+        raise kind(
+            f"{target}: cannot be written ({error.strerror}); choose a place that you may write to "
+            "and that has room"
         ) from error
 
 

@@ -321,7 +321,7 @@ def test_where_results_cannot_be_written(tmp_path: Path) -> None:
     (blocked := tmp_path / "file").write_bytes(b"")
     for how in ({"json_file": blocked / "r.json"}, {"csv_file": blocked / "r.csv"}):
         collected = Collected(["a"], **how)
-        with pytest.raises(InputError, match=r"file/r\.(json|csv): the results cannot be written"):
+        with pytest.raises(InputError, match=r"file/r\.(json|csv): cannot be written"):
             collected.add("a", failure_of("a", "a: no"))
 
 

@@ -14,7 +14,7 @@ from fakestormer.detection.detector import Detector
 from fakestormer.detection.every_second import second_clips
 from fakestormer.detection.film import film_name, scene_of
 from fakestormer.detection.moment import smoothed
-from fakestormer.detection.printable import report_name
+from fakestormer.detection.printable import page_name
 from fakestormer.errors import OutputError
 from fakestormer.types import FaceTrack, Report
 from fakestormer.video.decode import FrameReader, stream_frames
@@ -44,7 +44,7 @@ def test_the_film_shows_every_frame_and_draws_into_it(
 ) -> None:
     film = detector.write_overlay(two, tmp_path)
     assert film.name == film_name(two.path, two.sha256)
-    assert film.stem.startswith(Path(report_name(two)).stem)
+    assert film.stem.startswith(Path(page_name(two.path, two.sha256)).stem)
     assert [path.name for path in tmp_path.iterdir()] == [film.name]
     plain, drawn = list(stream_frames(two.path)), list(stream_frames(film))
     assert [f[0] for f in drawn] == list(range(60))
@@ -93,7 +93,7 @@ def test_the_same_film_twice(detector: Detector, two: Report, tmp_path: Path) ->
 
 def test_where_a_film_cannot_go(detector: Detector, two: Report, tmp_path: Path) -> None:
     (blocked := tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="overlay cannot be written there"):
+    with pytest.raises(OutputError, match="cannot be written"):
         detector.write_overlay(two, blocked / "below")
 
 

@@ -41,7 +41,7 @@ def test_the_scale_is_drawn_as_the_brightest_colour_over_the_frame() -> None:
 def test_heat_lies_where_the_change_is() -> None:
     change = np.full((2, 14, 14), -0.5)
     change[1, 3, 10] = 4.0  # row 3, column 10 of 14 -> pixels 24..31 down, 80..87 across of 112
-    layer = overlays.heat_layer(change, scale=2.0, size=112)
+    layer = overlays.evidence_layer(change, np.ones((2, 112, 112), bool), scale=2.0)
     assert layer.shape == (2, 112, 112, 4)
     row, column = np.unravel_index(layer[1, :, :, 3].argmax(), (112, 112))
     assert 24 <= row < 32
@@ -52,7 +52,7 @@ def test_heat_lies_where_the_change_is() -> None:
 def test_upsampling_is_bilinear_on_signed_values() -> None:
     # Between -1 and 1 the zero lies half way: pixel centres at 1/4 and 3/4 are the patches' own.
     change = np.array([[[0.0, 0.0]] * 2, [[-1.0, 1.0]] * 2], np.float32)
-    layer = overlays.heat_layer(change, scale=1.0, size=4)
+    layer = overlays.evidence_layer(change, np.ones((2, 4, 4), bool), scale=1.0)
     values = layer[1, 0, :, 3] / (255 * overlays.STRONGEST_OPACITY)
     np.testing.assert_allclose(values, [0.0, 0.0, 0.5, 1.0], atol=0.01)
 
@@ -84,7 +84,7 @@ def test_scale_survives_values_that_are_not_finite_and_no_values() -> None:
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
 def test_refuses_a_scale_that_is_not_positive(scale: float) -> None:
     with pytest.raises(ValueError, match="scale above 0"):
-        overlays.heat_layer(np.zeros((1, 2, 2), np.float32), scale=scale, size=4)
+        overlays.heat_map(np.zeros((1, 2, 2), np.float32), grey_frames(1, size=8), scale=scale)
 
 
 def test_refuses_maps_of_other_frames() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from fakestormer.detection.film import film_name
-from fakestormer.detection.printable import report_name
+from fakestormer.detection.printable import page_name
 from fakestormer.drawing import overlays
 from fakestormer.errors import InputError
 from fakestormer.report import pictures
@@ -123,7 +123,9 @@ def test_same_report_and_date_give_the_same_bytes(
     later = write_report(two_faces, tmp_path / "a", date=datetime.date(2027, 1, 5)).read_bytes()
     assert later != first
     assert later.replace(b"2027-01-05", b"2026-11-23") == first
-    assert [p.name for p in (tmp_path / "a").iterdir()] == [report_name(two_faces)]
+    assert [p.name for p in (tmp_path / "a").iterdir()] == [
+        page_name(two_faces.path, two_faces.sha256)
+    ]
 
 
 def test_shows_the_numbers_of_the_report(two_faces: Report) -> None:
@@ -254,7 +256,7 @@ def test_names_that_cannot_be_shown_are_cleaned(fake_report: FakeReport, tmp_pat
     ],
 )
 def test_file_names_are_safe(fake_report: FakeReport, path: str, start: str) -> None:
-    name = report_name(fake_report((), path=path, sha256="0123456789abcdef" * 4))
+    name = page_name(path, "0123456789abcdef" * 4)
     assert name == start + "0123456789ab.html"
     assert Path(name).name == name
 
@@ -262,7 +264,7 @@ def test_file_names_are_safe(fake_report: FakeReport, path: str, start: str) -> 
 def test_same_name_of_other_videos_does_not_collide(fake_report: FakeReport) -> None:
     one = fake_report((), path="a/clip.mp4", sha256="a" * 64)
     other = fake_report((), path="b/clip.mp4", sha256="b" * 64)
-    assert report_name(one) != report_name(other)
+    assert page_name(one.path, one.sha256) != page_name(other.path, other.sha256)
 
 
 def test_without_faces(fake_report: FakeReport) -> None:
@@ -460,10 +462,10 @@ def test_threshold_and_band_come_from_the_settings(
     assert len(above) == 1, "0.93 reaches 0.93, 0.41 and 0.12 do not"
 
 
-def test_a_report_of_an_older_version_has_one_threshold(
+def test_a_report_may_have_one_threshold_and_no_error_rates(
     fake_face: FakeFace, fake_report: FakeReport
 ) -> None:
-    report = fake_report((fake_face(),), probability=0.6, settings={"threshold": 0.4})
+    report = fake_report((fake_face(),), probability=0.6, settings={"fake_from": 0.4})
     page = page_of(report)
     assert "likely fake from 0.40" in page.text
     assert "How often this model errs at this threshold was not measured." in page.text
@@ -504,7 +506,7 @@ def test_says_when_pictures_are_left_out(
 
 def test_folder_that_cannot_be_made(fake_report: FakeReport, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
-    with pytest.raises(InputError, match="choose a folder"):
+    with pytest.raises(InputError, match="cannot be written"):
         write_report(fake_report(()), tmp_path / "taken", date=DATE)
 
 

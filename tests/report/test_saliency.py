@@ -214,5 +214,5 @@ def test_sheets_are_written_for_the_highest_clips(
     ]
     assert all(cv2.imread(str(path)) is not None for _, _, path in written)
     assert len(list(write_saliency_sheets(report, network_of(), tmp_path, clips=9))) == 3
-    with pytest.raises(InputError, match="choose a folder"):
+    with pytest.raises(InputError, match="cannot be written"):
         list(write_saliency_sheets(report, network_of(), written[0][2]))

@@ -212,7 +212,7 @@ def test_memory_is_bounded() -> None:
 def test_a_model_that_does_not_load_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "end_with_parent", lambda: None)
+    monkeypatch.setattr(worker, "leave_signals_to_parent", lambda: None)
     ours, theirs = multiprocessing.Pipe()
     missing = tmp_path / "none.safetensors"
     judge_videos(theirs, WorkerSettings(detector=DetectorSettings(model=missing), limits=Limits()))

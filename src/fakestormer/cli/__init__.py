@@ -106,9 +106,11 @@ def _start_up_fast() -> None:
 def main() -> None:
     """The `fakestormer` command: user errors become one sentence and a documented exit code."""
     from fakestormer.errors import InputError, SetupError, TrainingError
+    from fakestormer.parallel.memory import keep_freed_memory
 
     make_unbroken()
     _start_up_fast()
+    keep_freed_memory()
     try:
         try:
             _require_a_place()

@@ -7,23 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from fakestormer.cli import options
 from fakestormer.cli.needs import STORES, require
-from fakestormer.cli.options import (
-    Assignments,
-    ExitCode,
-    Faces,
-    HoldOut,
-    Ray,
-    RecipeName,
-    Stream,
-    Table,
-    ValidationFraction,
-    app,
-    one_of,
-    place_of,
-    recipe_of,
-    require_folder,
-)
+from fakestormer.cli.options import ExitCode, app
 
 if TYPE_CHECKING:
     from fakestormer.recipe.recipe import Recipe
@@ -76,17 +62,17 @@ def prepare(
         str | None,
         typer.Option("--recipe", help="make the store that this recipe needs, instead of --model"),
     ] = None,
-    set_: Assignments = None,
-    hold_out: HoldOut = None,
-    validation_fraction: ValidationFraction = 0.0,
+    set_: options.Assignments = None,
+    hold_out: options.HoldOut = None,
+    validation_fraction: options.ValidationFraction = 0.0,
     split: Annotated[
         Literal["train", "validation", "test"] | None,
         typer.Option(help="the split of videos that have none"),
     ] = None,
-    table: Table = None,
+    table: options.Table = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 2,
-    ray: Ray = None,
-    faces: Faces = "auto",
+    ray: options.Ray = None,
+    faces: options.Faces = "auto",
     landmarks: Annotated[
         Path | None,
         typer.Option(
@@ -105,7 +91,7 @@ def prepare(
             "256 to train, 32 to validate and 32 to test",
         ),
     ] = None,
-    stream: Stream = None,
+    stream: options.Stream = None,
 ) -> None:
     """Follow the faces of many videos and store their crops, for training or evaluation.
 
@@ -135,7 +121,7 @@ def prepare(
     if root is not None and what not in LAYOUTS:
         raise typer.BadParameter(f"no data set '{what}'; there are {', '.join(LAYOUTS)}")
     layout = "folder" if root is None else what
-    store = None if out is None else place_of(out)
+    store = None if out is None else options.place_of(out)
     for option, given, users in (
         ("--compression", compression, COMPRESSED),
         ("--reals", reals, ("deeperforensics", "df40")),
@@ -169,7 +155,7 @@ def prepare(
     require("train", *STORES)
     if ray is not None:
         require("cluster", "ray")
-    require_folder(store, "--out")
+    options.require_folder(store, "--out")
     if landmarks is None and landmarks_by:
         raise typer.BadParameter("--landmarks-by says who found the faces of --landmarks: add it")
     if landmarks is not None and faces != "auto":
@@ -179,7 +165,7 @@ def prepare(
         validation_fraction=validation_fraction,
         table=table,
         split=split,
-        splits=tuple(one_of(word, *SPLITS) for word in only or ()),
+        splits=tuple(options.one_of(word, *SPLITS) for word in only or ()),
         max_frames=max_frames,
         stream=stream,
         faces=faces,
@@ -207,12 +193,10 @@ def _recipe_for(name: str | None, model: Path | None, assignments: list[str]) ->
             raise typer.BadParameter(
                 "--recipe and --model both say how faces are cut out; give one"
             )
-        return recipe_of(name, assignments)
+        return options.recipe_of(name, assignments)
     recipe = recipe_of_shipped() if model is None else load_recipe(model)
-    try:
+    with options.wrong_usage():
         return override(recipe, assignments)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 @app.command()
@@ -220,13 +204,13 @@ def synthesize(
     video: Annotated[str, typer.Argument(help="a video of a real face")],
     folder: Annotated[Path, typer.Option("--out", help="where the pictures and videos go")],
     seed: Annotated[int, typer.Option(min=0, help="draws the parameters")] = 0,
-    stream: Stream = None,
+    stream: options.Stream = None,
     params: Annotated[
         Path | None, typer.Option(help="a params.json, to replay it to the same pixels")
     ] = None,
-    recipe_name: RecipeName = "small",
-    set_: Assignments = None,
-    faces: Faces = "auto",
+    recipe_name: options.RecipeName = "small",
+    set_: options.Assignments = None,
+    faces: options.Faces = "auto",
     compare: Annotated[
         bool,
         typer.Option(
@@ -241,7 +225,7 @@ def synthesize(
     from fakestormer.cli.inputs import named_file
     from fakestormer.tools.synthesize import synthesize as run
 
-    recipe = recipe_of(recipe_name, set_ or [])
+    recipe = options.recipe_of(recipe_name, set_ or [])
     backend = faces
     path = named_file(video)
     with working("blending"):

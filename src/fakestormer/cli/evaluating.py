@@ -11,29 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from fakestormer.cli import options
 from fakestormer.cli.needs import MEASURES, STORES, require, require_training
-from fakestormer.cli.options import (
-    Assignments,
-    ExitCode,
-    Faces,
-    Model,
-    Ray,
-    RecipeName,
-    SamplingName,
-    Shots,
-    ShotScore,
-    SplitName,
-    app,
-    model_of,
-    one_of,
-    place_of,
-    recipe_of,
-    require_file,
-    require_folder,
-    say,
-)
+from fakestormer.cli.options import ExitCode, app, say
 
 if TYPE_CHECKING:
+    from fakestormer.data.manifest import Split
     from fakestormer.recipe.prediction import Sampling
 
 
@@ -41,10 +24,10 @@ if TYPE_CHECKING:
 def pseudo_fakes(
     store: Annotated[Path, typer.Argument(help="a prepared store of real videos")],
     folder: Annotated[Path, typer.Option("--out", help="where the pairs of videos go")],
-    split: SplitName = "test",
+    split: options.SplitName = "test",
     seed: Annotated[int, typer.Option(min=0, help="draws the blending")] = 0,
-    recipe_name: RecipeName = "tiny",
-    set_: Assignments = None,
+    recipe_name: options.RecipeName = "tiny",
+    set_: options.Assignments = None,
 ) -> None:
     """Make a test set without fakes: each real track and its pseudo-fake, as two videos.
 
@@ -52,11 +35,22 @@ def pseudo_fakes(
     FOLDER --table FOLDER/videos.csv --split test --out STORE` and `fakestormer evaluate`.
     """
     require("train", *STORES)
-    from fakestormer.cli.console.preparing import write_pairs_with_bar
+    from fakestormer.cli.console.bars import counted
+    from fakestormer.data.manifest import read_manifest, tracks_of
+    from fakestormer.data.pseudo_fakes import write_pairs
+    from fakestormer.errors import InputError
 
-    require_folder(folder, "--out")
-    synthesis = recipe_of(recipe_name, set_ or []).synthesis
-    print(write_pairs_with_bar(store, folder, split=split, synthesis=synthesis, seed=seed))
+    options.require_folder(folder, "--out")
+    synthesis = options.recipe_of(recipe_name, set_ or []).synthesis
+    rows = read_manifest(store)
+    splits: tuple[Split, ...] = ("train", "validation", "test") if split == "all" else (split,)
+    real = [row for one in splits for row in tracks_of(rows, one)]
+    if not real:
+        raise InputError(f"{store}: no real track in the split {split!r}; choose another")
+    with counted("blending") as advance:
+        table = write_pairs(store, real, folder, synthesis=synthesis, seed=seed, progress=advance)
+    print(f"{folder}: {len(real)} real clips and as many pseudo-fakes; go on with")
+    print(f"  fakestormer prepare {folder} --table {table} --split test --out STORE")
 
 
 @app.command()
@@ -68,14 +62,14 @@ def evaluate(
         str,
         typer.Option("--out", help="folder of evaluation.json, .md, .html, scores.csv and plots"),
     ],
-    model: Model = None,
-    split: SplitName = "test",
+    model: options.Model = None,
+    split: options.SplitName = "test",
     sampling: Annotated[
         Literal["consecutive", "spread", "windows", "all"] | None,
         typer.Option(help="how clips are taken from a video; default: the model's way"),
     ] = None,
-    shots: Shots = None,
-    shot_score: ShotScore = None,
+    shots: options.Shots = None,
+    shot_score: options.ShotScore = None,
     face: Annotated[
         Literal["largest", "max"],
         typer.Option(help="which of several faces counts; max: that with the highest score"),
@@ -97,8 +91,8 @@ def evaluate(
         typer.Option(help="NAME=FOLDER: the folder of a store's videos, if moved; repeatable"),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 0,
-    ray: Ray = None,
-    faces: Faces = "auto",
+    ray: options.Ray = None,
+    faces: options.Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Score every video of prepared stores as detection would, and print how well they separate.
@@ -112,13 +106,14 @@ def evaluate(
     require("train", *STORES, *MEASURES)
     if ray is not None:
         require("cluster", "ray")
-    from fakestormer.cli.console.evaluating import evaluate_with_bar
+    from fakestormer.cli.console.bars import counted
     from fakestormer.evaluation.corruptions import LEVELS
     from fakestormer.evaluation.evaluate import EvaluationSettings
+    from fakestormer.evaluation.evaluate import evaluate as run
     from fakestormer.evaluation.tables import markdown
 
-    require_folder(folder, "--out")
-    weights = model_of(model)
+    options.require_folder(folder, "--out")
+    weights = options.model_of(model)
     ways: tuple[Sampling, ...] = ("windows", "consecutive", "spread")
     names = tuple(LEVELS) if corruptions == "all" else tuple((corruptions or "").split(","))
     stores = stores_of(data)
@@ -132,7 +127,7 @@ def evaluate(
         split=split,
         face=face,
         corruptions=tuple(
-            dict.fromkeys(one_of(name.strip(), *LEVELS) for name in names if name.strip())
+            dict.fromkeys(options.one_of(name.strip(), *LEVELS) for name in names if name.strip())
         ),
         levels=tuple(sorted(set(level or (1, 2, 3, 4, 5)))),
         applied_to=corrupt or "frames",
@@ -142,7 +137,8 @@ def evaluate(
         workers=workers,
         cluster=ray,
     )
-    document = evaluate_with_bar(weights, stores, folder, settings)
+    with counted("scoring") as advance:
+        document = run(weights, stores, folder, settings, progress=advance, warn=say)
     print(markdown(document))
     print(f"pictures and the worst errors: {folder.rstrip('/')}/evaluation.html")
     left_out = [
@@ -158,7 +154,7 @@ def evaluate(
 def compare(
     a: Annotated[Path, typer.Argument(help="an evaluation.json, or the folder it lies in")],
     b: Annotated[Path, typer.Argument(help="another one, on the same videos")],
-    sampling: SamplingName = None,
+    sampling: options.SamplingName = None,
     out: Annotated[Path | None, typer.Option("--json", help="write the numbers here too")] = None,
 ) -> None:
     """Test whether two models differ on the same videos by more than chance (DeLong's test)."""
@@ -169,7 +165,7 @@ def compare(
     from fakestormer.files import write_atomically, writing
 
     if out is not None:
-        require_file(out, "--json")
+        options.require_file(out, "--json")
     documents = {"A": read_evaluation(a), "B": read_evaluation(b)}
     samplings = [document["settings"]["samplings"] for document in documents.values()]
     common = [name for name in samplings[0] if name in samplings[1] and sampling in (None, name)]
@@ -209,7 +205,7 @@ def stores_of(words: list[str]) -> dict[str, Path | str]:
     stores: dict[str, Path | str] = {}
     for word in words:
         name, equals, path = word.partition("=")
-        store = place_of(path if equals else word)
+        store = options.place_of(path if equals else word)
         name = name if equals else os.path.basename(os.path.realpath(store))
         if name in stores:
             raise typer.BadParameter(f"two data sets are called {name}; name them with NAME=STORE")
@@ -229,8 +225,8 @@ def ablate(
     folder: Annotated[
         Path, typer.Option("--out", help="folder of runs and tables; the same folder is continued")
     ],
-    recipe_name: RecipeName = "tiny",
-    set_: Assignments = None,
+    recipe_name: options.RecipeName = "tiny",
+    set_: options.Assignments = None,
     only: Annotated[list[str] | None, typer.Option(help="a row's name; repeatable")] = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="train each row so often, from the recipe's seed on")
@@ -241,7 +237,7 @@ def ablate(
     weights: Annotated[
         Path | None, typer.Option(help="pre-trained MAE ViT weights to start from")
     ] = None,
-    split: SplitName = "test",
+    split: options.SplitName = "test",
     accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="processes that read and synthesise")] = 1,
 ) -> None:
@@ -255,9 +251,9 @@ def ablate(
     from fakestormer.recipe.recipe import override
     from fakestormer.tools.ablation.tables import ALIASES, TABLES
 
-    require_folder(folder, "--out")
-    chosen = one_of(ALIASES.get(table, table), *TABLES)
-    base = recipe_of(recipe_name, set_ or [])
+    options.require_folder(folder, "--out")
+    chosen = options.one_of(ALIASES.get(table, table), *TABLES)
+    base = options.recipe_of(recipe_name, set_ or [])
     require("train", *STORES, *MEASURES)
     require_training(base.model, starts_from_weights=weights is not None)
     from fakestormer.tools.ablation.run import Bench, row_recipes

@@ -15,11 +15,8 @@ from fakestormer.files import writing
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
-class _Quiet(logging.Logger):
-    """Takes yt-dlp's messages; what went wrong comes as an exception, too."""
-
-    def __init__(self) -> None:
-        super().__init__("yt-dlp", logging.CRITICAL + 1)
+#: Takes yt-dlp's messages; what went wrong comes as an exception, too.
+_QUIET = logging.Logger("yt-dlp", logging.CRITICAL + 1)
 
 
 def is_address(argument: str) -> bool:
@@ -83,7 +80,7 @@ def fetch(address: str, folder: Path) -> Path:
         "match_filter": match_filter_func("!is_live"),
         "cachedir": False,
         "noprogress": True,
-        "logger": _Quiet(),
+        "logger": _QUIET,
     }
     try:
         with YoutubeDL(options) as downloader:

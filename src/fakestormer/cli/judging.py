@@ -10,28 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fakestormer.cli import options
 from fakestormer.cli.needs import require
-from fakestormer.cli.options import (
-    STDOUT,
-    ExitCode,
-    Faces,
-    Model,
-    Ray,
-    SamplingName,
-    Shots,
-    ShotScore,
-    Stream,
-    app,
-    exit_by,
-    model_of,
-    one_of,
-    place_of,
-    print_log_of,
-    require_file,
-    require_folder,
-    same_place,
-    say,
-)
+from fakestormer.cli.options import ExitCode, app, say
 
 if TYPE_CHECKING:
     from fakestormer.detection.batch import BatchProgress
@@ -46,7 +27,7 @@ def detect(
     videos: Annotated[
         list[str], typer.Argument(help="video files, folders, patterns, s3://...; - reads a list")
     ],
-    model: Model = None,
+    model: options.Model = None,
     fetch_into: Annotated[
         Path | None,
         typer.Option("--fetch", help="fetch addresses with yt-dlp into this folder, and keep them"),
@@ -78,7 +59,7 @@ def detect(
     every_second: Annotated[
         bool, typer.Option("--every-second", help="score each second, for the time line")
     ] = False,
-    stream: Stream = None,
+    stream: options.Stream = None,
     threshold: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="likely fake from this probability on; else the model's"),
@@ -90,15 +71,15 @@ def detect(
             autocompletion=lambda: [*VERDICTS],
         ),
     ] = None,
-    sampling: SamplingName = None,
-    shots: Shots = None,
-    shot_score: ShotScore = None,
-    faces: Faces = "auto",
+    sampling: options.SamplingName = None,
+    shots: options.Shots = None,
+    shot_score: options.ShotScore = None,
+    faces: options.Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     workers: Annotated[
         int, typer.Option(min=0, help="processes, each with a model; 0 works in this one")
     ] = 0,
-    ray: Ray = None,
+    ray: options.Ray = None,
 ) -> None:
     """Give for every face of every video the probability of manipulation, and the evidence."""
     from fakestormer.cli.console.detecting import (
@@ -113,14 +94,14 @@ def detect(
     from fakestormer.detection.batch import DetectorSettings, ResultFiles, detect_many
 
     json_file, csv_file = (
-        None if place is None else place_of(place) for place in (json_place, csv_place)
+        None if place is None else options.place_of(place) for place in (json_place, csv_place)
     )
-    bad_verdicts = {one_of(word, *VERDICTS).replace("-", " ") for word in fail_on or ()}
+    bad_verdicts = {options.one_of(word, *VERDICTS).replace("-", " ") for word in fail_on or ()}
     _check_places(json_file, lines_file, csv_file, report, resume=resume, overlay=overlay, pdf=pdf)
     if ray is not None:
         require("cluster", "ray")
     settings = DetectorSettings(
-        model=model_of(model),
+        model=options.model_of(model),
         device=device,
         faces=faces,
         sampling=sampling,
@@ -133,15 +114,15 @@ def detect(
         # An absolute path is the same folder for this process and for the nodes of a cluster.
         overlay=report.absolute() if report is not None and overlay else None,
     )
-    kept = None if json_file == STDOUT else json_file
+    kept = None if json_file == options.STDOUT else json_file
     files = ResultFiles(json_file=kept, csv_file=csv_file, resume=resume, reports=report)
     fetching = None if fetch_into is None else Fetching(fetch_into)
     paths = named_paths(videos, fetching)
     reports = ReportFolder(report, inputs=paths, pdf=pdf, overlay=overlay)
-    print_log_of("fakestormer.video.folder")
-    print_log_of("fakestormer.detection.batch")
+    options.print_log_of("fakestormer.video.folder")
+    options.print_log_of("fakestormer.detection.batch")
     results: dict[int, dict[str, Any]] = {}
-    with machine_readable(json_file, lines_file) as written:
+    with machine_readable(json_file, lines_file, results) as write_line:
         for detection in with_bar(
             lambda progress: detect_many(
                 paths,
@@ -154,7 +135,7 @@ def detect(
             )
         ):
             results[detection.place] = detection.result
-            written.add(detection)
+            write_line(detection.result)
             if detection.error is not None:
                 say(str(detection.error))
             if (done := detection.report) is None:
@@ -170,7 +151,7 @@ def detect(
         raise typer.Exit(ExitCode.VERDICT)
     # A page that could not be printed has a verdict: it is never all that failed.
     failed = sum("error" in result for result in results.values()) + reports.unprinted
-    exit_by(failed=failed, of=len(results) + reports.unprinted)
+    options.exit_by(failed=failed, of=len(results) + reports.unprinted)
 
 
 def _check_places(
@@ -187,15 +168,15 @@ def _check_places(
     named = {"--json": json_file, "--jsonl": lines_file, "--csv": csv_file}
     files = {option: file for option, file in named.items() if file is not None}
     for option, file in files.items():
-        if file != STDOUT or option == "--csv":
-            require_file(file, option)
+        if file != options.STDOUT or option == "--csv":
+            options.require_file(file, option)
     for (a, file), (b, other) in itertools.combinations(files.items(), 2):
-        if same_place(file, other):
+        if options.same_place(file, other):
             raise typer.BadParameter(f"{a} and {b} both name {other}; name two files")
-    if resume and json_file in (None, STDOUT):
+    if resume and json_file in (None, options.STDOUT):
         raise typer.BadParameter("--resume needs --json: the results file of the earlier run")
     if report is not None:
-        require_folder(report, "--report")
+        options.require_folder(report, "--report")
     elif overlay:
         raise typer.BadParameter("--overlay needs --report: the folder of the drawn videos")
     elif pdf:
@@ -206,10 +187,10 @@ def _check_places(
 def draw_saliency(
     videos: Annotated[list[str], typer.Argument(help="video files")],
     out: Annotated[Path, typer.Option(help="write the sheets into this folder")],
-    model: Model = None,
-    stream: Stream = None,
+    model: options.Model = None,
+    stream: options.Stream = None,
     clips: Annotated[int, typer.Option(min=1, help="sheets per video: its highest clips")] = 1,
-    faces: Faces = "auto",
+    faces: options.Faces = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Draw what the branches h and g drew on: a sheet for each of a video's highest clips."""
@@ -223,8 +204,8 @@ def draw_saliency(
     from fakestormer.report.saliency import explainable
     from fakestormer.report.saliency_sheet import write_saliency_sheets
 
-    require_folder(out, "--out")
-    chosen = model_of(model)
+    options.require_folder(out, "--out")
+    chosen = options.model_of(model)
     detector = Detector(chosen, device=device, backend=open_backend(faces))
     explainable(detector.engine.network, str(chosen))
 
@@ -247,4 +228,4 @@ def draw_saliency(
         except InputError as error:
             failed += 1
             say(str(error))
-    exit_by(failed=failed, of=len(videos))
+    options.exit_by(failed=failed, of=len(videos))

@@ -8,11 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fakestormer.cli.options import (
-    app,
-    print_log_of,
-    recipe_of,
-)
+from fakestormer.cli.options import app, print_log_of, recipe_of
 
 
 @app.command()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -97,9 +99,16 @@ def recipe_of(name: str, assignments: list[str]) -> Recipe:
 
     if name not in RECIPES:
         raise typer.BadParameter(f"no recipe named '{name}'; there are {', '.join(RECIPES)}")
-    try:
+    with wrong_usage():
         return load_recipe(name, assignments)
-    except ValueError as error:
+
+
+@contextmanager
+def wrong_usage(kind: type[ValueError] = ValueError) -> Iterator[None]:
+    """Within: an error of this kind is wrong usage."""
+    try:
+        yield
+    except kind as error:
         raise typer.BadParameter(str(error)) from error
 
 

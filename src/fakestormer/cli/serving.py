@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from fakestormer.cli.needs import require
-from fakestormer.cli.options import Faces, Model, app, model_of, require_folder
+from fakestormer.cli.options import Faces, Model, app, model_of, require_folder, wrong_usage
+from fakestormer.errors import needs
 
 
 @app.command()
@@ -74,21 +75,12 @@ def serve(
     Ctrl-C and SIGTERM end it with exit code 0. Jobs that wait or run then continue at the next
     start with the same --store.
     """
-    from fakestormer.errors import SetupError
-
     require("serve", "python_multipart")  # which nothing imports before the first upload
-    try:
-        from fakestormer.parallel.threads import core_count
+    with needs("serving", "fakestormer[serve]"):
         from fakestormer.server.run import AddressError, ServerSettings, worker_entry
         from fakestormer.server.run import serve as serve_until_stopped
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("fakestormer"):
-            raise
-        raise SetupError(
-            f"serving needs a package that is missing ({error.name}): "
-            "pip install 'fakestormer[serve]'"
-        ) from error
     from fakestormer.detection.batch import DetectorSettings
+    from fakestormer.parallel.threads import core_count
     from fakestormer.server.limits import Limits
     from fakestormer.server.webhooks import Webhooks
     from fakestormer.server.worker import WorkerSettings, judge_videos
@@ -102,10 +94,8 @@ def serve(
         minutes=max_minutes,
         gigabytes=max_memory,
     )
-    try:
+    with wrong_usage():
         webhooks = Webhooks(hosts=frozenset(webhook_host or ()), secret=webhook_secret)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     detector = DetectorSettings(model=model_of(model), device=device, faces=faces)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", force=True
@@ -127,9 +117,7 @@ def serve(
     entry = worker_entry(
         judge_videos, WorkerSettings(detector=detector, limits=limits, threads=threads)
     )
-    try:
+    with wrong_usage(AddressError):
         serve_until_stopped(
             settings, entry, ready=lambda at: print(f"FakeSTormer: {at.url}", flush=True)
         )
-    except AddressError as error:
-        raise typer.BadParameter(str(error)) from error

@@ -38,12 +38,7 @@ def calibrate(
         return f"ECE {quality.ece:.3f}, Brier {quality.brier:.3f}, log loss {quality.log_loss:.3f}"
 
     with working("fitting"):
-        fitted, picture = run(
-            model,
-            scores,
-            sampling=sampling,
-            plot=plot,
-        )
+        fitted, picture = run(model, scores, sampling=sampling, plot=plot)
     about, how = fitted.fitted_on, fitted.calibration
     print(
         f"{model}: {how.method} on {about['real']} real videos and {about['fake']} fakes, sampling "
@@ -79,20 +74,33 @@ def shortcuts(
     needed.
     """
     require("train", *STORES, *MEASURES)
-    from fakestormer.cli.console.evaluating import shortcuts_with_bar
+    from fakestormer.cli.console.bars import counted
     from fakestormer.detection.detector import Detector
+    from fakestormer.evaluation.evaluate import OpenEngine
+    from fakestormer.evaluation.shortcuts import find_shortcuts, write_shortcuts
+    from fakestormer.files import writing
 
     require_folder(folder, "--out")
     weights = model_of(model)
     detector = Detector(weights, device=device).predicting(sampling=sampling)
-    print(
-        shortcuts_with_bar(
-            detector,
-            weights,
+    prediction = detector.prediction
+    with writing(folder):  # before hours are spent
+        folder.mkdir(parents=True, exist_ok=True)
+    with counted("scoring real videos, treated") as advance:
+        shortcuts, scores = find_shortcuts(
             data,
-            folder,
+            detector.recipe.crop,
+            prediction,
+            OpenEngine(weights, detector, alone=workers == 0),
             split=split,
             at_most=at_most,
             workers=workers,
+            progress=advance,
         )
-    )
+    about = {
+        "model": detector.fingerprint(faces=False),
+        "store": str(data),
+        "split": split,
+        "settings": prediction.model_dump(mode="json") | {"fake_from": prediction.fake_from},
+    }
+    print(write_shortcuts(folder, shortcuts, scores, about=about))

@@ -7,18 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fakestormer.cli import options
 from fakestormer.cli.needs import require_training
-from fakestormer.cli.options import (
-    Assignments,
-    Faces,
-    HoldOut,
-    RecipeName,
-    Table,
-    app,
-    recipe_of,
-    require_folder,
-    say,
-)
+from fakestormer.cli.options import app, say
 
 if TYPE_CHECKING:
     from fakestormer.recipe.recipe import Recipe
@@ -28,9 +19,9 @@ if TYPE_CHECKING:
 def train(
     data: Annotated[Path, typer.Argument(help="a folder of real videos, or a prepared store")],
     run: Annotated[Path, typer.Option("--out", help="the run: checkpoints, logs, the model")],
-    recipe_name: RecipeName = "tiny",
-    set_: Assignments = None,
-    hold_out: HoldOut = None,
+    recipe_name: options.RecipeName = "tiny",
+    set_: options.Assignments = None,
+    hold_out: options.HoldOut = None,
     validation_fraction: Annotated[
         float | None,
         typer.Option(
@@ -39,7 +30,7 @@ def train(
             help="held-out share of a folder of videos; default 0.1, 0 with --hold-out",
         ),
     ] = None,
-    table: Table = None,
+    table: options.Table = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -56,7 +47,7 @@ def train(
     ] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="processes that read and synthesise")] = 1,
-    faces: Faces = "auto",
+    faces: options.Faces = "auto",
 ) -> None:
     """Train on real videos: every clip is paired with its self-blended pseudo-fake.
 
@@ -64,8 +55,8 @@ def train(
     videos is written to RUN/model.safetensors, with its JSON beside it. `tensorboard --logdir
     RUN/tensorboard` shows the curves, and pictures of targets and predictions.
     """
-    require_folder(run, "--out")
-    chosen = recipe_of(recipe_name, set_ or [])
+    options.require_folder(run, "--out")
+    chosen = options.recipe_of(recipe_name, set_ or [])
     require_training(chosen.model, starts_from_weights=resume or weights is not None)
     if chosen.training.sizes_from == "weights" and weights is not None:
         chosen = _sized(chosen, weights, set_ or [])
@@ -131,10 +122,8 @@ def _sized(recipe: Recipe, weights: Path, assignments: list[str]) -> Recipe:
 
     of_weights = sized(recipe, weights)
     stated = [a for a in assignments if not a.startswith("training.sizes_from=")]
-    try:
+    with options.wrong_usage():
         chosen = override(of_weights, stated)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     model = chosen.model
     say(
         f"{weights}: width {model.width}, depth {model.depth}, {model.heads} heads, patches of "
@@ -158,12 +147,11 @@ def fit(
     It takes the place of the f that was trained; all other heads stay as they are. It looks through
     ImageNet's layers, which the extra `pretrained` brings.
     """
-    from fakestormer.cli.console.bars import bar
+    from fakestormer.cli.console.bars import counted
     from fakestormer.tools.commands import fit as fit_f
 
-    require_folder(output, "--output")
-    with bar() as drawn:
-        task = drawn.add_task("pairs", total=pairs)
+    options.require_folder(output, "--output")
+    with counted("pairs") as advance:
         fitted = fit_f(
             model,
             data,
@@ -171,7 +159,7 @@ def fit(
             pairs=pairs,
             ridge=ridge,
             seed=seed,
-            progress=lambda done: drawn.update(task, completed=done),
+            progress=lambda done: advance(done, pairs),
         )
     print(
         f"{output / 'model.safetensors'}: f fitted to {fitted.pairs} pairs of {fitted.tracks} "

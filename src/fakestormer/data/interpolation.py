@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from fakestormer.data.manifest import Row, read_settings
 from fakestormer.data.store import read_landmarks
 from fakestormer.recipe.synthesis import REFERENCE_SIZE
-from fakestormer.synthesis.landmarks import landmark_distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +39,15 @@ def interpolation_in(store: Path, rows: Iterable[Row], tau: float) -> Interpolat
     Raises InputError for a track file that is missing or damaged.
     """
     scale = REFERENCE_SIZE / read_settings(store).crop.stored_size
-    distances = [torch.empty(0)]
+    distances = [np.empty(0)]
     for row in rows:
-        landmarks_tk2 = torch.from_numpy(read_landmarks(store / row.file)) * scale
-        distances.append(landmark_distance(landmarks_tk2[:-1], landmarks_tk2[1:]))
-    d = torch.cat(distances)
+        landmarks_tk2 = read_landmarks(store / row.file) * scale
+        steps_tk2 = np.diff(landmarks_tk2, axis=0)
+        distances.append(np.linalg.norm(steps_tk2, axis=(1, 2)) / landmarks_tk2.shape[1])
+    d = np.concatenate(distances)
     return Interpolation(
         pairs=len(d),
         moved=int((d > tau).sum()),
-        median=float(d.median()) if len(d) else 0.0,
+        median=float(np.median(d)) if len(d) else 0.0,
         tau=tau,
     )

@@ -25,7 +25,7 @@ from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fakestormer.errors import InputError, SetupError, first_complaint
+from fakestormer.errors import InputError, first_complaint, needs
 from fakestormer.files import write_atomically
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
 
@@ -316,11 +316,7 @@ def tracks_of(rows: Sequence[Row], split: Split, label: Label = "real") -> tuple
 
 
 def _pyarrow() -> tuple[Any, Any]:
-    try:
+    with needs("a manifest", "fakestormer[train]"):
         import pyarrow
         import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            "manifests need pyarrow: install it with `pip install 'fakestormer[train]'`"
-        ) from error
     return pyarrow, pyarrow.parquet

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from fakestormer.data.journal import hold, journalled, read_finished, sweep, write_entry
@@ -28,7 +29,7 @@ from fakestormer.data.manifest import (
 from fakestormer.data.origin import Origin, write_origin
 from fakestormer.data.prepare_one import FaceSource, PrepareOne
 from fakestormer.errors import InputError
-from fakestormer.faces.open import BackendName, OpenBackend
+from fakestormer.faces.open import BackendName, open_backend
 from fakestormer.files import sha256_of
 from fakestormer.parallel.pool import map_videos
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
@@ -109,7 +110,7 @@ def prepare_listing(
     wanted = _wanted(rows, splits, methods)
     unusable = {name: why for name in wanted if (why := _unusable(name))}
     tracking = tracking or TrackingConfig()
-    open_this = backend if callable(backend) else OpenBackend(backend)
+    open_this = backend if callable(backend) else partial(open_backend, backend)
     opened = open_this()
     settings = StoreSettings(
         dataset=listing.dataset,

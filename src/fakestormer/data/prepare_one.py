@@ -8,7 +8,7 @@ the manifest offers as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from fakestormer.data.early_crops import EarlyCrops
 from fakestormer.data.landmark_files import LandmarkError, LandmarkFiles
 from fakestormer.data.listing import Entry
 from fakestormer.data.manifest import Reason, Row, StoreSettings
@@ -30,6 +31,7 @@ from fakestormer.faces.upright import find_upright_tracks
 from fakestormer.types import FaceTrack
 from fakestormer.types.arrays import Floats
 from fakestormer.video.colour import turn_clockwise
+from fakestormer.video.decode import Frame
 from fakestormer.video.objects import write
 
 #: A landmark may leave the crop by this share of its side (a moving face, a smoothed box).
@@ -86,8 +88,8 @@ def prepare_entry(
 ) -> tuple[Row, ...]:
     """The rows of one entry, not labelled yet; its usable tracks are written into the store.
 
-    max_frames: from the beginning; None takes all. Decodes twice, once to follow the faces and once
-    to crop them, so that memory holds the encoded crops only.
+    max_frames: from the beginning; None takes all. Memory holds the encoded crops, and of the
+    frames only the last few.
     """
     rows: list[Row] = []
     try:
@@ -109,13 +111,14 @@ def prepare_entry(
 
 def _prepare_unit(unit: Unit, store: Path, faces: FaceSource, settings: StoreSettings) -> list[Row]:
     try:
-        tracks = followed(unit, faces, settings)
+        early = EarlyCrops(settings)
+        tracks = followed(unit, faces, settings, early)
         info = None if unit.info is None else unit.info()
         if not tracks:
             another = another_stream(info) if info is not None else ""
             detail = f"no face could be followed in it{'; ' if another else ''}{another}"
             return [Row(video=unit.video, sha256=unit.sha256, rejected="no face", detail=detail)]
-        rows = _store_tracks(unit, store, tracks)
+        rows = _store_tracks(unit, store, tracks, early)
         if info is None:
             return rows
         notes = " ".join(picture_notes(info.turned_clockwise(tracks[0].turned)))
@@ -149,10 +152,13 @@ class Followed:
         return crop(upright, self.squares_t3[position], self.size)
 
 
-def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Followed]:
+def followed(
+    unit: Unit, faces: FaceSource, settings: StoreSettings, early: EarlyCrops | None = None
+) -> list[Followed]:
     """Every face track of a unit and whether it can be used; by track number.
 
-    Raises InputError where nothing can be decoded, LandmarkError where landmarks are not usable.
+    early: takes crops on the way. Raises InputError where nothing can be decoded, LandmarkError
+    where landmarks are not usable.
     """
     every_track = settings.tracking.model_copy(update={"min_track_frames": 1, "min_face_pixels": 0})
     candidates = []
@@ -160,7 +166,15 @@ def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Fol
     if isinstance(faces, LandmarkFiles):
         turned, tracks = 0, faces.tracks(unit)
     else:
-        turned, tracks = find_upright_tracks(unit.turned, unit.at, faces, every_track)
+        turned, tracks = find_upright_tracks(
+            partial(_frames, unit, early),
+            unit.at,
+            faces,
+            every_track,
+            on_frame=None if early is None else early.see,
+        )
+        if early is not None:
+            early.finish()
     for track in tracks:
         squares_t3 = crop_squares(track, settings.crop)
         landmarks_tk2 = np.stack(
@@ -195,22 +209,28 @@ def followed(unit: Unit, faces: FaceSource, settings: StoreSettings) -> list[Fol
     return sorted(candidates, key=lambda face: face.row.track)
 
 
-def _store_tracks(unit: Unit, store: Path, faces: list[Followed]) -> list[Row]:
+def _frames(unit: Unit, early: EarlyCrops | None, degrees: int) -> Iterator[Frame]:
+    if early is not None:
+        early.restart()
+    return unit.turned(degrees)
+
+
+def _store_tracks(unit: Unit, store: Path, faces: list[Followed], early: EarlyCrops) -> list[Row]:
     wanted = [face for face in faces if not face.row.rejected]
-    pngs: list[list[bytes]] = [[] for _ in wanted]
-    # No need to decode again where nothing is kept.
-    for index, _, rgb_hwc in unit.frames() if wanted else ():
+    pngs = [early.pngs(int(face.track.indices[0]), face.squares_t3) for face in wanted]
+    lacking = any(len(png) < len(face.track) for face, png in zip(wanted, pngs, strict=True))
+    for index, _, rgb_hwc in unit.frames() if lacking else ():
         for face, encoded in zip(wanted, pngs, strict=True):
             position = index - int(face.track.indices[0])
-            if 0 <= position < len(face.track):
-                encoded.append(encode_frame(face.cut_out(rgb_hwc, position)))
+            if 0 <= position < len(face.track) and position not in encoded:
+                encoded[position] = encode_frame(face.cut_out(rgb_hwc, position))
     files = {}
     for face, encoded in zip(wanted, pngs, strict=True):
         files[face.row.track] = f"tracks/{unit.video}.{face.row.track}.zip"
         write_track(
             store / files[face.row.track],
             face.track,
-            pngs=encoded,
+            pngs=[encoded[position] for position in range(len(face.track))],
             squares_t3=face.squares_t3,
             landmarks_tk2=face.landmarks_tk2,
         )

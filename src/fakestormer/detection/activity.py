@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from fakestormer.types import FaceTrack
+from fakestormer.types.arrays import Floats, Pixels
 
 _BLOCK = 16
 _BAND = 32 * _BLOCK
@@ -25,10 +25,10 @@ _MOST_MAPS = 64
 class Activity:
     """Maps of detail of frames spread over a video, at most 64. every: frames between two."""
 
-    maps: list[tuple[int, NDArray[np.float32]]] = field(default_factory=list)
+    maps: list[tuple[int, Floats]] = field(default_factory=list)
     every: int = 8
 
-    def see(self, index: int, rgb_hwc: NDArray[np.uint8]) -> None:
+    def see(self, index: int, rgb_hwc: Pixels) -> None:
         """Take down where the detail of a frame is, of every so many frames."""
         if index % self.every:
             return
@@ -67,7 +67,7 @@ class Activity:
         return float(np.mean(found)) if found else 1.0
 
 
-def _detail(green_hw: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _detail(green_hw: Pixels) -> Floats:
     """Mean magnitude of the Laplacian of each block."""
     detail = np.abs(cv2.Laplacian(np.ascontiguousarray(green_hw), cv2.CV_16S)).astype(np.float32)
     height, width = (max(1, -(-side // _BLOCK)) for side in detail.shape)

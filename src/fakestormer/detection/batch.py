@@ -127,37 +127,33 @@ class DetectOne:
     def __call__(
         self, path: str, *, name: str | None = None, progress: Progress | None = None
     ) -> Report | InputError:
-        if not is_object(path):
-            return self._of_file(path, name=name, progress=progress)
+        detector = self.detector  # opened here, where its errors are raised
         try:
+            if not is_object(path):
+                return self._of_file(detector, path, name, progress)
             with fetched(path) as file:
-                return self._of_file(str(file), name=name or path, progress=progress)
+                return self._of_file(detector, str(file), name or path, progress)
         except OutputError:
             raise
         except InputError as error:
             return error
 
     def _of_file(
-        self, path: str, *, name: str | None, progress: Progress | None
-    ) -> Report | InputError:
-        detector, settings = self.detector, self.settings
-        try:
-            report = detector.detect(
-                path,
-                name=name,
-                progress=progress,
-                every_second=settings.every_second,
-                scene=settings.scene,
-                stream=settings.stream,
-            )
-            if settings.overlay is not None:
-                if progress is not None:
-                    progress("overlay", 0, None)
-                detector.write_overlay(report, settings.overlay, video=path)
-        except OutputError:
-            raise
-        except InputError as error:
-            return error
+        self, detector: Detector, path: str, name: str | None, progress: Progress | None
+    ) -> Report:
+        settings = self.settings
+        report = detector.detect(
+            path,
+            name=name,
+            progress=progress,
+            every_second=settings.every_second,
+            scene=settings.scene,
+            stream=settings.stream,
+        )
+        if settings.overlay is not None:
+            if progress is not None:
+                progress("overlay", 0, None)
+            detector.write_overlay(report, settings.overlay, video=path)
         return report
 
 

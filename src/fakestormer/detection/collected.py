@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fakestormer.detection.results import SCHEMA, write_results, write_whole
+from fakestormer.detection.results import SCHEMA, document_of, write_whole
 from fakestormer.errors import InputError
 from fakestormer.files import held, sha256_of
 from fakestormer.video.objects import is_object, read, size_and_time
@@ -92,17 +92,10 @@ class Collected:
     def write(self) -> None:
         began = time.monotonic()
         results = [self.results[path] for path in self.files if path in self.results]
-        file = self._json_file
-        try:
-            if file is not None:
-                write_results(file, results)
-            if (file := self._csv_file) is not None:
-                write_whole(file, table(results).encode(errors="backslashreplace"))
-        except OSError as error:
-            raise InputError(
-                f"{file}: the results cannot be written there ({error.strerror}); make room or "
-                "choose another place"
-            ) from error
+        if self._json_file is not None:
+            write_whole(self._json_file, document_of(results).encode())
+        if self._csv_file is not None:
+            write_whole(self._csv_file, table(results).encode(errors="backslashreplace"))
         ended = time.monotonic()
         self._next_writing = ended + max(WRITE_EVERY, (ended - began) / WRITING_SHARE)
         self._unwritten = False

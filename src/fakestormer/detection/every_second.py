@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fakestormer.detection.prediction import calibrated, predict_clips
 from fakestormer.faces.crop import assemble_clip, crop, crop_squares
@@ -17,13 +16,13 @@ from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.runtimes.engine import Engine
 from fakestormer.types import Clip, EverySecond, FaceReport, FaceTrack
-from fakestormer.types.arrays import Floats
+from fakestormer.types.arrays import Floats, Integers, Pixels
 from fakestormer.video.decode import FrameReader
 
 _BATCH = 8
 
 
-def second_clips(track: FaceTrack, clip_length: int) -> NDArray[np.int64]:
+def second_clips(track: FaceTrack, clip_length: int) -> Integers:
     """Positions in the track of a clip for each second it is seen in: int64 (M, T).
 
     A clip begins with the first frame of its second and may reach into the next; at the track's
@@ -63,7 +62,7 @@ def score_every_second(
         for row, positions in enumerate(clips[k].tolist()):
             for position in set(positions):
                 uses.setdefault(first + position, []).append((k, row, position))
-    open_clips: dict[tuple[int, int], dict[int, NDArray[np.uint8]]] = {}
+    open_clips: dict[tuple[int, int], dict[int, Pixels]] = {}
     waiting: list[tuple[int, int, Clip]] = []
     done = 0
 
@@ -100,7 +99,7 @@ def score_every_second(
 
 
 def _line(
-    track: FaceTrack, starts_m: NDArray[np.int64], scores_m: Floats, prediction: PredictionConfig
+    track: FaceTrack, starts_m: Integers, scores_m: Floats, prediction: PredictionConfig
 ) -> EverySecond:
     return EverySecond(
         seconds=track.pts_seconds[starts_m],

@@ -9,7 +9,6 @@ frame only what is drawn is kept, a few at a time. The film has no sound.
 from __future__ import annotations
 
 import itertools
-import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from fakestormer.drawing.overlays import evidence_scale
 from fakestormer.drawing.timeline import time_code
 from fakestormer.errors import OutputError
 from fakestormer.faces.crop import crop
-from fakestormer.files import PARTIAL
+from fakestormer.files import replacing, writing
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig
 from fakestormer.runtimes.engine import Engine
@@ -77,9 +76,7 @@ def scene_of(reader: FrameReader, face: FaceReport) -> Scene:
     Without a moment, the first frame of its highest-scoring clip. Raises InputError when the video
     ends before it.
     """
-    c, t = int(face.prediction.clip_probabilities.argmax()), 0
-    if face.moment is not None:
-        c, t = face.moment.clip, face.moment.frame
+    c, t = face.shown_frame
     index = int(face.prediction.indices[c, t])
     assert face.squares is not None, "a detected face has them"
     first, last = face.first_frame, face.first_frame + len(face.squares) - 1
@@ -138,20 +135,9 @@ def write_overlay(
     written.
     """
     target = folder / film_name(report.path, report.sha256)
-    partial = target.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
     drawn = _drawn(report, engine, prediction, _kept_frames(report, config, video))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            write_frames(partial, drawn, crf=_CRF, preset=_PRESET)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: the overlay cannot be written there ({error.strerror}); "
-            "choose a folder you may write to, with room on its disk"
-        ) from error
+    with writing(target, OutputError), replacing(target) as partial:
+        write_frames(partial, drawn, crf=_CRF, preset=_PRESET)
     return target
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fakestormer.errors import InputError
 from fakestormer.faces.clips import sample_clips
@@ -21,7 +20,7 @@ from fakestormer.faces.resample import cut_margin
 from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig
 from fakestormer.runtimes.engine import Engine
 from fakestormer.types import Clip, ClipScores, Prediction, Verdict
-from fakestormer.types.arrays import Flags, Floats, Pixels
+from fakestormer.types.arrays import Flags, Floats, Integers, Pixels
 
 
 def network_input(frames: Pixels, *, margin: float, size: int) -> Pixels:
@@ -187,9 +186,7 @@ def predict_track(
     return predict_clips(engine, read(clip_positions(engine, track_length, config)), config)
 
 
-def clip_positions(
-    engine: Engine, track_length: int, config: PredictionConfig
-) -> NDArray[np.int64]:
+def clip_positions(engine: Engine, track_length: int, config: PredictionConfig) -> Integers:
     """Positions in a track of the frames of its clips, int64 (C, T), as `config` samples them."""
     return sample_clips(config.sampling, track_length, engine.config.frames, frames=config.frames)
 

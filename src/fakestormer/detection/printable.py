@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from fakestormer.types import Report
-
 JOINERS = "\u200c\u200d"
 """Format characters that words and emoji of many languages need."""
 
@@ -19,11 +17,6 @@ JOINERS = "\u200c\u200d"
 def face_name(number: int) -> str:
     """The name of a face in reports and messages; numbers count from 1."""
     return f"Face {number}"
-
-
-def report_name(report: Report) -> str:
-    """`page_name` of the video that was judged."""
-    return page_name(report.path, report.sha256)
 
 
 def page_name(path: str, sha256: str) -> str:

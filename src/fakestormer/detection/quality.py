@@ -14,13 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 from einops import rearrange
-from numpy.typing import NDArray
 
 from fakestormer.detection.activity import Activity
 from fakestormer.detection.verdict import LONGEST_STEP
 from fakestormer.drawing.timeline import time_code
 from fakestormer.types import FaceTrack
-from fakestormer.types.arrays import Floats, Pixels
+from fakestormer.types.arrays import Doubles, Floats, Pixels
 from fakestormer.video.container import open_video
 from fakestormer.video.decode import VideoInfo
 from fakestormer.video.packets import PacketLog
@@ -68,7 +67,7 @@ class Watched:
     cuts: list[float] = field(default_factory=list)
     activity: Activity = field(default_factory=Activity)
 
-    def see(self, seconds: float, rgb_hwc: NDArray[np.uint8]) -> None:
+    def see(self, seconds: float, rgb_hwc: Pixels) -> None:
         self.activity.see(len(self.times), rgb_hwc)
         self.times.append(seconds)
 
@@ -128,7 +127,7 @@ class Pace:
     gaps: tuple[tuple[float, float], ...]
 
 
-def pace_of(seconds_t: NDArray[np.float64]) -> Pace:
+def pace_of(seconds_t: Doubles) -> Pace:
     """Times of all frames, increasing -> how regular they are.
 
     # 0 40 80 120 160 240 280 ms: constant, one gap of 80 ms at 160 ms

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fakestormer.errors import InputError
-from fakestormer.files import write_atomically
+from fakestormer.files import write_atomically, writing
 from fakestormer.video.objects import is_object, write
 
 #: What the JSON says it is; the number rises when something is taken out or changes its meaning.
@@ -39,22 +38,12 @@ def document_of(results: Sequence[dict[str, Any]]) -> str:
 
 
 def write_whole(place: Path | str, content: bytes) -> None:
-    """Write a file or an object, whole or not at all. Raises OSError or OutputError."""
+    """Write a file or an object, whole or not at all, over an older one.
+
+    Raises InputError where that is not possible; the older one then stays as it is.
+    """
     if is_object(place):
         write(str(place), content)
     else:
-        write_atomically(Path(place), content)
-
-
-def write_results(path: Path | str, results: Sequence[dict[str, Any]]) -> None:
-    """Write all results so far, whole or not at all, over an older file.
-
-    Raises InputError where that is not possible; the older file then stays as it is.
-    """
-    try:
-        write_whole(path, document_of(results).encode())
-    except OSError as error:
-        raise InputError(
-            f"{path}: the results cannot be written there ({error.strerror}); choose a place that "
-            "you may write to and that has room"
-        ) from error
+        with writing(place):
+            write_atomically(Path(place), content)

@@ -7,12 +7,11 @@ scores and warnings are known by then and stay.
 
 from __future__ import annotations
 
-import ctypes
 import heapq
-import sys
 from dataclasses import replace
 
 from fakestormer.detection.verdict import Standing
+from fakestormer.parallel.memory import give_back_memory
 from fakestormer.types import FaceReport
 
 #: What the pictures of all faces of a video may take, in bytes.
@@ -44,7 +43,7 @@ class ScoredFaces:
             self._taken -= _size(self._faces[place])
             self._faces[place] = replace(self._faces[place], crops=None)
         if len(self._faces) % _GIVE_BACK_EVERY == 0:
-            _give_back()
+            give_back_memory()
 
     @property
     def faces(self) -> tuple[FaceReport, ...]:
@@ -54,18 +53,6 @@ class ScoredFaces:
     def decisive(self) -> FaceReport:
         """The face that the video's verdict rests on; there must be a face."""
         return self._faces[-max(self._pictured)[1]]
-
-
-def _give_back() -> None:
-    """Let the system have freed memory again, where the C library is glibc.
-
-    Clips that are freed between small things that stay leave holes which glibc neither fills again
-    nor gives back: it took 4 MB more for each face, whether its crops were kept or not.
-    """
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 def _size(face: FaceReport) -> int:

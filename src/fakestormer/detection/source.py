@@ -15,15 +15,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fakestormer.detection.provenance import content_credentials
 from fakestormer.detection.quality import container_tags
 from fakestormer.errors import InputError
 from fakestormer.files import sha256_of
+from fakestormer.types.arrays import Pixels
 from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import (
     Frame,
@@ -37,35 +37,18 @@ from fakestormer.video.packets import PacketLog
 
 #: The path of a video file, its bytes, a file open for reading bytes, or its frames: uint8
 #: (T, H, W, 3), RGB.
-Video = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
+Video = str | os.PathLike[str] | bytes | BinaryIO | Pixels
 
 #: The name of a video that has none.
 UNNAMED = "video"
-
-
-class Source(Protocol):
-    """A video that can be read several times. name: its path in the report and in messages.
-
-    keeping: the same, of which these frames are kept from `frames` for `reader`, where they fit.
-    """
-
-    @property
-    def name(self) -> str: ...
-    def turned_clockwise(self, degrees: int) -> Source: ...
-    def keeping(self, indices: Iterable[int]) -> Source: ...
-    def info(self) -> VideoInfo: ...
-    def frames(self, log: PacketLog) -> Iterator[Frame]: ...
-    def reader(self) -> FrameReader: ...
-    def sha256(self) -> str: ...
-    def tags(self) -> dict[str, str]: ...
-    def credentials(self, container: str) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFile:
     """A source on disk. stream: the number of its video stream, None for the one players show.
 
-    turned: clockwise degrees, beyond what the file says. kept: see `Source`.
+    name: its path in the report and in messages. turned: clockwise degrees, beyond what the file
+    says. kept: frames that are kept from `frames` for `reader`, where they fit.
     """
 
     path: Path
@@ -109,7 +92,7 @@ class VideoArray:
     turned: clockwise degrees by which its frames are turned.
     """
 
-    pictures: NDArray[np.uint8]
+    pictures: Pixels
     rate: float
     name: str
     turned: int = 0
@@ -167,6 +150,10 @@ class _ArrayReader(FrameReader):
         return self._source._frames_at(sorted(set(indices)))
 
 
+#: A video that can be read several times.
+Source = VideoFile | VideoArray
+
+
 @contextmanager
 def opened(
     video: Video,
@@ -209,7 +196,7 @@ def opened(
             yield VideoFile(path, called, stream)
 
 
-def _array(pictures: NDArray[np.uint8], rate: float | None, name: str) -> VideoArray:
+def _array(pictures: Pixels, rate: float | None, name: str) -> VideoArray:
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
         raise InputError(
             f"{name}: expected frames as uint8 (T, H, W, 3), got {pictures.dtype} {pictures.shape}"

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from fakestormer.drawing import overlays
 from fakestormer.types import Verdict
-from fakestormer.types.arrays import Flags, Floats
+from fakestormer.types.arrays import Flags, Floats, Pixels
 
-RGB = NDArray[np.uint8]
+RGB = Pixels
 
 Ink = tuple[int, int, int]
 

@@ -74,48 +74,37 @@ def colour_table() -> Pixels:
     return np.concatenate([rgb, alpha[:, None]], axis=1)
 
 
-def heat_layer(derivative_tgg: Floats, *, scale: float, size: int) -> Pixels:
-    """The heat map alone, RGBA uint8 (T, size, size, 4), to be laid over the frames.
-
-    D~ is upsampled bilinearly as a signed value, then cut to [0, scale] and coloured. Raises
-    ValueError when scale is not positive.
-    """
-    layer = _coloured(derivative_tgg, scale=scale, size=size)
-    layer[:1] = colour_table()[0]
-    return layer
-
-
 def heat_map(derivative_tgg: Floats, frames_t3hw: Pixels, *, scale: float) -> Pixels:
     """The frames of a clip with D~ drawn over them: uint8 (T, 3, H, W).
 
-    derivative_tgg: (T, G, G), D~. frames_t3hw: uint8 (T, 3, H, W), square. scale: from
-    `display_scale`, the same for all clips that are to be compared.
+    derivative_tgg: (T, G, G), D~, upsampled bilinearly as a signed value. frames_t3hw: uint8
+    (T, 3, H, W), square. scale: from `display_scale`, the same for all clips that are to be
+    compared.
     """
-    _check("heat_map", derivative_tgg, frames_t3hw)
-    size = frames_t3hw.shape[-1]
-    return _laid_over(heat_layer(derivative_tgg, scale=scale, size=size), frames_t3hw)
+    values_tgg = derivative_tgg.copy()
+    values_tgg[:1] = 0.0
+    return saliency_map(values_tgg, frames_t3hw, scale=scale)
 
 
 def saliency_map(values_tgg: Floats, frames_t3hw: Pixels, *, scale: float) -> Pixels:
     """The same, for maps that mean something in the first frame too: nothing at 0, up to scale."""
-    _check("saliency_map", values_tgg, frames_t3hw)
-    size = frames_t3hw.shape[-1]
-    return _laid_over(_coloured(values_tgg, scale=scale, size=size), frames_t3hw)
-
-
-def _check(name: str, values_tgg: Floats, frames_t3hw: Pixels) -> None:
     count, channels, height, width = frames_t3hw.shape
     if channels != 3 or height != width or len(values_tgg) != count:
         raise ValueError(
-            f"{name}: expected square frames (T, 3, S, S) and as many maps (T, G, G), "
+            "saliency_map: expected square frames (T, 3, S, S) and as many maps (T, G, G), "
             f"got {tuple(frames_t3hw.shape)} and {tuple(values_tgg.shape)}"
         )
+    layer_thwc = _coloured(values_tgg, scale=scale, size=width)
+    layer_t4hw = rearrange(layer_thwc, "t h w c -> t c h w").astype(np.float32)
+    alpha = layer_t4hw[:, 3:] / np.float32(255)
+    blended = (1 - alpha) * frames_t3hw + alpha * layer_t4hw[:, :3]
+    return np.asarray(np.rint(blended), np.uint8)
 
 
 def _coloured(values_tgg: Floats, *, scale: float, size: int) -> Pixels:
     """RGBA uint8 (T, size, size, 4)."""
     if not scale > 0.0:
-        raise ValueError(f"heat_layer: expected a scale above 0, got {scale}")
+        raise ValueError(f"expected a scale above 0, got {scale}")
     values_tss = enlarged(np.nan_to_num(values_tgg, nan=0.0), size)
     levels = np.rint(np.clip(values_tss / scale, 0.0, 1.0) * 255.0).astype(np.uint8)
     layer: Pixels = colour_table()[levels]
@@ -126,10 +115,3 @@ def enlarged(maps_tgg: Floats, size: int) -> Floats:
     """Maps (T, G, G) as (T, size, size), bilinear."""
     large = [cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in maps_tgg]
     return np.asarray(large, np.float32)
-
-
-def _laid_over(layer_thwc: Pixels, frames_t3hw: Pixels) -> Pixels:
-    layer_t4hw = rearrange(layer_thwc, "t h w c -> t c h w").astype(np.float32)
-    alpha = layer_t4hw[:, 3:] / np.float32(255)
-    blended = (1 - alpha) * frames_t3hw + alpha * layer_t4hw[:, :3]
-    return np.asarray(np.rint(blended), np.uint8)

@@ -56,13 +56,12 @@ class Axis:
         )
 
 
-def axis(times: Sequence[tuple[float, float]], duration: float | None) -> Axis:
-    """The axis for clips given as (first, last) seconds: the whole video where that is readable.
+def axis(times: Sequence[float], duration: float | None) -> Axis:
+    """The axis for clips that show these seconds: the whole video where its length is readable.
 
     Clips crowded into a small part of the video (`CROWDED`) get that part only, with some air.
     """
-    first = min((start for start, _ in times), default=0.0)
-    last = max((end for _, end in times), default=0.0)
+    first, last = min(times, default=0.0), max(times, default=0.0)
     whole = max(last, duration or 0.0)
     if whole <= 0.0:
         return Axis(start=0.0, end=1.0, cut=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +32,7 @@ from fakestormer.evaluation.plan import (
     check_backend,
     videos_of,
 )
-from fakestormer.faces.open import BackendName, OpenBackend
+from fakestormer.faces.open import BackendName, open_backend
 from fakestormer.recipe.prediction import PredictionConfig, Sampling
 from fakestormer.runtimes.engine import Engine
 from fakestormer.video.objects import copied, is_object, kept
@@ -151,7 +152,7 @@ def _plan(
         for name in settings.corruptions
         for level in settings.levels
     ]
-    open_faces = OpenBackend(settings.faces)
+    open_faces = partial(open_backend, settings.faces)
     entries = None
     if conditions and settings.applied_to == "frames":
         for store in stores.values():

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import numpy as np
 
-from fakestormer.errors import SetupError
+from fakestormer.errors import needs
 from fakestormer.evaluation.intervals import resampled_aucs
 
 Numbers = Sequence[float] | np.ndarray
@@ -157,12 +157,8 @@ def by_class(labels: Numbers, scores: Numbers) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sklearn() -> ModuleType:
-    try:
+    with needs("measuring", "fakestormer[train]"):
         from sklearn import metrics
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            "metrics need scikit-learn: install it with `pip install 'fakestormer[train]'`"
-        ) from error
     module: ModuleType = metrics
     return module
 

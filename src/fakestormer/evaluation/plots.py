@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fakestormer.detection.printable import shown
-from fakestormer.errors import SetupError
+from fakestormer.errors import needs
 from fakestormer.evaluation.corruptions import TITLES
 from fakestormer.evaluation.metrics import Numbers, auc, roc_curve
 from fakestormer.files import write_atomically
@@ -225,14 +225,10 @@ def _draw_levels(axes: Axes, values: Sequence[float | None], colour: str) -> Non
 
 def write_figure(path: Path, draw: Callable[[Figure], None], title: str) -> bytes:
     """Make a figure of SIZE in this module's style, write it as PNG and return its bytes."""
-    try:
+    with needs("a plot", "fakestormer[train]"):
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            "plots need matplotlib: install it with `pip install 'fakestormer[train]'`"
-        ) from error
     target = io.BytesIO()
     with matplotlib.rc_context(), warnings.catch_warnings():
         # Names may hold characters that the font has not; it draws a box in their place.

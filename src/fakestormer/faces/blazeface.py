@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from fakestormer.faces.face_models import model_paths
 from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
 from fakestormer.parallel.threads import thread_count
+from fakestormer.types.arrays import Doubles, Floats, Pixels
 
 _INPUT = 192
 # One anchor in the middle of each cell of 4 x 4 pixels.
@@ -64,14 +65,12 @@ class BlazeFace:
     name = "blazeface"
 
     def __init__(self) -> None:
-        paths = model_paths()
         threads = min(2, thread_count())
-        self._detector = _Network(paths.detector, threads)
-        self._mesh = _Network(paths.mesh, threads)
+        self._detector, self._mesh = (_Network(path, threads) for path in model_paths())
         cells = (np.arange(_GRID, dtype=np.float32) + 0.5) / _GRID
         self._anchors_n2 = np.stack(np.meshgrid(cells, cells), axis=-1).reshape(-1, 2)
 
-    def detect(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+    def detect(self, rgb_hwc: Pixels) -> list[FaceDetection]:
         """All faces with a score of at least 0.3, best first.
 
         The whole frame is shrunk to 192 px, so a face should measure at least about a fourteenth of
@@ -79,9 +78,7 @@ class BlazeFace:
         """
         return self._search(rgb_hwc)
 
-    def detect_small(
-        self, rgb_hwc: NDArray[np.uint8], near: FaceRegion | None = None
-    ) -> list[FaceDetection]:
+    def detect_small(self, rgb_hwc: Pixels, near: FaceRegion | None = None) -> list[FaceDetection]:
         """Faces too small for `detect`, best first; slow in large frames.
 
         Tiles of the frame are searched, where faces of 64 px are found in frames of up to 4320 px,
@@ -108,11 +105,11 @@ class BlazeFace:
             found += [face for face in moved if not _is_cut(face, tile, width, height)]
         return _best_of_each(found)
 
-    def detect_filling(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+    def detect_filling(self, rgb_hwc: Pixels) -> list[FaceDetection]:
         """A face too large for `detect`: the whole frame is searched from further away."""
         return self._search(rgb_hwc, share=_FAR)
 
-    def _search(self, rgb_hwc: NDArray[np.uint8], *, share: float = 1.0) -> list[FaceDetection]:
+    def _search(self, rgb_hwc: Pixels, *, share: float = 1.0) -> list[FaceDetection]:
         """The faces of one picture, best first; share: of the network's input that it fills."""
         letterboxed, scale, left, top = _letterbox(rgb_hwc, share)
         raw_boxes, raw_scores = self._detector.run(letterboxed * (2.0 / 255.0) - 1.0, (16, 1))
@@ -133,7 +130,7 @@ class BlazeFace:
         merged = _merge_overlapping(points_n42.astype(np.float32), scores[chosen])
         return [_detection(points_42, score) for points_42, score in merged]
 
-    def landmarks(self, rgb_hwc: NDArray[np.uint8], region: FaceRegion) -> FaceLandmarks | None:
+    def landmarks(self, rgb_hwc: Pixels, region: FaceRegion) -> FaceLandmarks | None:
         """The 81 points of the face in `region`; None for a region of no size or off the frame."""
         height, width = rgb_hwc.shape[:2]
         on_frame = 0 <= region.cx < width and 0 <= region.cy < height
@@ -141,7 +138,8 @@ class BlazeFace:
             return None
         side = region.side * _MESH_MARGIN
         patch, to_frame_23 = _upright_patch(rgb_hwc, region, side)
-        raw_points, raw_score = self._mesh.run(patch * np.float32(1 / 255.0), (1404, 1))
+        unit = np.multiply(patch, np.float32(1 / 255.0), dtype=np.float32)
+        raw_points, raw_score = self._mesh.run(unit, (1404, 1))
         mesh_k2 = raw_points.reshape(468, 3)[:, :2] - 0.5
         points_k2 = mesh_k2 @ to_frame_23[:, :2].T + to_frame_23[:, 2]
         return FaceLandmarks(
@@ -162,9 +160,7 @@ class _Network:
         outputs = self._interpreter.get_output_details()
         self._by_size = {int(detail["shape"][-1]): detail["index"] for detail in outputs}
 
-    def run(
-        self, image_hwc: NDArray[np.float32], sizes: tuple[int, int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, image_hwc: Floats, sizes: tuple[int, int]) -> tuple[Floats, Floats]:
         """The two outputs whose last axes have these sizes, each as (n, size)."""
         self._interpreter.set_tensor(self._input, image_hwc[None])
         self._interpreter.invoke()
@@ -194,9 +190,7 @@ def _silent_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _letterbox(
-    rgb_hwc: NDArray[np.uint8], share: float
-) -> tuple[NDArray[np.float32], float, int, int]:
+def _letterbox(rgb_hwc: Pixels, share: float) -> tuple[Floats, float, int, int]:
     """The frame in the middle of a black 192 px square: (picture, scale, left, top).
 
     share: of the square's side that the frame's longer side takes.
@@ -267,9 +261,7 @@ def _best_of_each(faces: list[FaceDetection]) -> list[FaceDetection]:
     return kept
 
 
-def _merge_overlapping(
-    points_n42: NDArray[np.float32], scores_n: NDArray[np.float32]
-) -> list[tuple[NDArray[np.float32], float]]:
+def _merge_overlapping(points_n42: Floats, scores_n: Floats) -> list[tuple[Floats, float]]:
     """Weighted non-maximum suppression: overlapping boxes become their score-weighted mean.
 
     points_n42: box corners and eyes of each candidate. Best score first.
@@ -289,7 +281,7 @@ def _merge_overlapping(
     return merged
 
 
-def _iou(box_22: NDArray[np.float32], boxes_n22: NDArray[np.float32]) -> NDArray[np.float32]:
+def _iou(box_22: Floats, boxes_n22: Floats) -> Floats:
     low = np.maximum(box_22[0], boxes_n22[:, 0])
     high = np.minimum(box_22[1], boxes_n22[:, 1])
     shared = np.prod(np.maximum(high - low, 0.0), axis=1)
@@ -298,7 +290,7 @@ def _iou(box_22: NDArray[np.float32], boxes_n22: NDArray[np.float32]) -> NDArray
     return np.asarray(shared / np.maximum(union, 1e-6), np.float32)
 
 
-def _detection(points_42: NDArray[np.float32], score: float) -> FaceDetection:
+def _detection(points_42: Floats, score: float) -> FaceDetection:
     low, high, eye_left, eye_right = points_42
     centre = (low + high) / 2
     return FaceDetection(
@@ -324,7 +316,7 @@ def _region_of_mesh(points_k2: NDArray[np.floating[Any]]) -> FaceRegion:
     return FaceRegion(cx=float(centre[0]), cy=float(centre[1]), side=side, roll=roll)
 
 
-def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sigmoid(x: Floats) -> Floats:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -80.0, 80.0))), np.float32)
 
 
@@ -333,10 +325,8 @@ def _roll(eye_left: NDArray[np.floating[Any]], eye_right: NDArray[np.floating[An
     return float(np.arctan2(dy, dx))
 
 
-def _upright_patch(
-    rgb_hwc: NDArray[np.uint8], region: FaceRegion, side: float
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The turned square of `side` frame pixels as (192, 192, 3) float32 of 0..255.
+def _upright_patch(rgb_hwc: Pixels, region: FaceRegion, side: float) -> tuple[Pixels, Doubles]:
+    """The turned square of `side` frame pixels as uint8 (192, 192, 3).
 
     Also the 2 x 3 matrix from patch pixels (centres at whole numbers) to frame pixels.
     """
@@ -360,16 +350,16 @@ def _upright_patch(
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return patch.astype(np.float32), to_frame_23
+    return np.asarray(patch, np.uint8), to_frame_23
 
 
 def _shrunk_around(
-    rgb_hwc: NDArray[np.uint8],
+    rgb_hwc: Pixels,
     region: FaceRegion,
     side: float,
     shrink: int,
-    to_frame_23: NDArray[np.float64],
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    to_frame_23: Doubles,
+) -> tuple[Pixels, Doubles]:
     """The neighbourhood of a large face, shrunk by a whole number so that nothing aliases."""
     height, width = rgb_hwc.shape[:2]
     reach = side * 0.75  # half of the turned square's diagonal

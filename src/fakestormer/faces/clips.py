@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fakestormer.faces.crop import assemble_clip, crop, crop_squares
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.recipe.prediction import Sampling
 from fakestormer.types import Clip, FaceTrack
-from fakestormer.types.arrays import Floats
+from fakestormer.types.arrays import Floats, Integers
 from fakestormer.video.decode import FrameReader, stream_frames_at
 
 
 def sample_clips(
     policy: Sampling, track_length: int, clip_length: int, frames: int = 32
-) -> NDArray[np.int64]:
+) -> Integers:
     """Positions of the frames of a test video's clips: int64 (C, T).
 
     C is the number of clips that `frames` frames make, at least 1, and never more than the track
@@ -62,7 +61,7 @@ def sample_clips(
     return np.minimum(positions_ct, track_length - 1).astype(np.int64)
 
 
-def cut_clips(track_length: int, clip_length: int, offset: int) -> NDArray[np.int64]:
+def cut_clips(track_length: int, clip_length: int, offset: int) -> Integers:
     """A training track cut into non-overlapping clips of consecutive frames: int64 (C, T).
 
     offset: where the first clip begins, 0 <= offset < T, drawn anew each epoch; taken modulo the
@@ -87,7 +86,7 @@ def cut_clips(track_length: int, clip_length: int, offset: int) -> NDArray[np.in
 def read_clips(
     path: str | Path,
     track: FaceTrack,
-    positions_ct: NDArray[np.int64],
+    positions_ct: Integers,
     config: CropConfig,
     squares: Floats | None = None,
     reader: FrameReader | None = None,

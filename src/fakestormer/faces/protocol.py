@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+from fakestormer.types.arrays import Floats, Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class FaceRegion:
 class FaceDetection:
     """A face found in one frame: box_xyxy float32 (4,), pixels; score in [0, 1]; its region."""
 
-    box_xyxy: NDArray[np.float32]
+    box_xyxy: Floats
     score: float
     region: FaceRegion
 
@@ -45,12 +46,12 @@ class FaceLandmarks:
     confidence: in [0, 1], that there is a face. region: where to look in the next frame.
     """
 
-    points_k2: NDArray[np.float32]
+    points_k2: Floats
     confidence: float
     region: FaceRegion
 
     @property
-    def box_xyxy(self) -> NDArray[np.float32]:
+    def box_xyxy(self) -> Floats:
         """float32 (4,), the face box."""
         return face_box(self.points_k2)
 
@@ -59,7 +60,7 @@ class FaceLandmarks:
 _FOREHEAD_OVER_REST = 0.2
 
 
-def face_box(points_k2: NDArray[np.float32]) -> NDArray[np.float32]:
+def face_box(points_k2: Floats) -> Floats:
     """The face box, forehead included: (..., K, 2) landmarks -> float32 (..., 4).
 
     81 points: their bounding box. 68 points end at the brows: the box is made higher by a fifth.
@@ -78,23 +79,21 @@ class FaceBackend(Protocol):
         """How reports name it."""
         ...
 
-    def detect(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+    def detect(self, rgb_hwc: Pixels) -> list[FaceDetection]:
         """All faces, best score first, no face twice."""
         ...
 
-    def detect_small(
-        self, rgb_hwc: NDArray[np.uint8], near: FaceRegion | None = None
-    ) -> list[FaceDetection]:
+    def detect_small(self, rgb_hwc: Pixels, near: FaceRegion | None = None) -> list[FaceDetection]:
         """Faces that are too small for `detect`, best first; [] in frames where none is too small.
 
         near: search only around this face, in the time of one `detect`; [] if `detect` can see it.
         """
         ...
 
-    def detect_filling(self, rgb_hwc: NDArray[np.uint8]) -> list[FaceDetection]:
+    def detect_filling(self, rgb_hwc: Pixels) -> list[FaceDetection]:
         """A face that fills the frame, and is too large for `detect`; [] for none."""
         ...
 
-    def landmarks(self, rgb_hwc: NDArray[np.uint8], region: FaceRegion) -> FaceLandmarks | None:
+    def landmarks(self, rgb_hwc: Pixels, region: FaceRegion) -> FaceLandmarks | None:
         """Landmarks of the face in `region`, or None when no landmarks can be given there."""
         ...

@@ -13,7 +13,7 @@ followed are looked for where they are.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +29,7 @@ _LOOK_EVERY = 25
 
 
 @dataclass(slots=True, eq=False)
-class _Followed:
+class GrowingTrack:
     """A track in the making: the landmarks of each frame from `first_index` on.
 
     In arrays of plain numbers, so that an hour of 12 faces (a million landmark sets) takes what its
@@ -66,6 +66,10 @@ class _Followed:
         self.seen_length = len(self)
         self.scores.append(score)
 
+    def boxes(self, start: int, stop: int) -> NDArray[np.float32]:
+        """float32 (stop - start, 4): the face boxes at these positions."""
+        return face_box(self.landmarks(stop)[start:])
+
     def landmarks(self, length: int) -> NDArray[np.float32]:
         """float32 (length, K, 2) of the first `length` frames, without a copy."""
         assert self.last is not None
@@ -85,6 +89,7 @@ def find_tracks(
     config: TrackingConfig,
     *,
     on_cut: Callable[[float], None] | None = None,
+    on_frame: Callable[[int, NDArray[np.uint8], Sequence[GrowingTrack]], None] | None = None,
 ) -> list[FaceTrack]:
     """Every face of a video, in order of appearance (of those appearing together: largest first).
 
@@ -92,11 +97,12 @@ def find_tracks(
     number whatever these limits are, and however long the video goes on after it appeared.
     frames: (index, pts_seconds, rgb uint8 (H, W, 3)) with indices one apart, as `stream_frames`
     yields them; a gap in the indices counts as a cut. on_cut: called with the time of each frame
-    that looks like another shot than the frame before. Returns an empty list where no face is
-    found.
+    that looks like another shot than the frame before. on_frame: called with the index and pixels
+    of each frame when its faces are known, and the tracks that go on. Returns an empty list where
+    no face is found.
     """
-    active: list[_Followed] = []
-    ended: list[_Followed] = []
+    active: list[GrowingTrack] = []
+    ended: list[GrowingTrack] = []
     cuts = CutDetector(correlation=config.cut_correlation, colours=config.cut_colours)
     previous: int | None = None
     since_detection, since_look = 0, _LOOK_EVERY
@@ -130,12 +136,14 @@ def find_tracks(
         still = _without_doubles(still)
         ended += [track for track in active if track not in still]
         active = still
+        if on_frame is not None:
+            on_frame(index, rgb_hwc, active)
         previous = index
     return _finished(ended + active, config)
 
 
 def _follow(
-    track: _Followed,
+    track: GrowingTrack,
     rgb_hwc: NDArray[np.uint8],
     seconds: float,
     backend: FaceBackend,
@@ -156,14 +164,14 @@ def _follow(
 
 def _join(
     detections: list[FaceDetection],
-    active: list[_Followed],
+    active: list[GrowingTrack],
     frame: tuple[int, float, NDArray[np.uint8]],
     backend: FaceBackend,
     config: TrackingConfig,
-) -> list[_Followed]:
+) -> list[GrowingTrack]:
     """Give each detection to the track it overlaps most; returns the tracks that the rest start."""
     index, seconds, rgb_hwc = frame
-    started: list[_Followed] = []
+    started: list[GrowingTrack] = []
     free = list(active)
     for detection in detections:
         if detection.score < config.min_detection:
@@ -181,7 +189,7 @@ def _join(
             taken = [track for track in active + started if not track.missed]
             if any(overlap(found.box_xyxy, _box(track)) >= config.min_overlap for track in taken):
                 continue
-            mine = _Followed(first_index=index)
+            mine = GrowingTrack(first_index=index)
             started.append(mine)
         else:
             mine.missed.pop()
@@ -190,10 +198,10 @@ def _join(
     return started
 
 
-def _outside(detections: list[FaceDetection], active: list[_Followed]) -> list[FaceDetection]:
+def _outside(detections: list[FaceDetection], active: list[GrowingTrack]) -> list[FaceDetection]:
     """Those that are no part of a followed face, such as an eye that fills a tile."""
 
-    def is_within(detection: FaceDetection, track: _Followed) -> bool:
+    def is_within(detection: FaceDetection, track: GrowingTrack) -> bool:
         centre = (detection.box_xyxy[:2] + detection.box_xyxy[2:]) / 2
         box_xyxy = _box(track)
         return bool((box_xyxy[:2] < centre).all() and (centre < box_xyxy[2:]).all())
@@ -201,19 +209,19 @@ def _outside(detections: list[FaceDetection], active: list[_Followed]) -> list[F
     return [seen for seen in detections if not any(is_within(seen, track) for track in active)]
 
 
-def _box(track: _Followed) -> NDArray[np.float32]:
+def _box(track: GrowingTrack) -> NDArray[np.float32]:
     assert track.last is not None
     return track.last.box_xyxy
 
 
-def _is_over(track: _Followed, config: TrackingConfig) -> bool:
+def _is_over(track: GrowingTrack, config: TrackingConfig) -> bool:
     unseen = len(track) - track.seen_length
     return len(track.missed) > config.bridge_frames or unseen > config.max_unseen_frames
 
 
-def _without_doubles(tracks: list[_Followed]) -> list[_Followed]:
+def _without_doubles(tracks: list[GrowingTrack]) -> list[GrowingTrack]:
     """Of two tracks that have come to follow the same face, the older one."""
-    kept: list[_Followed] = []
+    kept: list[GrowingTrack] = []
     for track in tracks:
         if all(overlap(_box(track), _box(other)) < 0.7 for other in kept):
             kept.append(track)
@@ -229,7 +237,7 @@ def overlap(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> float:
     return shared / max(both - shared, 1e-6)
 
 
-def _finished(followed: list[_Followed], config: TrackingConfig) -> list[FaceTrack]:
+def _finished(followed: list[GrowingTrack], config: TrackingConfig) -> list[FaceTrack]:
     """The tracks worth keeping, with their numbers among all."""
     tracks = []
     for track in followed:

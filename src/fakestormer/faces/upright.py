@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fakestormer.faces.protocol import FaceBackend
-from fakestormer.faces.tracking import find_tracks
+from fakestormer.faces.tracking import GrowingTrack, find_tracks
 from fakestormer.recipe.faces import TrackingConfig
 from fakestormer.types import FaceTrack
+from fakestormer.types.arrays import Floats, Pixels
 from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import Frame
 
@@ -41,6 +42,7 @@ def find_upright_tracks(
     config: TrackingConfig,
     *,
     on_cut: Callable[[float], None] | None = None,
+    on_frame: Callable[[int, Pixels, Sequence[GrowingTrack]], None] | None = None,
 ) -> tuple[int, list[FaceTrack]]:
     """The faces of a video, as `find_tracks` gives them, after the video was turned upright.
 
@@ -51,7 +53,7 @@ def find_upright_tracks(
     Args:
         frames: called with clockwise degrees: every frame from the beginning, so turned.
         frames_at: called with indices, ascending: these frames as they are.
-        on_cut: as in `find_tracks`, for each time that the video is followed.
+        on_cut, on_frame: as in `find_tracks`, for each time that the video is followed.
 
     Returns:
         (0, 90, 180 or 270: degrees by which the frames were turned clockwise; the tracks in them).
@@ -64,14 +66,15 @@ def find_upright_tracks(
             count += 1
             yield frame
 
-    tracks = find_tracks(counted(), backend, config, on_cut=on_cut)
+    follow = partial(find_tracks, backend=backend, config=config, on_cut=on_cut, on_frame=on_frame)
+    tracks = follow(counted())
     main = max(tracks, key=_seen_area, default=None)
     if not count or (main is not None and _is_upright(main)):
         return 0, tracks
     first, length = (0, count) if main is None else (int(main.indices[0]), len(main))
     tried = sorted({first + length * (2 * n + 1) // (2 * _TRIED) for n in range(_TRIED)})
     degrees = _best_turn([rgb_hwc for _, _, rgb_hwc in frames_at(tried)], backend)
-    if degrees and (turned := find_tracks(frames(degrees), backend, config, on_cut=on_cut)):
+    if degrees and (turned := follow(frames(degrees))):
         return degrees, turned
     return 0, tracks
 
@@ -86,13 +89,13 @@ def _is_upright(track: FaceTrack) -> bool:
     return track.detection >= _SURE and abs(angle) < _LEVEL
 
 
-def _angle(points_k2: NDArray[np.float32]) -> float:
+def _angle(points_k2: Floats) -> float:
     """Between the line through the eyes and the horizon, radians."""
     dx, dy = (float(side) for side in points_k2[_EYES[1]] - points_k2[_EYES[0]])
     return math.atan2(dy, dx)
 
 
-def _best_turn(frames: Sequence[NDArray[np.uint8]], backend: FaceBackend) -> int:
+def _best_turn(frames: Sequence[Pixels], backend: FaceBackend) -> int:
     """The clockwise degrees after which faces are clearly surer than as they are, else 0."""
     as_it_is = [_sureness(rgb_hwc, backend) for rgb_hwc in frames]
     best, degrees = sum(as_it_is) / len(frames) + _CLEARLY, 0
@@ -105,7 +108,7 @@ def _best_turn(frames: Sequence[NDArray[np.uint8]], backend: FaceBackend) -> int
     return degrees
 
 
-def _sureness(rgb_hwc: NDArray[np.uint8], backend: FaceBackend) -> float:
+def _sureness(rgb_hwc: Pixels, backend: FaceBackend) -> float:
     """How sure it is that there is an upright face in a frame, in [0, 1]."""
     surest = 0.0
     for detection in backend.detect(rgb_hwc) or backend.detect_small(rgb_hwc):

@@ -13,7 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from fakestormer.errors import SetupError
+from fakestormer.errors import needs
 from fakestormer.model.attention import DividedLayers
 from fakestormer.model.backbone import Stem, stem_of
 from fakestormer.model.fakestormer import (
@@ -167,14 +167,9 @@ def build_resnet3d(config: ModelConfig) -> ResNet3D:
 
     Raises SetupError where MONAI is not installed.
     """
-    try:
+    with needs("architecture 'resnet3d'", "fakestormer[baselines]"):
         # Takes seconds to import, so only those wait who want it.
         from monai.networks.nets.resnet import ResNet
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            "architecture 'resnet3d' needs MONAI: install it with "
-            "`pip install 'fakestormer[baselines]'`"
-        ) from error
     full = config.width >= _FULL_SIZE
     channels = 64 if full else max(1, round(64 * config.width / 768))
     return ResNet3D(

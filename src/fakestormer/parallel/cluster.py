@@ -23,7 +23,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any, TypeVar
 
-from fakestormer.errors import InputError, SetupError
+from fakestormer.errors import InputError, needs
 
 Result = TypeVar("Result")
 
@@ -146,10 +146,12 @@ def call_here(sent: bytes, name: str | None) -> Any:
     if _work is None:
         from ray import cloudpickle
 
+        from fakestormer.parallel.memory import keep_freed_memory
         from fakestormer.parallel.threads import use_threads
 
         _work = cloudpickle.loads(sent)
         use_threads(1)
+        keep_freed_memory()
     return None if name is None else _work(name)
 
 
@@ -191,27 +193,18 @@ def _connect(address: str) -> ModuleType:
     # Ray reads these when it is imported, or when it starts a cluster.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # it would send this folder to the nodes
-    try:
+    with needs("running on a cluster", "fakestormer[cluster]"):
         import ray
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            "running on a cluster needs Ray: install it with `pip install 'fakestormer[cluster]'`"
-        ) from error
     if ray.is_initialized():
         raise InputError(
             f"{address}: this process is connected to a Ray cluster already; disconnect it first"
         )
+    small: dict[str, Any] = {}
     if address == "local":
-        ray.init(
-            address,
-            include_dashboard=False,
-            object_store_memory=STORE_BYTES,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        small = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     else:
         _check_reachable(address)
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **small)
     # What Ray learns of processes and nodes that die it prints on stdout, whatever it was told.
     ray._private.worker._worker_logs_enabled = False
     return ray

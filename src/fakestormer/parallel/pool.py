@@ -9,7 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from fakestormer.parallel.termination import end_with_parent, leave_signals_to_parent, signals_held
+from fakestormer.parallel.memory import keep_freed_memory
+from fakestormer.parallel.termination import leave_signals_to_parent, signals_held
 from fakestormer.parallel.threads import use_threads
 
 Result = TypeVar("Result")
@@ -69,9 +70,7 @@ def _run(
     work: Callable[[str], Result], names: Sequence[str], workers: int
 ) -> Iterator[tuple[str, Future[Result]]]:
     """Finished futures, until all are done or the pool is broken."""
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start, initargs=(work,)
-    )
+    pool = _pool(work, workers)
     try:
         ahead = iter(names)
         running: dict[Future[Result], str] = {}
@@ -97,19 +96,22 @@ def _run(
 
 def _can_start(work: Callable[[str], object]) -> bool:
     """Whether a process with nothing to do survives: else no video is to blame for a crash."""
-    with ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(work,)
-    ) as pool:
+    with _pool(work, 1) as pool:
         return pool.submit(os.getpid).exception() is None
 
 
+def _pool(work: Callable[[str], object], workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=_start, initargs=(work,))
+
+
 def _start(work: Callable[[str], object]) -> None:
-    """Set up a worker process: its work, one thread, and an end when its parent ends."""
+    """Set up a worker process: its work, one thread, memory, and an end when its parent ends."""
     global _work
     _work = work
     leave_signals_to_parent()
     use_threads(1)
-    end_with_parent()
+    keep_freed_memory()
 
 
 def _call(name: str) -> Result:  # type: ignore[type-var]

@@ -41,7 +41,7 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def end_with_parent() -> int | None:
+def _end_with_parent() -> int | None:
     """In a worker: it ends when its parent has ended, also with one that was gone before this.
 
     Returns the parent's process id.
@@ -53,11 +53,15 @@ def end_with_parent() -> int | None:
 
 
 def leave_signals_to_parent() -> None:
-    """In a worker: Ctrl-C and SIGTERM mean nothing here; for parents that end workers otherwise."""
+    """In a worker: Ctrl-C and SIGTERM mean nothing here, and it ends when its parent has ended.
+
+    For parents that end workers otherwise.
+    """
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if _CAN_HOLD:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    _end_with_parent()
 
 
 def obey_only_the_parent() -> None:
@@ -65,7 +69,7 @@ def obey_only_the_parent() -> None:
 
     It ends with the parent, too.
     """
-    parent = end_with_parent()
+    parent = _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if not _CAN_HOLD:

@@ -12,9 +12,8 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
-from fakestormer.detection.printable import page_name, report_name, shown
-from fakestormer.errors import InputError
-from fakestormer.files import write_atomically
+from fakestormer.detection.printable import page_name, shown
+from fakestormer.files import write_atomically, writing
 from fakestormer.report.pictures import thumbnail_webp
 from fakestormer.report.templates import template_environment
 from fakestormer.types import Report, Verdict
@@ -58,8 +57,9 @@ def write_thumbnail(report: Report, folder: str | Path) -> Path | None:
     content = None if report.decisive is None else thumbnail_webp(report.decisive)
     if content is None:
         return None
-    target = Path(folder) / _THUMBNAILS / _picture(report_name(report))
-    _write(target, content)
+    target = Path(folder) / _THUMBNAILS / _picture(page_name(report.path, report.sha256))
+    with writing(target):
+        write_atomically(target, content)
     return target
 
 
@@ -90,7 +90,8 @@ def write_index(
         counts={verdict: sum(row.verdict == verdict for row in rows) for verdict in _ORDER},
         date=(date or datetime.date.today()).isoformat(),
     )
-    _write(target, page.encode())
+    with writing(target):
+        write_atomically(target, page.encode())
     return target
 
 
@@ -119,13 +120,3 @@ def _row(result: Mapping[str, Any], folder: Path) -> Row:
 
 def _picture(page: str) -> str:
     return page.removesuffix(".html") + ".webp"
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise InputError(
-            f"{path.parent}: the index cannot be written there ({error.strerror}); choose a folder "
-            "that you may write to and that has room"
-        ) from error

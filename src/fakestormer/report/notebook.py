@@ -6,7 +6,7 @@ connects them.
 
 from __future__ import annotations
 
-from html import escape
+import itertools
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,10 @@ from einops import rearrange
 from fakestormer.detection.printable import face_name, number, shown
 from fakestormer.drawing import timeline
 from fakestormer.drawing.drawing import laid_over
-from fakestormer.errors import SetupError
-from fakestormer.report.page import clear_threshold, decision_threshold
+from fakestormer.errors import needs
+from fakestormer.report.page import thresholds_of
 from fakestormer.report.pictures import map_layers, moment_crop, picture_url_of
+from fakestormer.report.templates import template_environment
 from fakestormer.report.views import tone
 from fakestormer.types import FaceReport, Report
 from fakestormer.types.report import notebook_drawings
@@ -32,51 +33,42 @@ _COLOUR = {
     "inconclusive": "#a87400",
 }
 _TONE = {"alarm": "#c8321e", "unsure": "#a87400", "calm": "#1f6fb2"}
-_WIDTH, _HEIGHT = 360, 90
 
 
 def notebook_html(report: Report) -> str:
     """The report as a piece of HTML with its pictures inside; small, and without scripts."""
-    face = report.decisive
-    name = escape(shown(PurePath(report.path).name))
-    score = "" if report.probability is None else f", probability {report.probability:.2f}"
+    face, thresholds = report.decisive, thresholds_of(report)
+    score = _score(report)
     if report.interval is not None:
         score += " ({:.2f} to {:.2f} over its clips)".format(*report.interval)
-    lines = [
-        f"<b>{name}</b>",
-        f'<b style="color:{_COLOUR[report.verdict]}">{report.verdict}</b>{score}',
-        *(escape(shown(reason.text)) for reason in report.reasons),
-    ]
-    pictures = ""
-    if face is not None:
-        others = f", one of {len(report.faces)} faces" if len(report.faces) > 1 else ""
-        strongest = "" if face.moment is None else f"Strongest: {face.moment.sentence}. "
-        lines += [f"{strongest}{face_name(face.number)}{others}; the probability of each clip:"]
-        lines += [_time_line(face, report)]
-        pictures = "".join(
-            f'<img src="{picture_url_of(picture, quality=85)}" alt="{alt}" style="height:180px">'
-            for alt, picture in _moment(face)
-        )
-    text = "".join(f"<div>{line}</div>" for line in lines)
-    return (
-        '<div style="display:flex;flex-wrap:wrap;gap:1rem;align-items:center">'
-        f"<div>{pictures}</div><div>{text}</div></div>"
+    times = [] if face is None else face.prediction.pts_seconds[:, [0, -1]].tolist()
+    scores = [] if face is None else face.prediction.clip_probabilities.tolist()
+    axis = timeline.axis([*itertools.chain(*times)], number(report.video, "duration_seconds"))
+    template = template_environment("report").get_template("notebook.html.jinja")
+    return template.render(
+        report=report,
+        face=face,
+        name=_name(report),
+        score=score,
+        colour=_COLOUR[report.verdict],
+        pictures=[(title, picture_url_of(rgb, quality=85)) for title, rgb in _moment(face)],
+        threshold=thresholds[1],
+        axis=axis,
+        points=[
+            (timeline.point(axis, first, last, score), _TONE[tone(score, thresholds)])
+            for (first, last), score in zip(times, scores, strict=True)
+        ],
     )
 
 
 def plotted(report: Report) -> Figure:
     """The face of the most suspicious moment, plain and with the map, over the time line."""
-    try:
+    with needs("a plot", "matplotlib"):
         from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            "a plot needs Matplotlib: install it with `pip install matplotlib`, or use "
-            "write_report for a page"
-        ) from error
     figure = Figure(figsize=(8, 5), layout="constrained")
-    name, face = shown(PurePath(report.path).name), report.decisive
-    score = "" if report.probability is None else f", probability {report.probability:.2f}"
-    figure.suptitle(f"{name}: {report.verdict}{score}", color=_COLOUR[report.verdict])
+    face, thresholds = report.decisive, thresholds_of(report)
+    title = f"{_name(report)}: {report.verdict}{_score(report)}"
+    figure.suptitle(title, color=_COLOUR[report.verdict])
     if face is None:
         return figure
     pictures = _moment(face)
@@ -87,7 +79,6 @@ def plotted(report: Report) -> Figure:
         axes.set_title(title, fontsize=9)
         axes.axis("off")
     axes = figure.add_subplot(grid[1, :])
-    thresholds = (clear_threshold(report), decision_threshold(report))
     middles = face.prediction.pts_seconds.mean(axis=1).tolist()
     values = face.prediction.clip_probabilities.tolist()
     axes.scatter(middles, values, c=[_TONE[tone(value, thresholds)] for value in values])
@@ -100,10 +91,10 @@ def plotted(report: Report) -> Figure:
     return figure
 
 
-def _moment(face: FaceReport) -> list[tuple[str, np.ndarray]]:
+def _moment(face: FaceReport | None) -> list[tuple[str, np.ndarray]]:
     """The face at its moment as (what it is, RGB), plain and, where explained, with the map."""
-    crop_3hw = moment_crop(face)
-    if crop_3hw is None:
+    crop_3hw = None if face is None else moment_crop(face)
+    if face is None or crop_3hw is None:
         return []
     picture = rearrange(crop_3hw, "c h w -> h w c")
     plain, layers = (face_name(face.number), picture), map_layers(face)
@@ -113,31 +104,12 @@ def _moment(face: FaceReport) -> list[tuple[str, np.ndarray]]:
     return [plain, (face.moment.sentence, drawn)]
 
 
-def _time_line(face: FaceReport, report: Report) -> str:
-    times = [(float(row[0]), float(row[-1])) for row in face.prediction.pts_seconds]
-    axis = timeline.axis(times, number(report.video, "duration_seconds"))
-    thresholds = (clear_threshold(report), decision_threshold(report))
-    threshold = timeline.height(thresholds[1])
-    scores = face.prediction.clip_probabilities.tolist()
-    dots = "".join(
-        f'<circle cx="{point.middle}%" cy="{point.y}%" r="4" '
-        f'fill="{_TONE[tone(score, thresholds)]}"/>'
-        for (first, last), score in zip(times, scores, strict=True)
-        for point in (timeline.point(axis, first, last, score),)
-    )
-    labels = "".join(
-        f'<text x="{tick.x}%" y="100%" dy="14" text-anchor="middle" font-size="10" '
-        f'fill="currentColor">{tick.label}</text>'
-        for tick in axis.ticks()
-    )
-    return (
-        f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" '
-        'aria-label="probability over time" '
-        'style="overflow:visible;margin:8px 16px 20px 8px">'
-        '<rect width="100%" height="100%" fill="none" stroke="currentColor" stroke-opacity=".3"/>'
-        f'<line x1="0" x2="100%" y1="{threshold}%" y2="{threshold}%" stroke="currentColor" '
-        f'stroke-dasharray="5 4"/>{dots}{labels}</svg>'
-    )
+def _name(report: Report) -> str:
+    return shown(PurePath(report.path).name)
+
+
+def _score(report: Report) -> str:
+    return "" if report.probability is None else f", probability {report.probability:.2f}"
 
 
 notebook_drawings[:] = [notebook_html, plotted]

@@ -8,17 +8,17 @@ they reach the page only through the template's escaping, cleaned of what could 
 from __future__ import annotations
 
 import datetime
+import itertools
 from pathlib import Path, PurePath
 
 from fakestormer.detection.film import film_name
-from fakestormer.detection.printable import number, picture_size, report_name, rows, shown
+from fakestormer.detection.printable import number, page_name, picture_size, rows, shown
 from fakestormer.detection.provenance import credentials_sentence
 from fakestormer.drawing import overlays, timeline
-from fakestormer.errors import InputError
-from fakestormer.files import write_atomically
+from fakestormer.files import write_atomically, writing
 from fakestormer.report import pictures
 from fakestormer.report.templates import template_environment
-from fakestormer.report.views import face_view, listed_view, peak_of, scene_view
+from fakestormer.report.views import face_view, scene_view
 from fakestormer.types import Report
 
 DEFAULT_THRESHOLD = 0.5
@@ -28,26 +28,15 @@ PAGE_PER_SECOND = 120
 _NOT_LISTED = {"path", "content_credentials", "error_rates"}
 
 
-def decision_threshold(report: Report) -> float:
-    """From where "likely fake" is said: `settings["fake_from"]`, in older reports "threshold".
+def thresholds_of(report: Report) -> tuple[float, float]:
+    """Up to where "no manipulation found" is said, and from where "likely fake".
 
-    0.5 where neither is a number within [0, 1].
+    `settings["clear_below"]` and `settings["fake_from"]`; 0.5 where a report does not say.
     """
-    for name in ("fake_from", "threshold"):
-        stated = number(report.settings, name)
-        if stated is not None and 0.0 <= stated <= 1.0:
-            return stated
-    return DEFAULT_THRESHOLD
-
-
-def clear_threshold(report: Report) -> float:
-    """Up to where "no manipulation found" is said: `settings["clear_below"]`.
-
-    The decision threshold where it is no number from 0 to that.
-    """
-    stated = number(report.settings, "clear_below")
-    top = decision_threshold(report)
-    return top if stated is None or not 0.0 <= stated <= top else stated
+    fake = number(report.settings, "fake_from")
+    fake = DEFAULT_THRESHOLD if fake is None else fake
+    clear = number(report.settings, "clear_below")
+    return fake if clear is None else clear, fake
 
 
 def write_report(report: Report, folder: str | Path, *, date: datetime.date | None = None) -> Path:
@@ -67,40 +56,25 @@ def write_report(report: Report, folder: str | Path, *, date: datetime.date | No
     Raises:
         InputError: the folder cannot be made or written to.
     """
-    target = Path(folder) / report_name(report)
+    target = Path(folder) / page_name(report.path, report.sha256)
     film = film_name(report.path, report.sha256)
     page = render_report(
         report,
         date=date or datetime.date.today(),
         film=film if (target.parent / film).is_file() else None,
     )
-    try:
+    with writing(target):
         write_atomically(target, page.encode("utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the report cannot be written there ({error.strerror}); "
-            "choose a folder that you may write to and that has room"
-        ) from error
     return target
 
 
 def render_report(report: Report, *, date: datetime.date, film: str | None = None) -> str:
     """The page as text. film: the address of the video with the map drawn in, if there is one."""
-    threshold, clear = decision_threshold(report), clear_threshold(report)
+    thresholds = clear, threshold = thresholds_of(report)
     duration = number(report.video, "duration_seconds")
-    spans = [
-        (float(row[0]), float(row[-1]))
-        for face in report.faces
-        for row in face.prediction.pts_seconds
-        if len(row)
-    ]
-    spans += [
-        (float(at), float(at))
-        for face in report.faces
-        if face.every_second is not None
-        for at in face.every_second.seconds
-    ]
-    axis = timeline.axis(spans, duration)
+    times = [face.prediction.pts_seconds.flatten() for face in report.faces]
+    times += [face.every_second.seconds for face in report.faces if face.every_second is not None]
+    axis = timeline.axis([float(at) for at in itertools.chain(*times)], duration)
     scene = scene_view(report)
     places = pictures.shown_in_detail(report.faces, report.face_number)
     detailed = tuple(report.faces[place] for place in places)
@@ -113,57 +87,44 @@ def render_report(report: Report, *, date: datetime.date, film: str | None = Non
     taken += pictures.PAGE_PER_ROW * len(report.faces)
     room = pictures.room_for_pictures(detailed) - taken
     album = pictures.album(detailed, budget=max(0, room))
-    faces = tuple(
-        face_view(
-            places.index(place), face, report, axis=axis, thresholds=(clear, threshold), album=album
-        )
-        if place in places
-        else listed_view(face, report)
-        for place, face in enumerate(report.faces)
-    )
+    views = {
+        face.number: face_view(place, face, report, axis=axis, thresholds=thresholds, album=album)
+        for place, face in enumerate(detailed)
+    }
     looked_at: set[int] = set()
     for face in report.faces:
         looked_at.update(face.prediction.indices.reshape(-1).tolist())
-    decisive = next((f for f in faces if f.decisive), None)
     credentials = report.video.get("content_credentials")
     template = template_environment("report").get_template("report.html.jinja")
     return template.render(
         file_name=shown(PurePath(report.path).name),
         date=date.isoformat(),
         report=report,
-        faces=faces,
-        decisive=decisive,
+        views=views,
         scene=scene,
         credentials=shown(credentials_sentence(credentials)),
         carries_credentials=bool(credentials and credentials.get("found")),
-        shows_change=all(face.prediction.derivative is not None for face in report.faces),
-        scores_frames=all(face.prediction.frame_probabilities is not None for face in report.faces),
         threshold=threshold,
         clear=clear,
-        error_rates=report.settings.get("error_rates"),
-        threshold_y=timeline.height(threshold),
-        peak=peak_of(decisive) if report.verdict == "no manipulation found" else None,
         film=film,
-        model_name=shown(report.model.get("name", "not known")),
-        weights_sha256=shown(report.model.get("weights_sha256", "")),
-        calibrated=any(face.prediction.raw is not None for face in report.faces),
         axis=axis,
         duration=duration,
         frame_count=number(report.video, "frame_count"),
         picture_size=picture_size(report.video),
         frame_rate=number(report.video, "frames_per_second"),
         frames_seen=len(looked_at),
-        clips_seen=sum(face.clip_count for face in faces),
-        only_listed=len(faces) - len(places),
-        pictures_left_out=sum(c.frames[0].picture is None for f in faces for c in f.clips),
+        clips_seen=sum(len(face.prediction.clip_probabilities) for face in report.faces),
+        only_listed=len(report.faces) - len(places),
+        pictures_left_out=sum(not clip.pictures for view in views.values() for clip in view.clips),
         colour_table=overlays.colour_table().tolist(),
         scale_percentile=overlays.EVIDENCE_PERCENTILE,
+        # The folder a video lay in says more about its owner than about the video.
         records={
-            # The folder a video lay in says more about its owner than about the video.
-            "Video": tuple(rows({k: v for k, v in report.video.items() if k not in _NOT_LISTED})),
-            "Model": tuple(rows(report.model)),
-            "Settings": tuple(
-                rows({k: v for k, v in report.settings.items() if k not in _NOT_LISTED})
-            ),
+            title: tuple(rows({k: v for k, v in facts.items() if k not in _NOT_LISTED}))
+            for title, facts in (
+                ("Video", report.video),
+                ("Model", report.model),
+                ("Settings", report.settings),
+            )
         },
     )

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from fakestormer.errors import InputError, OutputError, SetupError
+from fakestormer.files import writing
 
 #: Names of browsers that print pages, as commands; then where macOS and Windows keep them.
 _COMMANDS = (
@@ -84,22 +85,19 @@ def write_pdf(page: str | Path, *, browser: str | None = None) -> Path:
         if sys.platform == "linux" and os.geteuid() == 0:
             command.insert(1, "--no-sandbox")
         try:
-            done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)
-            if done.returncode or not printed.is_file():
-                last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-                raise InputError(
-                    f"{page}: {command[0]} could not print it ({' '.join(last) or done.returncode})"
-                    "; open the page in a browser and print it there"
-                )
-            shutil.copyfile(printed, target)
+            with writing(target, OutputError):
+                done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)
+                if done.returncode or not printed.is_file():
+                    last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+                    reason = " ".join(last) or done.returncode
+                    raise InputError(
+                        f"{page}: {command[0]} could not print it ({reason}); open the page in a "
+                        "browser and print it there"
+                    )
+                shutil.copyfile(printed, target)
         except subprocess.TimeoutExpired as error:
             raise InputError(
                 f"{page}: {command[0]} did not print it within {_PATIENCE} s; open the page in a "
                 "browser and print it there"
-            ) from error
-        except OSError as error:
-            raise OutputError(
-                f"{target}: the PDF cannot be written there ({error.strerror}); choose a folder "
-                "that you may write to and that has room"
             ) from error
     return target

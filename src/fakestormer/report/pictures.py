@@ -15,6 +15,7 @@ from einops import rearrange
 
 from fakestormer.detection.moment import MAP_SIDE, face_mask, smoothed
 from fakestormer.drawing import overlays
+from fakestormer.drawing.drawing import made_smaller
 from fakestormer.types import FaceReport
 from fakestormer.types.arrays import Pixels
 
@@ -121,10 +122,7 @@ def moment_crop(face: FaceReport) -> Pixels | None:
     """
     if face.crops is None or not len(face.crops):
         return None
-    c, t = int(face.prediction.clip_probabilities.argmax()), 0
-    if face.moment is not None:
-        c, t = face.moment.clip, face.moment.frame
-    return np.asarray(face.crops[c, t])
+    return np.asarray(face.crops[face.shown_frame])
 
 
 def _pictures(
@@ -171,12 +169,8 @@ def picture_url(frame_3hw: Pixels, *, side: int, quality: int) -> str:
 
 
 def _shrunk(frame_3hw: Pixels, *, side: int) -> Pixels:
-    rgb: Pixels = np.ascontiguousarray(rearrange(frame_3hw, "c h w -> h w c"))
-    longer = max(rgb.shape[:2])
-    if longer > side:
-        height, width = (max(1, round(n * side / longer)) for n in rgb.shape[:2])
-        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return rgb
+    rgb = np.ascontiguousarray(rearrange(frame_3hw, "c h w -> h w c"))
+    return made_smaller(rgb, side)[0]
 
 
 def picture_url_of(rgb_or_rgba: Pixels, *, quality: int) -> str:

@@ -28,7 +28,7 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from fakestormer.errors import InputError, SetupError
+from fakestormer.errors import InputError, needs
 from fakestormer.model.fakestormer import FakeSTormer
 from fakestormer.model.heads import TemporalHead, patch_volume
 from fakestormer.model.network import VideoNetwork
@@ -108,11 +108,6 @@ def explainable(network: VideoNetwork, name: str = "this model") -> FakeSTormer:
 
 def _layer_grad_cam() -> Any:
     # Only here: it brings Matplotlib, which takes a second and writes a font cache.
-    try:
+    with needs("a saliency map", "fakestormer[saliency]"):
         from captum.attr import LayerGradCam
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            f"saliency maps need {error.name}: "
-            "install it with `pip install 'fakestormer[saliency]'`"
-        ) from error
     return LayerGradCam

@@ -14,13 +14,12 @@ from pathlib import Path, PurePath
 import cv2
 import numpy as np
 
-from fakestormer.detection.printable import face_name, report_name, shown
+from fakestormer.detection.printable import face_name, page_name, shown
 from fakestormer.drawing import overlays
 from fakestormer.drawing.contact_sheet import RGB, SheetBlock, SheetRow, contact_sheet
 from fakestormer.drawing.timeline import time_code
-from fakestormer.errors import InputError
 from fakestormer.faces.resample import cut_margin
-from fakestormer.files import write_atomically
+from fakestormer.files import write_atomically, writing
 from fakestormer.model.network import VideoNetwork
 from fakestormer.report.saliency import Saliency, saliency
 from fakestormer.types import FaceReport, Report
@@ -47,15 +46,10 @@ def write_saliency_sheets(
         sheet = saliency_sheet(report, face, c, saliency(network, face.crops[c : c + 1]))
         done, encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
         assert done, "OpenCV always has PNG"
-        stem = PurePath(report_name(report)).stem
+        stem = PurePath(page_name(report.path, report.sha256)).stem
         target = folder / f"{stem}-face-{face.number}-clip-{c + 1}.png"
-        try:
+        with writing(target):
             write_atomically(target, encoded.tobytes())
-        except OSError as error:
-            raise InputError(
-                f"{folder}: the sheet cannot be written there ({error.strerror}); "
-                "choose a folder you may write to"
-            ) from error
         yield face, c, target
 
 

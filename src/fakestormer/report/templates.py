@@ -12,7 +12,8 @@ import hashlib
 
 import jinja2
 
-from fakestormer.detection.printable import shown
+from fakestormer.detection.printable import face_name, shown
+from fakestormer.drawing import timeline
 
 
 @functools.cache  # compiling the templates takes longer than filling them
@@ -31,7 +32,10 @@ def template_environment(room: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": shown, "csp_hash": _csp_hash}
+    filters = (shown, face_name, timeline.height, timeline.span, timeline.time_code)
+    environment.filters |= {function.__name__: function for function in filters} | {
+        "csp_hash": _csp_hash
+    }
     return environment
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,6 @@ class OnnxEngine(Engine):
         self.program = f"ONNX Runtime {import_onnxruntime().__version__}"
         self.run = run_onnx(weights.with_suffix(".onnx"))
         self._weights = weights
-        self._explain: Callable[[Pixels], tuple[Floats, Floats]] | None = None
-        self._network: VideoNetwork | None = None
 
     def judge(self, frames_btchw: Pixels) -> ClipScores:
         c = self.config
@@ -70,31 +69,22 @@ class OnnxEngine(Engine):
         )
 
     def explain(self, frames_btchw: Pixels) -> tuple[Floats, Floats]:
-        if self._explain is None:
-            self._explain = self._explaining()
-        return self._explain(frames_btchw)
-
-    @property
-    def network(self) -> VideoNetwork:
-        if self._network is None:
-            from fakestormer.model.model_file import load_model
-
-            self._network, _ = load_model(self._weights)
-        return self._network
-
-    def _explaining(self) -> Callable[[Pixels], tuple[Floats, Floats]]:
-        path = evidence_path(self._weights.with_suffix(".onnx"))
         if not self._is_exact:  # evidence that takes gradients is in no graph
             from fakestormer.runtimes.torch_engine import TorchEngine
 
-            return TorchEngine(self.network).explain
-        run = run_onnx(path)
+            return TorchEngine(self.network).explain(frames_btchw)
+        numbers = self._run_evidence(frames_btchw)
+        return numbers["logit"], numbers["evidence"]
 
-        def explain(frames_btchw: Pixels) -> tuple[Floats, Floats]:
-            numbers = run(frames_btchw)
-            return numbers["logit"], numbers["evidence"]
+    @cached_property
+    def network(self) -> VideoNetwork:
+        from fakestormer.model.model_file import load_model
 
-        return explain
+        return load_model(self._weights)[0]
+
+    @cached_property
+    def _run_evidence(self) -> Run:
+        return run_onnx(evidence_path(self._weights.with_suffix(".onnx")))
 
 
 def run_onnx(path: Path) -> Run:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fakestormer.errors import SetupError
+from fakestormer.errors import needs
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.runtimes.engine import Engine
 from fakestormer.runtimes.onnx_engine import onnx_beside
@@ -33,12 +33,8 @@ def open_engine(
         engine = onnx_beside(weights, document["weights_sha256"], config)
         if engine is not None:
             return engine
+    why = f"device '{device}'" if device != "cpu" else f"{weights}, which has no .onnx file,"
     # Only here: importing torch takes more than a second, and it need not be installed.
-    try:
+    with needs(why, "fakestormer[torch]"):
         from fakestormer.runtimes.torch_engine import load_engine
-    except ModuleNotFoundError as error:
-        why = f"device '{device}'" if device != "cpu" else f"{weights}, which has no .onnx file,"
-        raise SetupError(
-            f"{why} needs {error.name}: install it with `pip install 'fakestormer[torch]'`"
-        ) from error
     return load_engine(weights, device)

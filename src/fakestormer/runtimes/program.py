@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from fakestormer.errors import SetupError
+from fakestormer.errors import needs
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.runtimes.onnx_engine import BATCH, INPUT, OUTPUTS, Numbers, Run
@@ -117,14 +117,9 @@ def random_frames(config: ModelConfig) -> Iterator[Pixels]:
 
 def require_onnx() -> None:
     """Raises SetupError when a package that ONNX files are written and checked with is missing."""
-    try:
+    with needs("exporting as ONNX", "fakestormer[export]"):
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise SetupError(
-            "exporting as ONNX needs onnx and onnxscript: install them with "
-            "`pip install 'fakestormer[export]'`"
-        ) from error
 
 
 @contextmanager

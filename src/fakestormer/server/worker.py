@@ -32,9 +32,11 @@ from fakestormer.detection.detector import Detector
 from fakestormer.detection.film import film_name
 from fakestormer.errors import InputError, OutputError, SetupError
 from fakestormer.files import write_atomically
+from fakestormer.parallel.memory import keep_freed_memory
+from fakestormer.parallel.termination import leave_signals_to_parent
 from fakestormer.parallel.threads import use_threads
 from fakestormer.report.page import render_report
-from fakestormer.server.confine import bound_memory, end_with_parent
+from fakestormer.server.confine import bound_memory
 from fakestormer.server.limits import Limits
 from fakestormer.server.options import JobOptions
 from fakestormer.server.store import OVERLAY, REPORT, RESULT, THUMBNAIL
@@ -67,7 +69,8 @@ def described(detector: Detector) -> dict[str, str]:
 
 def judge_videos(connection: Connection, settings: WorkerSettings) -> None:
     """The main function of a worker process; ends when the server closes the connection."""
-    end_with_parent()
+    leave_signals_to_parent()
+    keep_freed_memory()
     if settings.threads is not None:
         use_threads(settings.threads)
     try:

@@ -30,16 +30,11 @@ def interpolate_landmarks(landmarks_tk2: Tensor, tau: float = 0.35, d_bar: float
     smooth = landmarks_tk2.clone()
     for t in range(1, landmarks_tk2.shape[-3]):
         before, here = smooth[..., t - 1, :, :], smooth[..., t, :, :]
-        d = landmark_distance(before, here)[..., None, None]
+        d = (here - before).square().sum(dim=(-2, -1), keepdim=True).sqrt() / here.shape[-2]
         # 1 part at least: only a d_bar above 2 tau could round to none
         parts = (d / d_bar).round().clamp_min(1.0)
         smooth[..., t, :, :] = torch.where(d > tau, before + (here - before) / parts, here)
     return smooth
-
-
-def landmark_distance(before_k2: Tensor, here_k2: Tensor) -> Tensor:
-    """d of eq. 1, ||l(t) - l(t-1)||_F / K, in pixels of the landmarks; (..., K, 2) -> (...)."""
-    return (here_k2 - before_k2).square().sum(dim=(-2, -1)).sqrt() / here_k2.shape[-2]
 
 
 def _reversed(*spans: tuple[int, int]) -> list[int]:

@@ -10,21 +10,17 @@ from typing import Literal, TypeVar
 import torch
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from fakestormer.errors import InputError, SetupError, TrainingError
+from fakestormer.errors import InputError, SetupError, TrainingError, needs
 from fakestormer.parallel.threads import core_count
 from fakestormer.training.interrupt import interruptible
 from fakestormer.training.settings import TrainSettings
 
-try:
+with needs("training", "fakestormer[train]"):
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
     from lightning_fabric.strategies.strategy import Strategy
-except ModuleNotFoundError as error:
-    raise SetupError(
-        f"training needs {error.name}: install it with `pip install 'fakestormer[train]'`"
-    ) from error
 
 Result = TypeVar("Result")
 

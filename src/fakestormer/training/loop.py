@@ -23,7 +23,7 @@ from torch.optim import Adam, AdamW, Optimizer
 
 from fakestormer.data.interpolation import Interpolation, interpolation_in
 from fakestormer.data.loaders import ClipPlan, PairBatch, TrainingClips, training_batches
-from fakestormer.errors import InputError, SetupError
+from fakestormer.errors import InputError, needs
 from fakestormer.model.build import build
 from fakestormer.model.model_file import save_model
 from fakestormer.recipe.recipe import Recipe
@@ -53,16 +53,12 @@ from fakestormer.training.validation import (
 from fakestormer.types.network import Losses
 from fakestormer.types.tensors import fields_of
 
-try:
+with needs("training", "fakestormer[train]"):
     from lightning_fabric import Fabric
 
     from fakestormer.training.failure import write_failure
     from fakestormer.training.log import RunLog
     from fakestormer.training.step import AsTensors, NonFiniteLossError, training_step
-except ModuleNotFoundError as error:
-    raise SetupError(
-        f"training needs {error.name}: install it with `pip install 'fakestormer[train]'`"
-    ) from error
 
 
 class TrainingResult(BaseModel):

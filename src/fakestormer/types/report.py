@@ -40,11 +40,6 @@ class Reason:
     text: str
 
 
-def _check_interval(name: str, interval: tuple[float, float] | None) -> None:
-    if interval is not None and not 0.0 <= interval[0] <= interval[1] <= 1.0:
-        raise ValueError(f"{name}.interval: expected 0 <= low <= high <= 1, got {interval}")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scene:
     """The frame of the most suspicious moment, and the face around it, for people to look at.
@@ -145,9 +140,20 @@ class FaceReport:
             squares=("?N 3", np.float32),
             landmarks=("?C T K 2", np.float32),
         )
-        _check_interval("FaceReport", self.interval)
+        low, high = self.interval or (0.0, 1.0)
+        if not 0.0 <= low <= high <= 1.0:
+            raise ValueError(
+                f"FaceReport.interval: expected 0 <= low <= high <= 1, got {self.interval}"
+            )
         if self.reasons and self.verdict != "inconclusive":
             raise ValueError(f"FaceReport.reasons: {self.verdict!r} needs none")
+
+    @property
+    def shown_frame(self) -> tuple[int, int]:
+        """Places (clip, frame) of the moment; else of the first frame of the highest clip."""
+        if self.moment is not None:
+            return self.moment.clip, self.moment.frame
+        return int(self.prediction.clip_probabilities.argmax()), 0
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of "faces" in `Report.to_dict()`."""

@@ -29,8 +29,9 @@ from av.video.reformatter import ColorTrc, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from fakestormer.errors import InputError
+from fakestormer.types.arrays import Floats, Pixels
 
-RGB = NDArray[np.uint8]
+RGB = Pixels
 
 _UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
 _BT709 = 1  # SWS_CS_ITU709
@@ -203,7 +204,7 @@ def tone_map(rgb48_hwc: NDArray[np.generic], transfer: int) -> RGB:
 
 
 @functools.cache
-def _light_of_code(transfer: int) -> NDArray[np.float32]:
+def _light_of_code(transfer: int) -> Floats:
     """float32 (65536,): PQ -> light, 1 = reference white; HLG -> scene light in [0, 1]."""
     code = np.arange(65536) / 65535.0
     if transfer == ColorTrc.SMPTE2084:

@@ -29,6 +29,8 @@ _STILL_PICTURES = ("image2", "_pipe")
 
 # Of 8192 x 8192; what is larger would let a small file ask for any amount of memory.
 _MOST_PIXELS = 2**26
+# Decoders count the pixels that they pad the sides with, too.
+_DECODERS_LIMIT = str(_MOST_PIXELS * 5 // 4)
 # OpenCV turns no picture that is longer than 32767.
 _LONGEST_SIDE = 2**14
 # Above 4096 x 2304, threads that each hold a frame of their own would hold too much.
@@ -46,7 +48,7 @@ def open_video(
         container = av.open(
             f"file:{file}",
             metadata_errors="replace",
-            options={"protocol_whitelist": "file", "max_pixels": _decoders_limit()},
+            options={"protocol_whitelist": "file", "max_pixels": _DECODERS_LIMIT},
         )
     except (av.FFmpegError, OSError, ValueError) as error:
         if is_text(file):
@@ -161,13 +163,8 @@ def _video_stream(container: InputContainer, path: str | Path, number: int | Non
         )
     stream.thread_type = "AUTO" if pixels < _FRAME_THREADS_BELOW else "SLICE"
     # For frames inside the stream that are larger than the container says.
-    stream.codec_context.options = {"max_pixels": _decoders_limit()}
+    stream.codec_context.options = {"max_pixels": _DECODERS_LIMIT}
     return stream
-
-
-def _decoders_limit() -> str:
-    # Decoders count the pixels that they pad the sides with, too.
-    return str(_MOST_PIXELS * 5 // 4)
 
 
 def _animation(container: Container) -> Path | None:

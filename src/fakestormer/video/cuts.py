@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from fakestormer.types.arrays import Pixels
 
 _SIZE = (32, 18)
 _BINS = 6
@@ -33,9 +34,9 @@ class CutDetector:
     def __init__(self, *, correlation: float, colours: float) -> None:
         self._correlation = correlation
         self._colours = colours
-        self._previous: NDArray[np.uint8] | None = None
+        self._previous: Pixels | None = None
 
-    def is_cut(self, rgb_hwc: NDArray[np.uint8]) -> bool:
+    def is_cut(self, rgb_hwc: Pixels) -> bool:
         """Whether this frame begins another shot than the frame given before (never the first)."""
         current = thumbnail(rgb_hwc)
         previous, self._previous = self._previous, current
@@ -44,14 +45,14 @@ class CutDetector:
         return colour_overlap(previous, current) < self._colours
 
 
-def thumbnail(rgb_hwc: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def thumbnail(rgb_hwc: Pixels) -> Pixels:
     """uint8 (18, 32, 3). Large frames are first thinned to a few pixels per cell, for speed."""
     step = max(1, min(rgb_hwc.shape[0] // 72, rgb_hwc.shape[1] // 128))
     thin = np.ascontiguousarray(rgb_hwc[::step, ::step])
     return np.asarray(cv2.resize(thin, _SIZE, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def correlation(a_hwc: NDArray[np.uint8], b_hwc: NDArray[np.uint8]) -> float:
+def correlation(a_hwc: Pixels, b_hwc: Pixels) -> float:
     """Normalised correlation of the grey values: 1 when both pictures are flat, 0 when one is."""
     a, b = (cv2.cvtColor(x, cv2.COLOR_RGB2GRAY).astype(np.float32) for x in (a_hwc, b_hwc))
     a, b = a - a.mean(), b - b.mean()
@@ -61,7 +62,7 @@ def correlation(a_hwc: NDArray[np.uint8], b_hwc: NDArray[np.uint8]) -> float:
     return float((a * b).mean()) / (contrast_a * contrast_b)
 
 
-def colour_overlap(a_hwc: NDArray[np.uint8], b_hwc: NDArray[np.uint8]) -> float:
+def colour_overlap(a_hwc: Pixels, b_hwc: Pixels) -> float:
     """Intersection of the colour histograms (6 x 6 x 6 bins), in [0, 1]."""
     a, b = (cv2.calcHist([x], [0, 1, 2], None, [_BINS] * 3, [0, 256] * 3) for x in (a_hwc, b_hwc))
     return float(np.minimum(a, b).sum() / a.sum())

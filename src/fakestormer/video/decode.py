@@ -156,7 +156,6 @@ def lasts_longer(path: str | Path, seconds: float, stream_number: int) -> bool:
 def stream_frames(
     path: str | Path,
     *,
-    start_index: int = 0,
     stop_index: int | None = None,
     log: PacketLog | None = None,
     stream_number: int | None = None,
@@ -165,12 +164,11 @@ def stream_frames(
 ) -> Iterator[Frame]:
     """Decode from the beginning: (index, pts_seconds, rgb uint8 (H, W, 3)) of each frame.
 
-    Yields the frames start_index <= index < stop_index; earlier ones are decoded but not
-    converted. Holds one frame at a time. A file that is damaged in the middle gives the frames that
-    decode. log: takes down the packets and frames; what is missing once the stream has ended.
-    stream_number: see `probe`. turned: clockwise degrees, 0, 90, 180 or 270, beyond what the file
-    says. keep: keeps frames for a `FrameReader`. Raises InputError when the file cannot be opened
-    or no frame at all decodes.
+    Yields the frames before stop_index. Holds one frame at a time. A file that is damaged in the
+    middle gives the frames that decode. log: takes down the packets and frames; what is missing
+    once the stream has ended. stream_number: see `probe`. turned: clockwise degrees, 0, 90, 180 or
+    270, beyond what the file says. keep: keeps frames for a `FrameReader`. Raises InputError when
+    the file cannot be opened or no frame at all decodes.
     """
     with closing(_stored_frames(path, log, stream_number)) as frames:
         for index, seconds, frame, upright in frames:
@@ -178,8 +176,7 @@ def stream_frames(
                 return
             if keep is not None:
                 keep.see((index, seconds, frame, upright))
-            if index >= start_index:
-                yield index, seconds, turn_clockwise(upright(frame), turned)
+            yield index, seconds, turn_clockwise(upright(frame), turned)
 
 
 def stream_frames_at(

@@ -56,27 +56,20 @@ def scan(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _holds(check: Callable[[], bool]) -> bool:
     try:
-        return entry.is_dir()
+        return check()
     except OSError:  # a link round in a circle, or to where one may not look
         return False
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # as above
-        return False
-
-
 def folders_in(folder: Path) -> list[str]:
-    return [entry.name for entry in scan(folder) if _is_folder(entry)]
+    return [entry.name for entry in scan(folder) if _holds(entry.is_dir)]
 
 
 def videos_in(folder: Path) -> list[str]:
     """Names of the videos directly in a folder."""
-    return [entry.name for entry in scan(folder) if is_video(entry.name) and _is_file(entry)]
+    return [entry.name for entry in scan(folder) if is_video(entry.name) and _holds(entry.is_file)]
 
 
 def files_below(
@@ -106,9 +99,9 @@ def files_below(
             unusable(folder, error)
             return
         for entry in entries:
-            if _is_folder(entry):
+            if _holds(entry.is_dir):
                 yield from walk(Path(entry.path), f"{above}{entry.name}/", around | {real})
-            elif wanted(entry.name) and _is_file(entry):
+            elif wanted(entry.name) and _holds(entry.is_file):
                 yield above + entry.name
 
     return sorted(walk(root, "", frozenset()))

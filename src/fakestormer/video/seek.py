@@ -113,33 +113,25 @@ def _table_of(path: str, size: int, mtime_ns: int, stream_number: int | None) ->
 
     Kept, because every face of a video asks for it, and reading all of a long file takes seconds.
     """
-    try:
-        return _read_table(path, stream_number)
-    except UnforeseenError:
-        return None
-
-
-def _read_table(path: str, stream_number: int | None) -> _Table:
-    """The packet table; UnforeseenError when this file cannot be trusted to follow one."""
     with open_video(path, stream_number) as (container, stream):
         names = set(container.format.name.split(","))
         if not names & _CONTAINERS or stream.codec_context.name not in _CODECS:
-            raise UnforeseenError
+            return None
         shown: list[tuple[int, bool]] = []
         try:
             for packet in container.demux(stream):
                 if not packet.size or packet.is_discard:
                     continue
                 if packet.pts is None or packet.is_corrupt:
-                    raise UnforeseenError
+                    return None
                 shown.append((packet.pts, packet.is_keyframe))
-        except (av.FFmpegError, OSError) as error:
-            raise UnforeseenError from error
+        except (av.FFmpegError, OSError):
+            return None
         shown.sort()
         pts = [time for time, _ in shown]
         keyframes = [k for k, (_, key) in enumerate(shown) if key]
         unique = all(a < b for a, b in itertools.pairwise(pts))
         if not shown or not unique or not keyframes or keyframes[0] != 0:
-            raise UnforeseenError
+            return None
         assert stream.time_base is not None
         return _Table(pts=pts, keyframes=keyframes, time_base=stream.time_base)

@@ -54,10 +54,7 @@ def choose_stream(
         raise InputError(f"{path}: has no video stream (sound only?); give a file with pictures")
     if len(streams) == 1:
         return streams[0]
-    status = os.stat(path)
-    moving = _moving(
-        str(path), status.st_size, status.st_mtime_ns, tuple(container.options.items())
-    )
+    moving = _moving_in(container, path)
     return max(
         streams,
         key=lambda stream: (
@@ -68,6 +65,12 @@ def choose_stream(
             -stream.index,
         ),
     )
+
+
+def _moving_in(container: InputContainer, path: str | Path) -> frozenset[int]:
+    status = os.stat(path)
+    options = tuple(container.options.items())
+    return _moving(str(path), status.st_size, status.st_mtime_ns, options)
 
 
 @functools.lru_cache(maxsize=16)
@@ -97,8 +100,5 @@ def moving_streams(container: InputContainer, path: str | Path) -> int:
     streams = video_streams(container)
     if len(streams) < 2:
         return len(streams)
-    status = os.stat(path)
-    moving = _moving(
-        str(path), status.st_size, status.st_mtime_ns, tuple(container.options.items())
-    )
+    moving = _moving_in(container, path)
     return sum(stream.index in moving for stream in streams) or len(streams)

@@ -8,7 +8,6 @@ Format: RFC 9649.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -24,12 +23,6 @@ _MILLISECONDS = Fraction(1, 1000)
 _ANIMATED, _REPLACES, _DISPOSED = 0x02, 0x02, 0x01
 #: What browsers show pictures for that say 0 to 10 ms.
 _LEAST_MS, _INSTEAD_MS = 11, 100
-
-
-@dataclass(frozen=True, slots=True)
-class _Canvas:
-    width: int
-    height: int
 
 
 def is_animated_webp(path: Path) -> bool:
@@ -63,12 +56,13 @@ def webp_frames(
         canvas = _canvas(file)
         if canvas is None:
             return
-        if canvas.width * canvas.height > most_pixels:
+        width, height = canvas
+        if width * height > most_pixels:
             raise InputError(
-                f"{path}: its pictures are {canvas.width} x {canvas.height}, and more than "
-                f"{most_pixels} pixels are not taken; scale the video down"
+                f"{path}: its pictures are {width} x {height}, and more than {most_pixels} pixels "
+                "are not taken; scale the video down"
             )
-        shown_hwc = np.zeros((canvas.height, canvas.width, 3), np.uint8)
+        shown_hwc = np.zeros((height, width, 3), np.uint8)
         begins = 0
         for kind, content, whole in _chunks(file):
             if kind != b"ANMF" or len(content) < 16:
@@ -90,14 +84,14 @@ def webp_frames(
             begins += duration
 
 
-def _canvas(file: BinaryIO) -> _Canvas | None:
-    """The canvas of an animated WebP, and the file stands behind it; None of any other file."""
+def _canvas(file: BinaryIO) -> tuple[int, int] | None:
+    """Width and height of an animated WebP; the file stands behind them. None of any other file."""
     head = file.read(30)
     if head[:4] != b"RIFF" or head[8:16] != b"WEBPVP8X" or len(head) < 30:
         return None
     if not head[20] & _ANIMATED:
         return None
-    return _Canvas(1 + _number(head[24:27]), 1 + _number(head[27:30]))
+    return 1 + _number(head[24:27]), 1 + _number(head[27:30])
 
 
 def _chunks(file: BinaryIO, most: int | None = None) -> Iterator[tuple[bytes, bytes, bool]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fakestormer.detection.printable import shown
+
 #: Names that are listed of something that went wrong; a file always has all of them.
 LISTED = 50
 
@@ -24,6 +26,19 @@ def working(what: str) -> Iterator[None]:
     with bar() as drawn:
         drawn.add_task(what, total=None)
         yield
+
+
+@contextmanager
+def counted(what: str) -> Iterator[Callable[..., None]]:
+    """A bar for counted work; within, `advance(done, total, name)` moves it and shows the name."""
+    with bar() as drawn:
+        task = drawn.add_task(what, total=None)
+
+        def advance(done: int, total: int | None, name: str = "") -> None:
+            description = f"{what} {shown(name)}" if name else what
+            drawn.update(task, completed=done, total=total, description=description)
+
+        yield advance
 
 
 def bar() -> Progress:

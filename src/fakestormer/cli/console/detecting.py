@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, TextIO, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from fakestormer.cli.console.bars import LISTED, bar
 from fakestormer.cli.options import STDOUT
-from fakestormer.detection.batch import BatchProgress, Detection
+from fakestormer.detection.batch import BatchProgress
 from fakestormer.detection.printable import face_name, shown
 from fakestormer.detection.results import document_of
 from fakestormer.files import writing
@@ -53,40 +53,19 @@ def with_bar(work: Callable[[BatchProgress], Iterable[Item]]) -> Iterator[Item]:
         drawn.live.stop()
 
 
-class Written:
-    """Results for programs: all of them as one document, each as a line, or both.
-
-    document, lines: where each goes; None where it is not asked for.
-    """
-
-    def __init__(self, document: TextIO | None, lines: TextIO | None) -> None:
-        self._document, self._lines = document, lines
-        self._results: dict[int, dict[str, Any]] = {}
-
-    def add(self, detection: Detection) -> None:
-        if self._document is not None:
-            self._results[detection.place] = detection.result
-        if self._lines is not None:
-            # ASCII with escapes: file names need not be valid Unicode.
-            self._lines.write(json.dumps(detection.result) + "\n")
-            self._lines.flush()
-
-    def close(self) -> None:
-        """Write the document, in the order in which the files were given."""
-        if self._document is not None:
-            results = [self._results[place] for place in sorted(self._results)]
-            self._document.write(document_of(results))
-
-
 @contextmanager
-def machine_readable(document: Path | str | None, lines: Path | None) -> Iterator[Written]:
+def machine_readable(
+    document: Path | str | None, lines: Path | None, results: Mapping[int, dict[str, Any]]
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Results for programs, complete when the context ends, an interrupted run included.
 
-    While one of them goes to standard output, what is printed for people goes to standard error.
+    Yields what writes a result as a line, where that is asked for. While one of both goes to
+    standard output, what is printed for people goes to standard error.
 
     Args:
         document: "-" writes all results to standard output; a file is written elsewhere.
         lines: a file that gets each result as it comes, or "-".
+        results: by place, filled within.
     """
     out = sys.stdout
     with ExitStack() as opened:
@@ -96,9 +75,18 @@ def machine_readable(document: Path | str | None, lines: Path | None) -> Iterato
         if lines is not None and lines != STDOUT:
             with writing(lines):
                 line_file = opened.enter_context(lines.open("w", encoding="ascii"))
-        written = Written(out if document == STDOUT else None, line_file)
-        opened.callback(written.close)
-        yield written
+
+        def write_line(result: dict[str, Any]) -> None:
+            if line_file is not None:
+                # ASCII with escapes: file names need not be valid Unicode.
+                line_file.write(json.dumps(result) + "\n")
+                line_file.flush()
+
+        try:
+            yield write_line
+        finally:
+            if document == STDOUT:
+                out.write(document_of([results[place] for place in sorted(results)]))
 
 
 def print_report(report: Report) -> None:

@@ -1,24 +1,19 @@
-"""Bars and results of the commands that make stores and pairs: prepare, train, pseudo-fakes."""
+"""Bar and results of the commands that make stores: prepare, train."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fakestormer.cli.console.bars import LISTED, bar
-from fakestormer.cli.options import print_log_of
+from fakestormer.cli.options import print_log_of, say
 from fakestormer.detection.printable import face_name, shown
-from fakestormer.errors import InputError
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.video.objects import copied
 
 if TYPE_CHECKING:
-    from fakestormer.data.manifest import Split
     from fakestormer.data.origin import Origin
     from fakestormer.data.prepare import Progress, Summary
-    from fakestormer.evaluation.plan import SplitChoice
-    from fakestormer.recipe.synthesis import SynthesisConfig
     from fakestormer.tools.commands import PrepareSettings
 
 
@@ -54,21 +49,17 @@ def prepare_with_bar(
     for row in refused[:LISTED]:
         face = "" if row.track < 0 else f", {face_name(row.track + 1)}"
         name = shown(row.video)
-        print(f"{name}{face}: not used: {row.rejected} ({row.detail})", file=sys.stderr)
+        say(f"{name}{face}: not used: {row.rejected} ({row.detail})")
     if len(refused) > LISTED:
-        print(
-            f"... and {len(refused) - LISTED} more: {store}/manifest.parquet lists all, with "
-            "reasons",
-            file=sys.stderr,
-        )
+        more = len(refused) - LISTED
+        say(f"... and {more} more: {store}/manifest.parquet lists all, with reasons")
     notes = {row.video: row.detail for row in rows if row.detail and not row.rejected}
     for video, note in list(notes.items())[:LISTED]:
-        print(f"{shown(video)}: {note}", file=sys.stderr)
+        say(f"{shown(video)}: {note}")
     if summary.vanished:
-        print(
+        say(
             f"{store}: {summary.vanished} videos that were finished earlier are not listed any "
-            "more and are left out of the manifest",
-            file=sys.stderr,
+            "more and are left out of the manifest"
         )
     by_split = ", ".join(f"{count} for {name}" for name, count in summary.by_split.items())
     reasons = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.items())
@@ -84,31 +75,3 @@ def prepare_with_bar(
                     f"real {part} tracks: {interpolation_in(store, tracks, recipe.synthesis.tau)}"
                 )
     return summary
-
-
-def write_pairs_with_bar(
-    store: Path, folder: Path, *, split: SplitChoice, synthesis: SynthesisConfig, seed: int
-) -> str:
-    """`write_pairs` of a store's real tracks with a progress bar; returns a closing line."""
-    from fakestormer.data.manifest import read_manifest, tracks_of
-    from fakestormer.data.pseudo_fakes import write_pairs
-
-    rows = read_manifest(store)
-    splits: tuple[Split, ...] = ("train", "validation", "test") if split == "all" else (split,)
-    real = [row for one in splits for row in tracks_of(rows, one)]
-    if not real:
-        raise InputError(f"{store}: no real track in the split {split!r}; choose another")
-    with bar() as drawn:
-        task = drawn.add_task("blending", total=len(real))
-        table = write_pairs(
-            store,
-            real,
-            folder,
-            synthesis=synthesis,
-            seed=seed,
-            progress=lambda done, _: drawn.update(task, completed=done),
-        )
-    return (
-        f"{folder}: {len(real)} real clips and as many pseudo-fakes; go on with\n"
-        f"  fakestormer prepare {folder} --table {table} --split test --out STORE"
-    )
