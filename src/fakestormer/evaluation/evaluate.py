@@ -113,28 +113,29 @@ def evaluate(
         if settings.cluster is not None:
             paths = {name: store.resolve() for name, store in paths.items()}
         plan = replace(_plan(detector, model, paths, settings), addresses=addresses)
-        for name, store in paths.items():
-            backend = read_settings(store).backend
-            if warn is not None and detector.trained_with not in (None, backend):
-                warn(
-                    f"{name}: its faces were found by {backend}, the model was trained on faces "
-                    f"found by {detector.trained_with}: they are cropped a little differently"
-                )
+        if warn is not None:
+            _warn_of_other_faces(detector, paths, warn)
         place = at_hand.enter_context(kept(out))
-
-        def advance(done: int, total: int, task: str) -> None:
-            place.now_and_then()
-            if progress is not None:
-                progress(done, total, task)
-
         with opened(place.folder):
             return write_outputs(
                 plan,
-                score_plan(plan, place.folder, progress=advance),
+                score_plan(plan, place.folder, progress=place.beside(progress)),
                 place.folder,
                 model=detector.fingerprint(faces=False),
                 clip_length=detector.engine.config.frames,
                 learned_from=learned_from,
+            )
+
+
+def _warn_of_other_faces(
+    detector: Detector, stores: Mapping[str, Path], warn: Callable[[str], None]
+) -> None:
+    for name, store in stores.items():
+        backend = read_settings(store).backend
+        if detector.trained_with not in (None, backend):
+            warn(
+                f"{name}: its faces were found by {backend}, the model was trained on faces found "
+                f"by {detector.trained_with}: they are cropped a little differently"
             )
 
 

@@ -144,12 +144,6 @@ def prepare(
     with kept(store) as place:
         with writing(place.folder):
             place.folder.mkdir(parents=True, exist_ok=True)
-
-        def advance(finished: Progress) -> None:
-            place.now_and_then()
-            if progress is not None:
-                progress(finished)
-
         summary = prepare_listing(
             listing,
             place.folder,
@@ -166,7 +160,7 @@ def prepare(
             methods=methods,
             labelling=labelling,
             origin=origin,
-            progress=advance,
+            progress=place.beside(progress),
         )
     unmatched = () if matched is None else matched.unmatched
     for line in unmatched[:_LISTED]:

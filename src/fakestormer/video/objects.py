@@ -14,13 +14,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, ParamSpec
 
 from fakestormer.errors import InputError, OutputError, SetupError
 from fakestormer.video.folder import is_video
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
 
 #: With what fsspec opens each kind. A listing that is kept would hide what is put there meanwhile.
 SCHEMES: Final[Mapping[str, Mapping[str, bool]]] = {
@@ -142,14 +143,20 @@ class Kept:
     _uploaded: dict[Path, tuple[int, int]] = field(default_factory=dict)
     _last: float = field(default_factory=time.monotonic)
 
-    def now_and_then(self) -> None:
-        """Upload, if the last time was a minute ago; where that fails, the next time."""
-        if time.monotonic() - self._last >= _PAUSE:
-            self._last = time.monotonic()
-            try:
-                self.upload()
-            except OutputError as error:
-                log.warning("%s", error)
+    def beside(self, progress: Callable[P, None] | None) -> Callable[P, None]:
+        """`progress`, and an upload each minute; where that fails, the next one is tried."""
+
+        def advance(*args: P.args, **kwargs: P.kwargs) -> None:
+            if time.monotonic() - self._last >= _PAUSE:
+                self._last = time.monotonic()
+                try:
+                    self.upload()
+                except OutputError as error:
+                    log.warning("%s", error)
+            if progress is not None:
+                progress(*args, **kwargs)
+
+        return advance
 
     def upload(self) -> None:
         """Write what is new to the address, what was made first first. Raises OutputError."""
