@@ -77,7 +77,7 @@ class VideoSet:
     """
 
     store: Path
-    address: str | None
+    address: str | None = None
     settings: StoreSettings
     videos: Mapping[str, tuple[Row, ...]]
     entries: Mapping[str, Entry]
