@@ -67,7 +67,8 @@ def made_up_clip(stored: int, seed: int) -> tuple[Tensor, Tensor]:
     radius = 0.5 + 0.5 * rng.random(81)
     face = np.stack([60 * radius * np.cos(angle), 78 * radius * np.sin(angle)], axis=-1)
     landmarks = (face + 127.5 + rng.normal(0, 0.5, (T, 81, 2))) * (stored / 256)
-    return torch.from_numpy(np.stack(frames))[None], torch.from_numpy(landmarks)[None].float()
+    as_stored = np.ascontiguousarray(frames)  # plane by plane, as a store gives them
+    return torch.from_numpy(as_stored)[None], torch.from_numpy(landmarks)[None].float()
 
 
 def per_clip_ms(

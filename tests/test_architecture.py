@@ -47,7 +47,6 @@ LARGE_FUNCTIONS = {
     "server.api.api_router": _ROUTES,
     "server.pages.pages_router": _ROUTES,
     "synthesis.params.sample": "every draw in the order that fixes the random numbers",
-    "synthesis.render._render_clip": "the steps of the synthesis, in the paper's order",
     "synthesis.render.render": "the steps of the synthesis, in the paper's order",
     "tools.commands.prepare": "Python's `prepare`: the steps of the command, in their order",
     "tools.synthesize.synthesize": "Python's `synthesize`: one keyword per option of the command",

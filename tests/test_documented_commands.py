@@ -57,6 +57,10 @@ PARSED = {
     "fakestormer prepare s3://": (
         "tests/data/test_prepare_objects.py::test_a_store_of_objects_is_that_of_their_files"
     ),
+    "fakestormer evaluate --data NAME=s3://": (
+        "tests/data/test_prepare_objects.py"
+        "::test_a_store_and_an_evaluation_at_an_address_are_those_of_a_folder"
+    ),
     "fakestormer detect s3://": (
         "tests/detection/test_objects.py::test_results_name_the_objects_and_nothing_stays_here"
     ),

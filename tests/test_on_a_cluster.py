@@ -16,7 +16,12 @@ from fakestormer.data.origin import Origin
 from fakestormer.data.prepare import Progress, prepare_listing
 from fakestormer.detection.batch import DetectorSettings, detect_many
 from fakestormer.evaluation.evaluate import EvaluationSettings, evaluate
+from fakestormer.recipe.named import tiny
+from fakestormer.tools import commands
+from fakestormer.tools.commands import PrepareSettings, prepare
+from fakestormer.video import objects
 from folder_stores import prepare_folder
+from object_stores import Bucket
 from ray_nodes import Nodes
 
 pytest.importorskip("ray")
@@ -114,3 +119,31 @@ def test_evaluate_gives_the_same_scores(
     there = Path("there/scores.csv").read_text()
     assert there == Path("here/scores.csv").read_text()
     assert there.count("drawn") >= 3
+
+
+def test_videos_stores_and_results_in_an_object_store(
+    bucket: Bucket,
+    fragile: Nodes,
+    untrained_model: Path,
+    drawn: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The nodes share nothing but the bucket: each has its tracks in a folder of its own."""
+    monkeypatch.setattr(commands, "_faces_of", lambda _: drawn.DrawnFaces)
+    for seed, name in enumerate(("a.mp4", "b.mp4", "fake/swap/a.mp4")):
+        drawn.write_video(file := tmp_path / "here/videos" / name, drawn.draw(8, seed=seed)[0])
+        bucket.put(f"videos/{name}", file.read_bytes())
+    fragile.add()
+    for place, cluster in ((str(tmp_path / "here"), None), (bucket.address, fragile.address)):
+        prepare(
+            f"{place}/videos", f"{place}/store", recipe=tiny(),
+            settings=PrepareSettings(workers=0, cluster=cluster),
+        )  # fmt: skip
+        evaluate(
+            untrained_model, {"drawn": f"{place}/store"}, f"{place}/evaluation",
+            EvaluationSettings(split="all", cluster=cluster),
+        )  # fmt: skip
+    for name in ("scores.csv", "evaluation.md"):
+        there = objects.read(f"{bucket.address}/evaluation/{name}")
+        assert there == (tmp_path / "here/evaluation" / name).read_bytes()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from fakestormer.recipe.synthesis import BeyondConfig, JitterConfig, SynthesisConfig
 from fakestormer.synthesis.colour import change_detail
 from fakestormer.synthesis.params import ClipParams, Colour, Downscale, SBVParams, Sharpen, sample
-from fakestormer.synthesis.warp import pixel_grid, undo_affine
+from fakestormer.synthesis.warp import moved_from
 
 
 def _many(count: int, config: SynthesisConfig | None = None) -> list[ClipParams]:
@@ -209,11 +209,10 @@ def test_a_real_clip_is_moved_only_where_it_still_fills_its_window() -> None:
     drawn = [sample(np.random.default_rng(seed), config, clip_length=4) for seed in range(400)]
     filled = []
     for params in drawn:
-        grid = pixel_grid(height=256, width=256, size=256, device=torch.device("cpu"))
+        sides = {"height": 256, "width": 256, "size": 256}
+        whole = moved_from(params.frames[0], **sides, device=torch.device("cpu"))
         m, (right, down) = params.margin, params.shift
-        at = undo_affine(grid, params.frames[0], size=256)[
-            :, m + down : 256 - m + down, m + right : 256 - m + right
-        ]
+        at = whole[:, m + down : 256 - m + down, m + right : 256 - m + right]
         filled.append(bool(at.min() >= 0) and bool(at.max() <= 255))
     assert all(full for full, params in zip(filled, drawn, strict=True) if params.moved_real)
     # A pixel to spare is all that is left unused.

@@ -24,8 +24,8 @@ def prepare(
     what: Annotated[
         str, typer.Argument(help="a data set's name (with --root), or a folder of videos")
     ],
-    store: Annotated[
-        Path | None, typer.Option("--out", help="the track store to make or to continue")
+    out: Annotated[
+        str | None, typer.Option("--out", help="the track store to make or to continue")
     ] = None,
     root: Annotated[
         Path | None, typer.Option(help="the folder of the data set, as it was distributed")
@@ -102,6 +102,7 @@ def prepare(
     says otherwise; the source of a video is its folder, or in a flat folder its name up to the last
     underscore before digits (grid_007.mp4 is of grid). VIDEOS may be s3://BUCKET/FOLDER: each video
     is fetched where it is prepared, and dropped; paths in the table are then below that address.
+    STORE may be an address, too.
 
     The same command goes on where it was stopped. Videos that cannot be used are listed with the
     reason.
@@ -120,6 +121,7 @@ def prepare(
     if root is not None and what not in LAYOUTS:
         raise typer.BadParameter(f"no data set '{what}'; there are {', '.join(LAYOUTS)}")
     layout = "folder" if root is None else what
+    store = None if out is None else options.place_of(out)
     for option, given, users in (
         ("--compression", compression, COMPRESSED),
         ("--reals", reals, ("deeperforensics", "df40")),
@@ -142,7 +144,7 @@ def prepare(
             variant=variant or "end_to_end",
             methods=tuple(method or ()),
             lists=lists,
-            store=store,
+            store=store if isinstance(store, Path) else None,
         ),
     )
     if check:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -57,7 +59,7 @@ def evaluate(
         list[str], typer.Option(help="a store of real and fake videos, or NAME=STORE; repeatable")
     ],
     folder: Annotated[
-        Path,
+        str,
         typer.Option("--out", help="folder of evaluation.json, .md, .html, scores.csv and plots"),
     ],
     model: options.Model = None,
@@ -99,7 +101,7 @@ def evaluate(
     video-level AUC with its interval, AP, EER, accuracy, TPR at low FPR. With --corruptions also
     under the benchmark's corruptions at five levels. Videos without a usable face are counted,
     listed, and left out of every AUC but the one that counts them. The same command goes on where
-    it was stopped.
+    it was stopped. A STORE and --out may be addresses, s3://BUCKET/FOLDER.
     """
     require("train", *STORES, *MEASURES)
     if ray is not None:
@@ -138,7 +140,7 @@ def evaluate(
     with counted("scoring") as advance:
         document = run(weights, stores, folder, settings, progress=advance, warn=say)
     print(markdown(document))
-    print(f"pictures and the worst errors: {folder / 'evaluation.html'}")
+    print(f"pictures and the worst errors: {folder.rstrip('/')}/evaluation.html")
     left_out = [
         result["left_out"]
         for entry in document["data"].values()
@@ -185,7 +187,7 @@ def compare(
             write_atomically(out, text.encode())
 
 
-def _roots_of(words: list[str], stores: dict[str, Path]) -> dict[str, Path]:
+def _roots_of(words: list[str], stores: Mapping[str, object]) -> dict[str, Path]:
     """["CDF2=/data/celeb"] -> {"CDF2": /data/celeb}; wrong usage for a name without a store."""
     roots = {}
     for word in words:
@@ -198,13 +200,13 @@ def _roots_of(words: list[str], stores: dict[str, Path]) -> dict[str, Path]:
     return roots
 
 
-def stores_of(words: list[str]) -> dict[str, Path]:
-    """["CDF2=stores/celeb", "stores/mine"] -> {"CDF2": stores/celeb, "mine": stores/mine}."""
-    stores: dict[str, Path] = {}
+def stores_of(words: list[str]) -> dict[str, Path | str]:
+    """["CDF2=stores/celeb", "s3://b/mine"] -> {"CDF2": stores/celeb, "mine": "s3://b/mine"}."""
+    stores: dict[str, Path | str] = {}
     for word in words:
         name, equals, path = word.partition("=")
-        store = Path(path if equals else word)
-        name = name if equals else store.resolve().name
+        store = options.place_of(path if equals else word)
+        name = name if equals else os.path.basename(os.path.realpath(store))
         if name in stores:
             raise typer.BadParameter(f"two data sets are called {name}; name them with NAME=STORE")
         stores[name] = store
@@ -261,7 +263,7 @@ def ablate(
     bench = Bench(
         recipe=base,
         training_store=training_store,
-        tests=stores_of(test),
+        tests={name: Path(store) for name, store in stores_of(test).items()},
         out=folder,
         split=split,
         initial_weights=weights,

@@ -93,7 +93,9 @@ def detect(
     from fakestormer.cli.reports import ReportFolder
     from fakestormer.detection.batch import DetectorSettings, ResultFiles, detect_many
 
-    json_file, csv_file = options.place_of(json_place), options.place_of(csv_place)
+    json_file, csv_file = (
+        None if place is None else options.place_of(place) for place in (json_place, csv_place)
+    )
     bad_verdicts = {options.one_of(word, *VERDICTS).replace("-", " ") for word in fail_on or ()}
     _check_places(json_file, lines_file, csv_file, report, resume=resume, overlay=overlay, pdf=pdf)
     if ray is not None:

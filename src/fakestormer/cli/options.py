@@ -122,16 +122,16 @@ def one_of(value: str | None, *choices: str) -> Any:
 # os.path in these: a path that cannot be examined raises its error where it is written to.
 
 
-def require_folder(path: Path, option: str) -> None:
+def require_folder(path: Path | str, option: str) -> None:
     if os.path.exists(path) and not os.path.isdir(path):
         raise typer.BadParameter(f"{option} {path}: is a file; name a folder")
 
 
-def place_of(text: str | None) -> Path | str | None:
-    """Where results go: a file, or as it is the address of an object (s3://BUCKET/KEY)."""
+def place_of(text: str) -> Path | str:
+    """A file or folder, or as it is an address in an object store (s3://BUCKET/KEY)."""
     from fakestormer.video.objects import is_object
 
-    return text if text is None or is_object(text) else Path(text)
+    return text if is_object(text) else Path(text)
 
 
 def require_file(path: Path | str, option: str) -> None:

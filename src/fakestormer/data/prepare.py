@@ -72,6 +72,7 @@ def prepare_listing(
     listing: Listing,
     store: Path,
     *,
+    tracks: str | None = None,
     backend: BackendName | BackendFactory = "auto",
     crop: CropConfig | None = None,
     tracking: TrackingConfig | None = None,
@@ -88,6 +89,7 @@ def prepare_listing(
 ) -> Summary:
     """Prepare the videos of a listing into `store`; run it again to continue or to add videos.
 
+    tracks: the address in an object store that gets the tracks; None writes them into the folder.
     backend: a name, or a picklable function that opens one or `LandmarkFiles`. workers: processes,
     0 = this one. cluster: address of a Ray cluster instead. min_frames: shorter tracks are rejected
     (T of the network, at least). stream: None takes the one that players show. splits, methods: do
@@ -135,7 +137,7 @@ def prepare_listing(
         todo = [name for name in entries if name in wanted and name not in finished]
         # The store may be named relative to a folder that other processes are not in.
         limits = {name: settings.frames_in(row.split) for name, row in rows.items()}
-        work = PrepareOne(entries, limits, store.resolve(), settings, open_this)
+        work = PrepareOne(entries, limits, store.resolve(), settings, open_this, tracks)
         for name, made in map_videos(work, todo, workers=workers, cluster=cluster):
             if made is None:
                 made = (_crashed(entries[name]),)

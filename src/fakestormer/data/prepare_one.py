@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from fakestormer.types import FaceTrack
 from fakestormer.types.arrays import Floats
 from fakestormer.video.colour import turn_clockwise
 from fakestormer.video.decode import Frame
+from fakestormer.video.objects import write
 
 #: A landmark may leave the crop by this share of its side (a moving face, a smoothed box).
 SLACK_OUTSIDE = 0.02
@@ -49,22 +51,31 @@ class PrepareOne:
         store: Path,
         settings: StoreSettings,
         open_this: Callable[[], FaceSource],
+        tracks: str | None = None,
     ) -> None:
+        """tracks: the address of the store that gets the tracks, instead of the folder."""
         self.entries, self.max_frames = entries, max_frames
         self.store, self.settings = store, settings
-        self.open_this = open_this
+        self.open_this, self.tracks = open_this, tracks
         self._source: FaceSource | None = None
 
     def __call__(self, name: str) -> tuple[Row, ...]:
         if self._source is None:
             self._source = self.open_this()
-        return prepare_entry(
+        prepare = partial(
+            prepare_entry,
             self.entries[name],
-            self.store,
-            self._source,
-            self.settings,
+            faces=self._source,
+            settings=self.settings,
             max_frames=self.max_frames[name],
         )
+        if self.tracks is None:
+            return prepare(self.store)
+        with TemporaryDirectory(prefix="fakestormer-") as folder:
+            rows = prepare(Path(folder))
+            for file in Path(folder, "tracks").rglob("*.zip"):
+                write(f"{self.tracks}/{file.relative_to(folder).as_posix()}", file)
+        return rows
 
 
 def prepare_entry(

@@ -10,7 +10,8 @@ evaluate("RUN", {"CDF2": Path("stores/celeb")}, Path("evaluation"))
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,7 @@ from fakestormer.evaluation.plan import (
 from fakestormer.faces.open import BackendName, open_backend
 from fakestormer.recipe.prediction import PredictionConfig, Sampling
 from fakestormer.runtimes.engine import Engine
+from fakestormer.video.objects import copied, is_object, kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,8 @@ def evaluate(
         model: a `.safetensors` file with its `.json` beside it, or their folder; None takes the
             model that came with the package.
         stores: prepared stores of real and fake videos, by the names of the data sets.
-        out: the folder for evaluation.json, .md, .html, scores.csv and pictures.
+        out: the folder for evaluation.json, .md, .html, scores.csv and pictures. It and stores may
+            be addresses in an object store.
         settings: what is scored and how; None takes the defaults.
         progress: gets (tasks done, tasks in all, the task under way).
         warn: gets a sentence where a store's faces were found otherwise than the model's.
@@ -94,33 +97,46 @@ def evaluate(
         InputError: for a model or a store that cannot be used, or an `out` that cannot be written.
         SetupError: where a package is missing.
     """
-    settings, out = settings or EvaluationSettings(), Path(out)
-    paths = {name: Path(store) for name, store in stores.items()}
+    settings = settings or EvaluationSettings()
     if settings.cluster is not None:  # its nodes are not in this folder
-        paths = {name: store.resolve() for name, store in paths.items()}
         model = None if model is None else Path(model).resolve()
     detector = Detector(model, device=settings.device, prediction=settings.prediction).predicting(
         shots=settings.shots, shot_score=settings.shot_score
     )
-    plan = _plan(detector, model, paths, settings)
-    for name, store in paths.items():
+    on_ffpp = detector.trained_on.get("dataset") == "ffpp"
+    learned_from = detector.trained_on["compression"] if on_ffpp else ""
+    with ExitStack() as at_hand:
+        paths = {name: at_hand.enter_context(copied(store)) for name, store in stores.items()}
+        addresses = {
+            name: str(store).rstrip("/") for name, store in stores.items() if is_object(store)
+        }
+        if settings.cluster is not None:
+            paths = {name: store.resolve() for name, store in paths.items()}
+        plan = replace(_plan(detector, model, paths, settings), addresses=addresses)
+        if warn is not None:
+            _warn_of_other_faces(detector, paths, warn)
+        place = at_hand.enter_context(kept(out))
+        with opened(place.folder):
+            return write_outputs(
+                plan,
+                score_plan(plan, place.folder, progress=place.beside(progress)),
+                place.folder,
+                model=detector.fingerprint(faces=False),
+                clip_length=detector.engine.config.frames,
+                learned_from=learned_from,
+            )
+
+
+def _warn_of_other_faces(
+    detector: Detector, stores: Mapping[str, Path], warn: Callable[[str], None]
+) -> None:
+    for name, store in stores.items():
         backend = read_settings(store).backend
-        if warn is not None and detector.trained_with not in (None, backend):
+        if detector.trained_with not in (None, backend):
             warn(
                 f"{name}: its faces were found by {backend}, the model was trained on faces found "
                 f"by {detector.trained_with}: they are cropped a little differently"
             )
-    on_ffpp = detector.trained_on.get("dataset") == "ffpp"
-    learned_from = detector.trained_on["compression"] if on_ffpp else ""
-    with opened(out):
-        return write_outputs(
-            plan,
-            score_plan(plan, out, progress=progress),
-            out,
-            model=detector.fingerprint(faces=False),
-            clip_length=detector.engine.config.frames,
-            learned_from=learned_from,
-        )
 
 
 def _plan(
@@ -141,7 +157,7 @@ def _plan(
     entries = None
     if conditions and settings.applied_to == "frames":
         for store in stores.values():
-            check_backend(open_faces(), store)
+            check_backend(open_faces(), store, read_settings(store).backend)
         entries = {
             name: entries_of(store, settings.roots.get(name)) for name, store in stores.items()
         }

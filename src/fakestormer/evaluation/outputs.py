@@ -25,7 +25,7 @@ from fakestormer.evaluation.journal import Scores
 from fakestormer.evaluation.page import WorstError, pick_worst, picture_name, write_page
 from fakestormer.evaluation.plan import CLEAN, Plan
 from fakestormer.evaluation.plots import distribution_plot, robustness_plot, roc_plot
-from fakestormer.evaluation.score import VideoScore
+from fakestormer.evaluation.score import VideoScore, tracks_at_hand
 from fakestormer.evaluation.tables import markdown, scores_csv
 from fakestormer.files import write_atomically
 
@@ -78,7 +78,7 @@ def write_outputs(
                 notes=robustness["notes"],
             )
         worst += [
-            _worst_error(plan.stores[data], score)
+            _worst_error(plan.stores[data], plan.addresses.get(data), score)
             for score in pick_worst(videos, threshold=config.fake_from)
         ]
     write_atomically(out / "scores.csv", scores_csv(scores).encode())
@@ -116,7 +116,7 @@ def _groups(scores: Sequence[VideoScore]) -> dict[str, list[float]]:
     return groups
 
 
-def _worst_error(store: Path, score: VideoScore) -> WorstError:
+def _worst_error(store: Path, address: str | None, score: VideoScore) -> WorstError:
     row = next(
         row
         for row in read_manifest(store)
@@ -124,7 +124,8 @@ def _worst_error(store: Path, score: VideoScore) -> WorstError:
     )
     last = row.frames - 1
     positions = sorted({round(last * k / (_THUMBNAILS - 1)) for k in range(_THUMBNAILS)})
-    clip = read_clip(store / row.file, positions, video=row.video, number=row.track)
+    with tracks_at_hand(store, address, [row]) as folder:
+        clip = read_clip(folder / row.file, positions, video=row.video, number=row.track)
     thumbnails = []
     for rgb_hwc in np.ascontiguousarray(clip.frames.transpose(0, 2, 3, 1)):
         small = cv2.resize(rgb_hwc[..., ::-1], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)

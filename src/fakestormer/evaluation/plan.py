@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -72,11 +72,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSet:
-    """One data set. videos: the rows of each video to score. entries: where the videos are, by
-    name.
+    """One data set. address: of the object store that has its tracks; None where they are in the
+    folder. videos: the rows of each video to score. entries: where the videos are, by name.
     """
 
     store: Path
+    address: str | None = None
     settings: StoreSettings
     videos: Mapping[str, tuple[Row, ...]]
     entries: Mapping[str, Entry]
@@ -86,7 +87,8 @@ class VideoSet:
 class Plan:
     """What is scored and how.
 
-    entries: where each data set's videos lie, for conditions that corrupt whole frames.
+    addresses: of the data sets whose tracks are in an object store. entries: where each data set's
+    videos lie, for conditions that corrupt whole frames.
     open_engine: opens the engine of `weights_sha256`, once in every process. predictions: by
     sampling. workers: processes; 0 works in this one. cluster: address of a Ray cluster instead.
     """
@@ -97,6 +99,7 @@ class Plan:
     open_engine: Callable[[], Engine]
     open_faces: Callable[[], FaceBackend]
     predictions: Mapping[Sampling, PredictionConfig]
+    addresses: Mapping[str, str] = field(default_factory=dict)
     split: SplitChoice = "test"
     face: FaceChoice = "largest"
     conditions: tuple[Condition, ...] = (CLEAN,)
@@ -118,6 +121,7 @@ class Plan:
         for name, store in self.stores.items():
             sets[name] = VideoSet(
                 store=store,
+                address=self.addresses.get(name),
                 settings=read_settings(store),
                 videos=dict(videos_of(store, self.crop, self.split)),
                 entries={} if self.entries is None else self.entries[name],
@@ -183,9 +187,8 @@ def usable(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if not row.rejected]
 
 
-def check_backend(faces: FaceBackend, store: Path) -> None:
+def check_backend(faces: FaceBackend, store: Path, backend: str) -> None:
     """Raises InputError where another backend than this one found the faces of a store."""
-    backend = read_settings(store).backend
     if faces.name != backend:
         raise InputError(
             f"{store}: its faces were found by {backend}, here they would be found by "

@@ -9,9 +9,11 @@ without such videos and, beside it, with them scored 0.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from fakestormer.evaluation.plan import FaceChoice, usable
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.runtimes.engine import Engine
 from fakestormer.types import Clip
+from fakestormer.video.objects import fetch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,19 @@ def score_video(
             distance=best.distance,
         )
     return scores
+
+
+@contextmanager
+def tracks_at_hand(store: Path, address: str | None, rows: Sequence[Row]) -> Iterator[Path]:
+    """Within: the folder that has the tracks of these rows; objects are fetched, and dropped."""
+    if address is None:
+        yield store
+        return
+    with TemporaryDirectory(prefix="fakestormer-") as folder:
+        for row in rows:
+            if not row.rejected:
+                fetch(f"{address}/{row.file}", Path(folder, row.file))
+        yield Path(folder)
 
 
 def store_reader(store: Path) -> Callable[[Row], ReadClips]:

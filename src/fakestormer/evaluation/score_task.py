@@ -17,7 +17,13 @@ from fakestormer.data.units import Unit, units_of
 from fakestormer.errors import InputError
 from fakestormer.evaluation.corrupted import corrupted_unit, crops_reader, frames_reader
 from fakestormer.evaluation.plan import CLEAN, FaceChoice, Task, VideoSet, check_backend
-from fakestormer.evaluation.score import Scoring, VideoScore, score_video, store_reader
+from fakestormer.evaluation.score import (
+    Scoring,
+    VideoScore,
+    score_video,
+    store_reader,
+    tracks_at_hand,
+)
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.recipe.prediction import PredictionConfig
 from fakestormer.runtimes.engine import Engine
@@ -63,13 +69,14 @@ class ScoreTask:
         videos = self.sets[task.data]
         if not task.reads_store:
             return self._score_frames(task, videos)
-        reader = (
-            store_reader(videos.store)
-            if task.condition == CLEAN
-            else crops_reader(videos.store, task.condition)
-        )
         rows = videos.videos[task.name]
-        return Scored(scores=score_video(self._scoring, rows, reader, data=task.data))
+        with tracks_at_hand(videos.store, videos.address, rows) as store:
+            reader = (
+                store_reader(store)
+                if task.condition == CLEAN
+                else crops_reader(store, task.condition)
+            )
+            return Scored(scores=score_video(self._scoring, rows, reader, data=task.data))
 
     def unscored(self, task: Task, reason: str, *, final: bool = True) -> Scored:
         """A video that could not be scored."""
@@ -81,7 +88,7 @@ class ScoreTask:
 
     def _score_frames(self, task: Task, videos: VideoSet) -> Scored:
         """The video by frames that are corrupted before faces are found."""
-        check_backend(self._faces, videos.store)
+        check_backend(self._faces, videos.store, videos.settings.backend)
         rows, settings = videos.videos[task.name], videos.settings
         if any(row.rejected == "decoder crashed" for row in rows):  # it would end this process, too
             return self.unscored(task, "decoder crashed")

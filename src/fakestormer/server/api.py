@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import logging
 from collections.abc import AsyncIterator
@@ -26,11 +27,11 @@ from fakestormer.server.views import (
     JobIds,
     JobList,
     JobView,
+    LimitsView,
     Problem,
     SentJobs,
     ServerView,
     job_view,
-    limits_view,
 )
 
 log = logging.getLogger("fakestormer.server")
@@ -82,7 +83,7 @@ def api_router(supervisor: Supervisor, limits: Limits) -> APIRouter:
         return ServerView(
             version=version("fakestormer"),
             model=supervisor.model,
-            limits=limits_view(limits, max_bytes),
+            limits=LimitsView(bytes=max_bytes, **dataclasses.asdict(limits)),
             workers=supervisor.workers,
             waiting=len(supervisor.shared.queued()),
             queue=supervisor.queue,

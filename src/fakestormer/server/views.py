@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from fakestormer.server.jobs import Job, Progress, State
-from fakestormer.server.limits import Limits
 from fakestormer.server.options import JobOptions
 from fakestormer.server.store import OVERLAY, THUMBNAIL
 from fakestormer.server.supervisor import Supervisor
@@ -177,15 +176,4 @@ def job_view(supervisor: Supervisor, job: Job) -> JobView:
             thumbnail=f"{base}/thumbnail" if THUMBNAIL in kept else None,
             overlay=f"{base}/{OVERLAY}" if OVERLAY in kept else None,
         ),
-    )
-
-
-def limits_view(limits: Limits, max_bytes: int) -> LimitsView:
-    """Limits as the API shows them."""
-    return LimitsView(
-        bytes=max_bytes,
-        seconds=limits.seconds,
-        side=limits.side,
-        frames=limits.frames,
-        minutes=limits.minutes,
     )

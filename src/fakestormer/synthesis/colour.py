@@ -1,4 +1,4 @@
-"""Changes of colour and detail, on 8-bit RGB frames (F, 3, H, W); each returns new frames.
+"""Changes of colour and detail, on 8-bit RGB frames (F, 3, H, W), which are not touched.
 
 On the CPU OpenCV does the per-pixel work, elsewhere torch; colours agree exactly, sharpening and
 upscaling to one 8-bit step.
@@ -7,7 +7,6 @@ upscaling to one 8-bit step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from fakestormer.synthesis.blur import opencv_reads
 from fakestormer.synthesis.params import Colour, Downscale, Sharpen
-from fakestormer.synthesis.resample import cut_margin
+from fakestormer.synthesis.resample import cut_margin, to_bytes
 
 
 def change_colour(frames_fchw: Tensor, colour: Colour) -> Tensor:
@@ -31,10 +30,9 @@ def change_colour(frames_fchw: Tensor, colour: Colour) -> Tensor:
     before, steps, after = _tables(colour)
     if before is not None:
         frames_fchw = _shift_hsv(_look_up(frames_fchw, before), steps)
-    return frames_fchw.clone() if after is None else _look_up(frames_fchw, after)
+    return frames_fchw if after is None else _look_up(frames_fchw, after)
 
 
-@lru_cache(maxsize=64)
 def _tables(
     colour: Colour,
 ) -> tuple[NDArray[np.uint8] | None, NDArray[np.float64], NDArray[np.uint8] | None]:
@@ -82,20 +80,14 @@ def compress_jpeg(frames_fchw: Tensor, quality: int) -> Tensor:
     """Frames after JPEG compression (quality 1..100); encoded on the CPU wherever they are."""
     compressed = torch.empty(frames_fchw.shape, dtype=torch.uint8)
     for new_chw, rgb_chw in zip(compressed.numpy(), frames_fchw.cpu().numpy(), strict=True):
-        bgr = cv2.merge([np.ascontiguousarray(plane) for plane in rgb_chw[::-1]])
-        done, code = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        done, code = cv2.imencode(
+            ".jpg", cv2.merge([*rgb_chw[::-1]]), [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )
         assert done, "OpenCV writes any 8-bit picture as JPEG"
         bgr_again = cv2.imdecode(code, cv2.IMREAD_COLOR)
         assert bgr_again is not None, "OpenCV reads the JPEG it wrote"
-        new_chw[:] = cv2.split(bgr_again)[::-1]
+        cv2.split(bgr_again, [*new_chw[::-1]])
     return compressed.to(frames_fchw.device)
-
-
-def to_bytes(frames: Tensor) -> Tensor:
-    """Floating values within 0..255, rounded to 8-bit steps."""
-    if opencv_reads(frames):  # numpy converts 7 times as fast as torch does
-        return torch.from_numpy(np.rint(frames.numpy()).astype(np.uint8))
-    return frames.round().to(torch.uint8)
 
 
 def _look_up(frames_fchw: Tensor, table_c256: NDArray[np.uint8]) -> Tensor:

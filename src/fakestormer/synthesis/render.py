@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from fakestormer.recipe.synthesis import SynthesisConfig
@@ -27,13 +28,12 @@ from fakestormer.synthesis.colour import (
     change_detail,
     compress_jpeg,
     lose_resolution,
-    to_bytes,
 )
 from fakestormer.synthesis.hull import hull_mask
 from fakestormer.synthesis.landmarks import interpolate_landmarks, mirror_landmarks
 from fakestormer.synthesis.params import ClipParams, SBVParams, sample
-from fakestormer.synthesis.resample import cut_margin
-from fakestormer.synthesis.warp import elastic_field, pixel_grid, resize, take, undo_affine
+from fakestormer.synthesis.resample import cut_margin, to_bytes
+from fakestormer.synthesis.warp import elastic_field, moved_from, resize, take
 from fakestormer.types import Clip
 from fakestormer.types.network import SelfBlended
 
@@ -100,18 +100,15 @@ def render(
                     f"render: clip {b} is to have another face blended in; give `donors_btchw`"
                 )
             donor_tchw = donors_btchw[b]
-        pieces = _render_clip(
-            frames_btchw[b], landmarks_tk2, params[b], size=size, donor_tchw=donor_tchw
-        )
-        twins_2tchw: Tensor | None = None
-        for at, twins, soft in pieces:
-            if twins_2tchw is None:
-                twins_2tchw = twins.new_empty((2, length, *twins.shape[1:]))
-            twins_2tchw[0, at], twins_2tchw[1, at] = twins.chunk(2)
-            mask[b, at] = soft
-        assert twins_2tchw is not None, "a clip has at least one frame"
+        pieces = [
+            *_render_clip(
+                frames_btchw[b], landmarks_tk2, params[b], size=size, donor_tchw=donor_tchw
+            )
+        ]
+        twins_2tchw = torch.cat([twins for twins, _ in pieces], dim=1)
         real[b] = _send(twins_2tchw[0], params[b], size=size)
         fake[b] = _send(twins_2tchw[1], params[b], size=size)
+        mask[b] = torch.cat([soft for _, soft in pieces])
     return SelfBlended(real=real, fake=fake, mask=mask)
 
 
@@ -122,7 +119,7 @@ def show(frames_tchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
     """
     frames_tchw = frames_tchw.flip(-1) if params.flip else frames_tchw
     times = range(len(frames_tchw))
-    return _send(_finish(frames_tchw.float(), params, size=size, times=times), params, size=size)
+    return _send(_finish(frames_tchw, params, size=size, times=times), params, size=size)
 
 
 def soft_mask(
@@ -141,9 +138,9 @@ def soft_mask(
             "render: the landmarks of a frame lie outside its crop; leave the clip out"
         )
     width, height = (max(1, round(size * stretch)) for stretch in params.mask_stretch)
-    at = pixel_grid(height=height, width=width, size=size, device=device)
-    at = at + size_scale(size) * elastic_field(params, height=height, width=width, device=device)
-    at = undo_affine(at, params, size=size)
+    at = moved_from(params, height=height, width=width, size=size, device=device)
+    field = elastic_field(params, height=height, width=width, device=device)
+    at.add_(field, alpha=size_scale(size) / params.scale)
     stretched = take(hull_fhw.to(device)[:, None], at, outside="zeros").squeeze(1)
     soft = soften(stretched, params, scale=size_scale(size))
     return resize(soft, height=size, width=size)
@@ -156,9 +153,9 @@ def _render_clip(
     *,
     size: int,
     donor_tchw: Tensor | None,
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Pieces of the clip: which frames; the real ones, then their twins, (2F, 3, size, size) uint8;
-    masks (F, size, size). F frames share their parameters."""
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pieces of the clip, one after the other: the real frames and their twins, uint8
+    (2, F, 3, size, size), and masks (F, size, size). F frames share their parameters."""
     length, stored = frames_tchw.shape[0], frames_tchw.shape[-1]
     device, scale = frames_tchw.device, size_scale(stored)
     if len(params.frames) not in (1, length):
@@ -183,56 +180,38 @@ def _render_clip(
     others_tchw = frames_tchw if params.order is None else frames_tchw[list(params.order)]
     if donor_tchw is not None:
         others_tchw = donor_tchw
-    here = pixel_grid(height=stored, width=stored, size=stored, device=device)
     share = length if len(params.frames) == 1 else 1
-    # One frame at a time stays in a CPU's cache; a GPU wants them all.
-    step = 1 if opencv_reads(frames_tchw) else share
     for first, sbv in zip(range(0, length, share), params.frames, strict=True):
-        mask = soft_mask(landmarks_tk2[first : first + share], sbv, size=stored, device=device)
+        at = slice(first, first + share)
+        mask = soft_mask(landmarks_tk2[at], sbv, size=stored, device=device)
+        source = moved_from(sbv, height=stored, width=stored, size=stored, device=device)
+        twins = _blend(frames_tchw[at], others_tchw[at], mask, source, params=sbv)
+        if params.moved_real:
+            twins[0] = to_bytes(_copy(frames_tchw[at], sbv, source))
+        times = [*range(length)[at]] * 2
+        twins = _finish(twins.flatten(0, 1), params, size=size, times=times)
         shown = cut_margin(mask, margin=margin, size=size, shift=shift)
-        # Outside the mask nothing is blended: on a CPU that is half of the work saved.
-        # A membrane hangs on the pixels around it.
-        reach = 1 if sbv.gradient_domain else 0
-        window = window_of(mask, reach) if opencv_reads(mask) else (slice(None), slice(None))
-        rows, columns = window
-        source = undo_affine(here[:, rows, columns], sbv, size=stored)
-        for start in range(first, first + share, step):
-            at = slice(start, start + step)
-            soft = mask[start - first : start - first + step]
-            twins = _blend(
-                frames_tchw[at],
-                others_tchw[at],
-                soft[:, rows, columns],
-                source,
-                window=window,
-                params=sbv,
-            )
-            if params.moved_real:
-                everywhere = undo_affine(here, sbv, size=stored)
-                twins[: len(soft)] = _copy(frames_tchw[at], sbv, everywhere).round_()
-            times = [*range(length)[at]] * 2
-            twins = _finish(twins, params, size=size, times=times)
-            yield at, twins, shown[start - first : start - first + step]
+        yield rearrange(twins, "(twin f) c h w -> twin f c h w", twin=2), shown
 
 
 def _finish(frames_fchw: Tensor, params: ClipParams, *, size: int, times: Sequence[int]) -> Tensor:
-    """What is done alike to both clips and all frames: floating (F, 3, S, S) -> uint8.
+    """What is done alike to both clips and all frames: uint8 (F, 3, S, S) -> (F, 3, S', S').
 
     The method looks first and damages what is seen. With `damage_first` the whole crop is damaged
     at its own size, which it may lose a part of, and `_send` looks.
     times: the F places in the clip.
     """
     if params.damage_first:
-        return _damage(_shrink(to_bytes(frames_fchw), params), params, times)
+        return _damage(_shrink(frames_fchw, params), params, times)
     return _damage(_look(frames_fchw, params, size=size), params, times, shrunk=False)
 
 
 def _look(frames_fchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
-    """The window that is kept, as network input, in the video's colours: (F, 3, S, S) -> uint8."""
+    """The window that is kept, as network input, in the video's colours; uint8 (F, 3, S, S)."""
     scale = size_scale(frames_fchw.shape[-1])
     shift = (params.shift[0] * scale, params.shift[1] * scale)
     frames = cut_margin(frames_fchw, margin=params.margin * scale, size=size, shift=shift)
-    frames = change_colour(to_bytes(frames), params.jitter)
+    frames = change_colour(frames, params.jitter)
     return frames if params.sharpen is None else change_detail(frames, params.sharpen)
 
 
@@ -261,7 +240,7 @@ def _send(clip_tchw: Tensor, params: ClipParams, *, size: int) -> Tensor:
     """What needs all frames of a clip at once: uint8 (T, 3, H, W) -> (T, 3, size, size)."""
     if params.h264_crf is not None:
         clip_tchw = compress_h264(clip_tchw, params.h264_crf)
-    return _look(clip_tchw.float(), params, size=size) if params.damage_first else clip_tchw
+    return _look(clip_tchw, params, size=size) if params.damage_first else clip_tchw
 
 
 def _blend(
@@ -270,36 +249,37 @@ def _blend(
     mask_fhw: Tensor,
     source_2hw: Tensor,
     *,
-    window: tuple[slice, slice],
     params: SBVParams,
 ) -> Tensor:
     """The background X and the pseudo-fake X~ = r M X' + (1 - r M) X, one after the other; with
     `gradient_domain` M is cut to 0 or 1 at half of its maximum, and X' has a membrane added.
 
     frames: of the background, (F, 3, S, S). others: of the copy, the same unless the copy is
-    shuffled or of a donor. window: rows and columns outside which M is 0. mask: M there. source:
-    where the copy X' takes its pixels from, there. The result (2F, 3, S, S) is floating, as
-    resampling wants it, but holds whole 8-bit steps: stored frames of a real clip do, and finer
-    steps would tell a pseudo-fake.
+    shuffled or of a donor. mask: M, (F, S, S). source: where the copy X' takes its pixels from.
+    The result is uint8 (2, F, 3, S, S): stored frames of a real clip are, and finer steps would
+    tell a pseudo-fake.
     """
     background = frames_fchw
     if params.changed_side == "background":
         background = change_detail(change_colour(background, params.colour), params.detail)
-    twins = frames_fchw.new_empty((2, *frames_fchw.shape), dtype=torch.float32)
-    twins.copy_(background)
-    inside = twins[1][..., *window]
-    moved, weight = _copy(others_fchw, params, source_2hw), mask_fhw[:, None]
+    twins = torch.stack((background, background))
+    # Outside the mask nothing is blended: on a CPU that is half of the work saved.
+    # A membrane hangs on the pixels around it.
+    reach = 1 if params.gradient_domain else 0
+    window = window_of(mask_fhw, reach) if opencv_reads(mask_fhw) else (slice(None), slice(None))
+    inside, weight = background[..., *window].float(), mask_fhw[:, None, *window]
+    moved = _copy(others_fchw, params, source_2hw[:, *window])
     if params.gradient_domain:
         within = weight > weight.amax(dim=(-2, -1), keepdim=True) / 2
         moved = (moved + membrane(inside - moved, ~within)).clamp_(0.0, 255.0)
         weight = within.to(moved.dtype)
-    inside.copy_(torch.lerp(inside, moved, params.ratio * weight).round_())
-    return twins.flatten(0, 1)
+    twins[1][..., *window] = to_bytes(torch.lerp(inside, moved, params.ratio * weight))
+    return twins
 
 
 def _copy(frames_fchw: Tensor, params: SBVParams, source_2hw: Tensor) -> Tensor:
     """X', moved and perhaps recoloured: uint8 (F, 3, S, S) -> floating (F, 3, h, w)."""
     if params.changed_side == "copy":
         frames_fchw = change_detail(change_colour(frames_fchw, params.colour), params.detail)
-    copy = take(frames_fchw.float(), source_2hw, outside="border", resampling=params.resampling)
+    copy = take(frames_fchw, source_2hw, outside="border", resampling=params.resampling)
     return copy if params.resampling == "linear" else copy.clamp_(0.0, 255.0)

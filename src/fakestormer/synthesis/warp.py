@@ -31,9 +31,11 @@ def elastic_noise(seed: int) -> Tensor:
     """
     count = 2 * REFERENCE_SIZE**2
     raw = np.random.PCG64(seed).random_raw(count // 4)
-    bits = raw.astype("<u8", copy=False).view("<u2")
-    noise = torch.from_numpy((bits.astype(np.float32) + 0.5) / 32768.0 - 1.0)
-    return noise.view(2, REFERENCE_SIZE, REFERENCE_SIZE)
+    noise = raw.astype("<u8", copy=False).view("<u2").astype(np.float32)
+    noise += 0.5
+    noise /= 32768.0
+    noise -= 1.0
+    return torch.from_numpy(noise).view(2, REFERENCE_SIZE, REFERENCE_SIZE)
 
 
 def elastic_field(params: SBVParams, *, height: int, width: int, device: torch.device) -> Tensor:
@@ -69,24 +71,26 @@ def _smoothing(sigma: float) -> Tensor:
     return (weights / weights.sum(dim=1, keepdim=True)).float()
 
 
-def pixel_grid(*, height: int, width: int, size: int, device: torch.device) -> Tensor:
-    """Crop positions of the pixel centres of a height x width picture; float32 (2, h, w)."""
-    y = (torch.arange(height, dtype=torch.float32, device=device) + 0.5) * (size / height) - 0.5
-    x = (torch.arange(width, dtype=torch.float32, device=device) + 0.5) * (size / width) - 0.5
-    return torch.stack((x[None].expand(height, width), y[:, None].expand(height, width)))
+def moved_from(
+    params: SBVParams, *, height: int, width: int, size: int, device: torch.device
+) -> Tensor:
+    """Where the moved copy takes its pixels from: p = c + (p' - c - t) / scale, c the centre.
 
-
-def undo_affine(at_2hw: Tensor, params: SBVParams, *, size: int) -> Tensor:
-    """Where the moved copy takes its pixels from: p = c + (p' - c - t) / scale, c the centre."""
+    Crop positions float32 (2, height, width), (x, y), of the pixel centres p' of a height x width
+    picture of the crop.
+    """
     centre = (size - 1) / 2
-    origin = at_2hw.new_tensor([centre + size * shift for shift in params.translate])
-    return (at_2hw - origin[:, None, None]) / params.scale + centre
+    along = []
+    for count, shift in zip((width, height), params.translate, strict=True):
+        at = (torch.arange(count, dtype=torch.float32, device=device) + 0.5) * (size / count) - 0.5
+        along.append((at - (centre + size * shift)) / params.scale + centre)
+    return torch.stack(torch.meshgrid(*along, indexing="xy"))
 
 
 def take(
     x_fchw: Tensor, at_2hw: Tensor, *, outside: str, resampling: Resampling = "linear"
 ) -> Tensor:
-    """Samples of float32 (F, C, S, S) at crop positions (2, h, w) -> (F, C, h, w).
+    """Samples of (F, C, S, S), uint8 or float32, at crop positions (2, h, w): float32 (F, C, h, w).
 
     outside: "border" repeats the edge pixels, "zeros" is 0. All frames share the positions. Cubic
     samples keep what is sharp, and can leave the range of their pixels.
@@ -94,7 +98,7 @@ def take(
     if opencv_reads(x_fchw):
         return _take_on_cpu(x_fchw, at_2hw, outside=outside, resampling=resampling)
     grid = rearrange((2.0 * at_2hw + 1.0) / x_fchw.shape[-1] - 1.0, "xy h w -> 1 h w xy")
-    together = rearrange(x_fchw, "f c h w -> 1 (f c) h w")
+    together = rearrange(x_fchw.float(), "f c h w -> 1 (f c) h w")
     taken = F.grid_sample(
         together, grid, mode=_TORCH[resampling], padding_mode=outside, align_corners=False
     )
@@ -113,13 +117,12 @@ def _take_on_cpu(x_fchw: Tensor, at_2hw: Tensor, *, outside: str, resampling: Re
     """
     border, how = _OPENCV_BORDERS[outside], _OPENCV[resampling]
     x_hw, y_hw = at_2hw.numpy()
-    planes_nhw = x_fchw.flatten(0, 1)
+    planes_nhw = x_fchw.flatten(0, 1).numpy()
     taken_nhw = torch.empty((len(planes_nhw), *at_2hw.shape[1:]))
     for first in range(0, len(planes_nhw), 4):
-        four_nhw = planes_nhw[first : first + 4].numpy()
-        missing = [four_nhw[0]] * (4 - len(four_nhw))
-        four_hwn = cv2.merge([*four_nhw, *missing])
+        four = [*planes_nhw[first : first + 4]]
+        new_nhw = taken_nhw[first : first + 4].numpy()
+        four_hwn = cv2.merge([*four, *four[:1] * (4 - len(four))]).astype(np.float32, copy=False)
         sampled_hwn = cv2.remap(four_hwn, x_hw, y_hw, how, borderMode=border)
-        for n, new_hw in enumerate(taken_nhw[first : first + 4].numpy()):
-            new_hw[:] = sampled_hwn[..., n]
+        new_nhw[:] = cv2.transpose(sampled_hwn.reshape(-1, 4))[: len(four)].reshape(new_nhw.shape)
     return taken_nhw.view(*x_fchw.shape[:2], *at_2hw.shape[1:])

@@ -21,6 +21,7 @@ from fakestormer.files import writing
 from fakestormer.recipe.named import tiny
 from fakestormer.recipe.recipe import Recipe, override
 from fakestormer.training.settings import TrainSettings
+from fakestormer.video.objects import is_object, kept
 
 if TYPE_CHECKING:
     from fakestormer.data.landmark_files import LandmarkFiles
@@ -86,7 +87,7 @@ def prepare(
         videos: a folder of videos, or its address in an object store, s3://BUCKET/FOLDER; they are
             real unless the table or a folder named "fake" says otherwise. Or an Origin, which
             names a data set's layout and the folder it lies in.
-        store: the folder to write.
+        store: the folder to write, or its address in an object store.
         recipe: how faces are followed and cropped; None takes that of the weights that come with
             the package. `load_recipe("RUN")` is that of another model.
         settings: labels, splits and processes.
@@ -109,12 +110,13 @@ def prepare(
     from fakestormer.model.document import recipe_of_shipped
 
     recipe, settings = recipe or recipe_of_shipped(), settings or PrepareSettings()
-    store = Path(store)
     if isinstance(videos, str | Path):
         videos = Origin(layout="folder", root=root_of(videos), options=Options())
     # The whole data set, whatever part of it is asked for: the manifest keeps what is finished.
     methods = videos.options.methods
-    whole = dataclasses.replace(videos.options, methods=(), store=store)
+    whole = dataclasses.replace(
+        videos.options, methods=(), store=None if is_object(store) else Path(store)
+    )
     origin = dataclasses.replace(videos, options=whole, labels=_labels(settings, methods))
     listing = origin.listing()
     matched = None
@@ -139,25 +141,27 @@ def prepare(
         )  # fmt: skip
     asked = settings.max_frames
     frames = listing.max_frames if asked is None else asked or None
-    with writing(store):
-        store.mkdir(parents=True, exist_ok=True)
-    summary = prepare_listing(
-        listing,
-        store,
-        backend=_faces_of(settings),
-        crop=recipe.crop,
-        tracking=recipe.tracking,
-        workers=settings.workers,
-        cluster=settings.cluster,
-        max_frames=frames,
-        min_frames=recipe.model.frames,
-        stream=settings.stream,
-        splits=settings.splits,
-        methods=methods,
-        labelling=labelling,
-        origin=origin,
-        progress=progress,
-    )
+    with kept(store) as place:
+        with writing(place.folder):
+            place.folder.mkdir(parents=True, exist_ok=True)
+        summary = prepare_listing(
+            listing,
+            place.folder,
+            tracks=place.address,
+            backend=_faces_of(settings),
+            crop=recipe.crop,
+            tracking=recipe.tracking,
+            workers=settings.workers,
+            cluster=settings.cluster,
+            max_frames=frames,
+            min_frames=recipe.model.frames,
+            stream=settings.stream,
+            splits=settings.splits,
+            methods=methods,
+            labelling=labelling,
+            origin=origin,
+            progress=place.beside(progress),
+        )
     unmatched = () if matched is None else matched.unmatched
     for line in unmatched[:_LISTED]:
         log.warning("%s: %s: is about no video here", settings.table, shown(line))

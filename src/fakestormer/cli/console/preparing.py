@@ -9,6 +9,7 @@ from fakestormer.cli.console.bars import LISTED, bar
 from fakestormer.cli.options import print_log_of, say
 from fakestormer.detection.printable import face_name, shown
 from fakestormer.recipe.recipe import Recipe
+from fakestormer.video.objects import copied
 
 if TYPE_CHECKING:
     from fakestormer.data.origin import Origin
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def prepare_with_bar(
-    videos: str | Path | Origin, store: Path, *, recipe: Recipe, settings: PrepareSettings
+    videos: str | Path | Origin, store: Path | str, *, recipe: Recipe, settings: PrepareSettings
 ) -> Summary:
     """`prepare` with a progress bar, the videos that cannot be used, and a closing line."""
     from fakestormer.data.interpolation import interpolation_in
@@ -42,15 +43,16 @@ def prepare_with_bar(
             )
 
         summary = prepare(videos, store, recipe=recipe, settings=settings, progress=advance)
-    rows = read_manifest(store)
+    with copied(store) as folder:
+        rows = read_manifest(folder)
     refused = [row for row in rows if row.rejected]
     for row in refused[:LISTED]:
         face = "" if row.track < 0 else f", {face_name(row.track + 1)}"
         name = shown(row.video)
         say(f"{name}{face}: not used: {row.rejected} ({row.detail})")
     if len(refused) > LISTED:
-        manifest = store / "manifest.parquet"
-        say(f"... and {len(refused) - LISTED} more: {manifest} lists all, with reasons")
+        more = len(refused) - LISTED
+        say(f"... and {more} more: {store}/manifest.parquet lists all, with reasons")
     notes = {row.video: row.detail for row in rows if row.detail and not row.rejected}
     for video, note in list(notes.items())[:LISTED]:
         say(f"{shown(video)}: {note}")
@@ -66,7 +68,10 @@ def prepare_with_bar(
         f"{summary.videos} videos; {sum(summary.rejected.values())} videos or tracks rejected"
         + (f" ({reasons})" if reasons else "")
     )
-    for part in ("train", "validation", "test"):
-        if tracks := tracks_of(rows, part):
-            print(f"real {part} tracks: {interpolation_in(store, tracks, recipe.synthesis.tau)}")
+    if isinstance(store, Path):  # it reads every track
+        for part in ("train", "validation", "test"):
+            if tracks := tracks_of(rows, part):
+                print(
+                    f"real {part} tracks: {interpolation_in(store, tracks, recipe.synthesis.tau)}"
+                )
     return summary
