@@ -195,8 +195,11 @@ def discriminant(
     both = np.concatenate([real_nk, fake_nk])
     mean, scale = both.mean(axis=0), 1 / (both.std(axis=0) + 1e-6)
     real, fake = (((x - mean) * scale).clip(-limit, limit) for x in (real_nk, fake_nk))
-    m0, m1 = np.average(real, axis=0, weights=real_weights_n), fake.mean(axis=0)
-    covariance = (np.cov(real.T, aweights=real_weights_n, ddof=0) + np.cov(fake.T, ddof=0)) / 2
+    counts_n = np.ones(len(real)) if real_weights_n is None else real_weights_n
+    m0, m1 = counts_n @ real / counts_n.sum(), fake.mean(axis=0)
+    covariance_real = (counts_n * (real - m0).T) @ (real - m0) / counts_n.sum()
+    covariance_fake = (fake - m1).T @ (fake - m1) / len(fake)
+    covariance = (covariance_real + covariance_fake) / 2
     precision = np.linalg.inv(covariance + ridge * np.eye(len(mean)))
     weights = precision @ (m1 - m0)
     return Discriminant(
