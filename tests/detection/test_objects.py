@@ -24,10 +24,10 @@ def films(
     """s3://BUCKET with FOLDER/one.mp4, FOLDER/deeper/two.mp4, FOLDER/broken.mp4 and notes."""
     film = astronaut_video(tmp_path_factory.mktemp("films") / "film.mp4", count=8).read_bytes()
     for key, content in (
-        ("videos/one.mp4", film),
-        ("videos/deeper/two.mp4", film),
-        ("videos/broken.mp4", b"no film"),
-        ("videos/notes.txt", b"no video"),
+        ("films/one.mp4", film),
+        ("films/deeper/two.mp4", film),
+        ("films/broken.mp4", b"no film"),
+        ("films/notes.txt", b"no video"),
     ):
         bucket.put(key, content)
     return bucket.address
@@ -42,12 +42,12 @@ def test_addresses_of_objects() -> None:
 
 def test_what_lies_in_a_store(films: str) -> None:
     below = ["broken.mp4", "deeper/two.mp4", "one.mp4"]
-    assert videos_at(f"{films}/videos") == [f"{films}/videos/{name}" for name in below]
-    assert videos_at(f"{films}/videos/notes.txt") == [f"{films}/videos/notes.txt"]
-    with fetched(f"{films}/videos/notes.txt") as file:
+    assert videos_at(f"{films}/films") == [f"{films}/films/{name}" for name in below]
+    assert videos_at(f"{films}/films/notes.txt") == [f"{films}/films/notes.txt"]
+    with fetched(f"{films}/films/notes.txt") as file:
         assert (file.name, file.read_bytes()) == ("notes.txt", b"no video")
     assert not file.parent.exists()
-    assert size_and_time(f"{films}/videos/absent.mp4") is None
+    assert size_and_time(f"{films}/films/absent.mp4") is None
     with pytest.raises(FileNotFoundError):
         read(f"{films}/absent.json")
     with pytest.raises(InputError, match="no video is there"):
@@ -76,21 +76,21 @@ def test_results_name_the_objects_and_nothing_stays_here(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     places = [f"{films}/results/{name}" for name in ("all.json", "all.csv")]
-    command = ["detect", f"{films}/videos", "--model", str(untrained_model)]
+    command = ["detect", f"{films}/films", "--model", str(untrained_model)]
     command += ["--json", places[0], "--csv", places[1]]
     assert call(command, capfd)[0] == ExitCode.SOME_FAILED
     results = {entry["path"]: entry for entry in json.loads(read(places[0]))["results"]}
-    assert sorted(results) == videos_at(f"{films}/videos")
-    broken = results.pop(f"{films}/videos/broken.mp4")
-    assert broken["error"].startswith(f"{films}/videos/broken.mp4: ")
+    assert sorted(results) == videos_at(f"{films}/films")
+    broken = results.pop(f"{films}/films/broken.mp4")
+    assert broken["error"].startswith(f"{films}/films/broken.mp4: ")
     assert all(entry["verdict"] for entry in results.values())
-    assert f"{films}/videos/one.mp4" in read(places[1]).decode()
+    assert f"{films}/films/one.mp4" in read(places[1]).decode()
     assert not list((tmp_path / "temporary").iterdir())
 
     settings = DetectorSettings(model=untrained_model)
     again = list(
         detect_many(
-            [f"{films}/videos"],
+            [f"{films}/films"],
             settings=settings,
             files=ResultFiles(json_file=places[0], resume=True),
         )
@@ -103,7 +103,7 @@ def test_a_bucket_that_is_not_there_costs_only_itself(
     films: str, untrained_model: Path, face_backend_ready: None
 ) -> None:
     settings = DetectorSettings(model=untrained_model)
-    given = ["s3://absent/videos", f"{films}/videos/one.mp4"]
+    given = ["s3://absent/videos", f"{films}/films/one.mp4"]
     detections = {d.path: d for d in detect_many(given, settings=settings)}
     assert str(detections["s3://absent/videos"].error).startswith("s3://absent/videos: ")
-    assert detections[f"{films}/videos/one.mp4"].report is not None
+    assert detections[f"{films}/films/one.mp4"].report is not None

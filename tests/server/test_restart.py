@@ -70,7 +70,9 @@ def test_a_killed_server_loses_no_job_and_leaves_no_process(
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert list((tmp_path / "jobs").rglob("*.partial")) == []
-        assert len(list((tmp_path / "servers").glob("[!.]*"))) == 1
+        while len(list((tmp_path / "servers").glob("[!.]*"))) > 1:  # the dead server's sign of life
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_ctrl_c_ends_it_well_with_streams_open(tmp_path: Path) -> None:
