@@ -17,6 +17,7 @@ from fakestormer.model.build import build
 from fakestormer.model.heads import SurroundingsHead, face_regions
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.recipe import Recipe, override
+from fakestormer.tools.commands import fit
 from fakestormer.training.loop import train
 from fakestormer.training.surroundings import (
     _left_out,
@@ -201,3 +202,10 @@ def test_a_fitted_model_is_fitted_again(small: Recipe) -> None:
 def test_the_classifier_needs_patches_of_16() -> None:
     with pytest.raises(ValueError, match="patch_size to 16"):
         ModelConfig(classifier="surroundings", patch_size=8)
+
+
+def test_a_fit_takes_settings_of_synthesis_alone(tmp_path: Path) -> None:
+    settings = ["synthesis.elastic_sigma=6", "model.width=3"]
+    with pytest.raises(InputError, match=r"model.width=3: a fit takes settings of synthesis"):
+        fit(None, tmp_path / "store", tmp_path / "out", assignments=settings)
+    assert list(tmp_path.iterdir()) == []

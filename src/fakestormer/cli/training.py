@@ -153,6 +153,7 @@ def fit(
     from fakestormer.tools.commands import fit as fit_f
 
     options.require_folder(output, "--output")
+    options.recipe_of("tiny", set_ or [])  # every recipe has the same fields of synthesis
     with counted("pairs") as advance:
         fitted = fit_f(
             model,

@@ -281,8 +281,8 @@ def fit(
         What it was fitted to, and its AUC on groups of videos left out of a fit.
 
     Raises:
-        InputError: other patches than of 16 px, too few training videos, another model's store.
-        ValueError: an assignment that is not one of synthesis.
+        InputError: other patches than of 16 px, too few training videos, another model's store, or
+            an assignment outside synthesis.
         SetupError: ImageNet's weights are not installed.
     """
     from fakestormer.data.manifest import read_manifest
@@ -291,12 +291,12 @@ def fit(
     from fakestormer.model.model_file import load_model, save_model
     from fakestormer.training.surroundings import fit_surroundings, with_surroundings
 
+    if others := [a for a in assignments if not a.startswith("synthesis.")]:
+        raise InputError(f"--set {others[0]}: a fit takes settings of synthesis alone")
     weights, store = weights_file(model), Path(store)
     network, document = load_model(weights)
     network, recipe = with_surroundings(network, recipe_of(document, weights))
     require_crops(store, recipe.crop, recipe.tracking)
-    if others := [a for a in assignments if not a.startswith("synthesis.")]:
-        raise ValueError(f"--set {others[0]}: a fit takes settings of synthesis alone")
     fitted = fit_surroundings(
         network, override(recipe, assignments), store, read_manifest(store),
         pairs=pairs, ridge=ridge, seed=seed, progress=progress,
