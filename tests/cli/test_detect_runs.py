@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fakestormer.cli import ExitCode, main
+import command_line
+from fakestormer.cli import ExitCode
 from fakestormer.cli.inputs import named_paths
 from fakestormer.detection.batch import files_of
 from fakestormer.detection.collected import COLUMNS, Collected, finished_before, table
@@ -30,11 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     """(exit code, standard output, standard error) of the command, in this process."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fakestormer", "detect", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capfd.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
+        return command_line.run(["detect", *arguments], monkeypatch, capfd)
 
     return call
 

@@ -6,14 +6,14 @@ import csv
 import dataclasses
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from fakestormer.cli import ExitCode, main
+import command_line
+from fakestormer.cli import ExitCode
 from fakestormer.cli.evaluating import stores_of
 from fakestormer.data.manifest import read_manifest, write_manifest
 from fakestormer.evaluation import score
@@ -36,11 +36,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     """(exit code, standard output, standard error) of a command, in this process."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fakestormer", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capfd.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
+        return command_line.run([*arguments], monkeypatch, capfd)
 
     return call
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from fakestormer.cli import ExitCode, main
+import command_line
+from fakestormer.cli import ExitCode
 from fakestormer.model.build import build
 from fakestormer.model.model_file import save_model
 from fakestormer.recipe.recipe import Recipe
@@ -29,11 +30,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     """(exit code, standard output, standard error) of `fakestormer saliency`, in this process."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fakestormer", "saliency", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capfd.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
+        return command_line.run(["saliency", *arguments], monkeypatch, capfd)
 
     return call
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fakestormer.cli import ExitCode, main
+import command_line
+from fakestormer.cli import ExitCode
 from fakestormer.cli.console.detecting import print_report
 from fakestormer.data.manifest import read_manifest
 from fakestormer.detection.detector import Detector
@@ -44,11 +44,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     """(exit code, standard output, standard error) of a command, in this process."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fakestormer", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capfd.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
+        return command_line.run([*arguments], monkeypatch, capfd)
 
     return call
 
