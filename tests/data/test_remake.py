@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,17 @@ def test_training_with_the_wrong_store_names_the_command(
     wanted = recipe.model_copy(update={"crop": paper().crop})
     with pytest.raises(InputError, match=r"fakestormer prepare VIDEOS .*--recipe paper --out"):
         choose_tracks(wanted, store)
+
+
+def test_a_store_whose_faces_were_measured_in_every_frame_is_known_as_such(
+    tmp_path: Path, make_store: Callable[..., Path], recipe: Recipe
+) -> None:
+    store = make_store(tmp_path / "store", train=1)
+    settings = json.loads((store / "store.json").read_text())
+    del settings["tracking"]["measure_every"]  # as older versions wrote it
+    (store / "store.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match=r"measure_every 1 instead of 3; make a store that fits"):
+        choose_tracks(recipe, store)
 
 
 def test_the_command_is_one_that_prepare_takes(

@@ -25,9 +25,11 @@ class Reader(Engine):
     def __init__(self, *, with_h: bool = True, offset: float = 0.0) -> None:
         self.with_h, self.offset = with_h, offset
         self.seen: list[np.ndarray] = []
+        self.asked: list[bool] = []
 
-    def judge(self, frames_btchw: np.ndarray) -> ClipScores:
+    def judge(self, frames_btchw: np.ndarray, *, branches: bool = True) -> ClipScores:
         self.seen.append(frames_btchw.copy())
+        self.asked.append(branches)
         red = reduce(
             frames_btchw[:, :, 0].astype(np.float32),
             "b t (y p) (x q) -> b t y x", "mean", p=8, q=8,
@@ -179,3 +181,10 @@ def test_several_shots_need_h() -> None:
     outputs, first = judge_in_shots(Reader(with_h=False), clips(ramp()), PredictionConfig())
     assert outputs.shape == (1, 1)
     assert first.derivative is None
+
+
+@pytest.mark.parametrize(("shots", "asked"), [(1, [False]), (2, [True, True])])
+def test_what_h_and_g_say_is_asked_for_where_it_is_read(shots: int, asked: list[bool]) -> None:
+    engine, config = Reader(), PredictionConfig(shots=shots, margin=0)
+    predict_clips(engine, _as_clips(clips(ramp())), config, branches=False)
+    assert engine.asked == asked

@@ -7,11 +7,12 @@ import pytest
 
 from fakestormer.faces.open import open_backend
 from fakestormer.faces.protocol import FaceDetection, FaceLandmarks, FaceRegion
-from fakestormer.faces.tracking import find_tracks
+from fakestormer.faces.tracking import GrowingTrack, find_tracks
 from fakestormer.recipe.faces import TrackingConfig
 from fakestormer.video.decode import stream_frames
 
 SIDE = 60.0
+EVERY = TrackingConfig(measure_every=1)
 
 
 class Scripted:
@@ -23,11 +24,13 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, faces, *, small=(), blind=(), lost=(), ghosts=(), closely=False):
+    def __init__(self, faces, *, small=(), blind=(), lost=(), ghosts=(), closely=False, score=0.9):
+        self.score = score
         self.faces, self.blind, self.lost, self.ghosts = faces, set(blind), set(lost), ghosts
         self.small = small  # places of faces that only a closer look sees
         self.closely = closely  # whether a closer look sees what the detector is blind to
         self.detected_in, self.looked_in, self.looked_near = [], [], []
+        self.measured_in = []
 
     def detect(self, rgb_hwc):
         frame = int(rgb_hwc[0, 0, 0])
@@ -52,7 +55,7 @@ class Scripted:
         return [
             FaceDetection(
                 box_xyxy=np.array([x - 25, y - 25, x + 25, y + 25], np.float32),
-                score=0.9,
+                score=self.score,
                 region=FaceRegion(cx=x, cy=y, side=50, roll=0),
             )
             for x, y in places
@@ -60,6 +63,7 @@ class Scripted:
 
     def landmarks(self, rgb_hwc, region):
         frame = int(rgb_hwc[0, 0, 0])
+        self.measured_in.append(frame)
         near = [
             (x, y)
             for x, y in [*self.faces[frame], *self.ghosts]
@@ -103,7 +107,8 @@ def test_one_face_is_one_track_and_the_detector_rests():
     backend, tracks = run(faces, 23)
 
     assert spans(tracks) == [(0, 22)]
-    assert backend.detected_in == [0, 5, 10, 15, 20]
+    assert backend.detected_in == [0, 9, 18]
+    assert run(faces, 23, EVERY)[0].detected_in == [0, 5, 10, 15, 20]
     assert tracks[0].boxes[7].tolist() == pytest.approx([77, 60, 137, 120], abs=0.1)
     assert tracks[0].pts_seconds.tolist() == [k / 25 for k in range(23)]
     assert tracks[0].confidence.tolist() == pytest.approx([0.95] * 23)
@@ -113,7 +118,7 @@ def test_two_faces_are_two_tracks_and_a_late_one_joins_at_the_next_detection():
     faces = [[(70, 90)] + ([(220, 90)] if number >= 7 else []) for number in range(20)]
     _, tracks = run(faces, 20)
 
-    assert spans(tracks) == [(0, 19), (10, 19)]
+    assert spans(tracks) == [(0, 19), (9, 19)]
     assert [track.number for track in tracks] == [0, 1]
     assert tracks[1].boxes[0, 0] == pytest.approx(190, abs=0.1)
 
@@ -125,7 +130,7 @@ def test_a_cut_ends_the_track_even_when_a_face_is_in_the_same_place():
     tracks = find_tracks(frames, backend, TrackingConfig(), on_cut=cuts.append)
 
     assert spans(tracks) == [(0, 7), (8, 19)]
-    assert backend.detected_in[:4] == [0, 5, 8, 13]
+    assert backend.detected_in == [0, 8, 17]
     assert cuts == [8 / 25]
 
 
@@ -138,7 +143,7 @@ def test_a_short_loss_is_bridged_by_straight_lines_with_confidence_zero():
     middles = (tracks[0].boxes[:, 0] + tracks[0].boxes[:, 2]) / 2
     assert middles.tolist() == pytest.approx([100 + 4 * k for k in range(15)], abs=0.1)
     # Detection runs in every frame of the loss.
-    assert backend.detected_in[:4] == [0, 5, 6, 7]
+    assert backend.detected_in[:3] == [0, 6, 7]
 
 
 def test_a_long_loss_ends_the_track_where_it_was_last_seen():
@@ -155,15 +160,17 @@ def test_a_face_that_jumps_is_another_face():
     faces = [[(100, 90) if number < 7 else (130, 120)] for number in range(15)]
     _, tracks = run(faces, 15)
 
-    assert spans(tracks) == [(0, 6), (7, 14)]
+    # Frames 7 and 8 were passed over, and frame 9 shows the jump.
+    assert spans(tracks) == [(0, 6), (9, 14)]
+    assert spans(run(faces, 15, EVERY)[1]) == [(0, 6), (7, 14)]
 
 
 def test_landmarks_that_no_detection_confirms_are_dropped():
     faces = [[(100, 90)] if number <= 10 else [] for number in range(60)]
-    config = TrackingConfig(max_unseen_frames=12)
-    _, tracks = run(faces, 60, config, ghosts=[(100, 90)])
-
-    assert spans(tracks) == [(0, 10)]
+    for every, last in ((1, 10), (3, 9)):
+        config = TrackingConfig(max_unseen_frames=12, measure_every=every)
+        _, tracks = run(faces, 60, config, ghosts=[(100, 90)])
+        assert spans(tracks) == [(0, last)]
 
 
 def test_a_turned_face_that_the_detector_misses_for_a_while_stays_one_track():
@@ -177,18 +184,18 @@ def test_who_is_found_by_a_closer_look_is_confirmed_where_it_is():
     backend = Scripted([[(80, 80)]] * 60, small=[(80, 80)])
     (track,) = find_tracks(frames_of(60), backend, TrackingConfig())
     assert len(track) == 60
-    assert backend.looked_in == [0, 25, 50]
-    assert backend.looked_near == list(range(5, 60, TrackingConfig().detect_every))
+    assert backend.looked_in == [0, 27, 54]
+    assert backend.looked_near == list(range(9, 60, 9))
 
 
 def test_a_small_face_beside_one_that_is_followed_is_followed_too():
     small = (220, 90)
     faces = [[(80, 80)] + [small] * (number >= 10) for number in range(70)]
     backend, tracks = run(faces, 70, small=[small])
-    assert spans(tracks) == [(0, 69), (25, 69)]
-    assert backend.looked_in == [0, 25, 50]
+    assert spans(tracks) == [(0, 69), (27, 69)]
+    assert backend.looked_in == [0, 27, 54]
     # The larger one is confirmed by the whole frame.
-    assert backend.looked_near == list(range(30, 70, 5))
+    assert backend.looked_near == list(range(36, 70, 9))
 
 
 def test_after_a_cut_small_faces_are_looked_for_at_once():
@@ -207,7 +214,7 @@ def test_a_part_of_a_followed_face_is_no_small_face():
 def test_where_somebody_is_found_or_nobody_is_there_a_closer_look_is_rare():
     somebody = Scripted([[(80, 80)]] * 40)
     find_tracks(frames_of(40), somebody, TrackingConfig())
-    assert (somebody.looked_in, somebody.looked_near) == ([0, 25], [])
+    assert (somebody.looked_in, somebody.looked_near) == ([0, 27], [])
     nobody = Scripted([[]] * 40)
     assert find_tracks(frames_of(40), nobody, TrackingConfig()) == []
     assert nobody.looked_in == list(range(0, 40, TrackingConfig().detect_every))
@@ -232,7 +239,8 @@ def test_a_face_keeps_its_number_whatever_is_dropped_and_however_long_the_video(
     faces += [[(150, 90), (260, 90), (40, 90)] for _ in range(10)]
 
     def numbered(frames, **limits):
-        tracks = run(faces, frames, TrackingConfig(detect_every=1, **limits))[1]
+        config = TrackingConfig(detect_every=1, measure_every=1, **limits)
+        tracks = run(faces, frames, config)[1]
         return {track.number: spans([track])[0] for track in tracks}
 
     every = numbered(20, min_track_frames=1, min_face_pixels=0)
@@ -257,6 +265,73 @@ def test_a_gap_in_the_indices_is_a_cut():
     assert spans(tracks) == [(0, 3), (10, 13)]
 
 
+def test_a_still_face_is_measured_in_every_third_frame_with_straight_lines_between():
+    faces = [[(100 + 5 * np.sin(k / 20), 90 + 3 * np.cos(k / 25))] for k in range(61)]
+    backend, (track,) = run(faces, 61)
+    _, (plain,) = run(faces, 61, EVERY)
+
+    assert sorted(set(backend.measured_in)) == list(range(0, 61, 3))
+    assert np.array_equal(track.landmarks[::3], plain.landmarks[::3])
+    # Of a path as bent as this one a straight line over 3 frames leaves less than 0.02 pixels.
+    assert 0 < np.abs(track.landmarks - plain.landmarks).max() < 0.02
+    assert track.confidence.tolist() == pytest.approx([0.95] * 61)
+
+
+def test_confidence_goes_on_a_straight_line_too():
+    track = GrowingTrack(first_index=0)
+    for seconds, confidence, between in ((0.0, 0.6, []), (0.3, 0.9, [0.1, 0.2])):
+        region = FaceRegion(cx=0, cy=0, side=9, roll=0)
+        points_k2 = np.full((81, 2), confidence, np.float32)
+        face = FaceLandmarks(points_k2=points_k2, confidence=confidence, region=region)
+        track.add(face, seconds, between)
+    assert track.confidence.tolist() == pytest.approx([0.6, 0.7, 0.8, 0.9])
+    assert track.landmarks(4)[:, 0, 0].tolist() == pytest.approx([0.6, 0.7, 0.8, 0.9])
+    assert track.seconds.tolist() == [0.0, 0.1, 0.2, 0.3]
+
+
+def test_a_face_that_begins_to_move_is_measured_in_every_frame():
+    """Also in the frames just passed over, so that the track is as if each had been measured."""
+    faces = [[(60 + 9 * max(0, min(k, 20) - 10), 90)] for k in range(33)]
+    backend, (track,) = run(faces, 33)
+    _, (plain,) = run(faces, 33, EVERY)
+
+    assert np.array_equal(track.landmarks, plain.landmarks)
+    assert set(range(10, 24)) <= set(backend.measured_in)
+    # Still before and after.
+    assert {1, 2, 4, 5, 7, 8, 25, 26}.isdisjoint(backend.measured_in)
+
+
+def test_two_faces_of_which_one_moves_are_each_measured_as_they_need():
+    faces = [[(60 + 3 * k, 60), (250, 180)] for k in range(19)]
+    backend, tracks = run(faces, 19)
+    assert spans(tracks) == [(0, 18)] * 2
+    counts = [backend.measured_in.count(k) for k in (4, 5, 6, 7, 8, 9)]
+    assert counts == [1, 1, 2, 1, 1, 2]
+
+
+@pytest.mark.parametrize("last", range(5, 10))
+def test_a_track_ends_where_the_face_was_last_seen(last):
+    """By leaving, by a cut, by the end of the video; in a frame that would not be measured, too."""
+    there = [[(100, 90)]] * (last + 1)
+    gone = [[]] * 12
+    _, left = run(there + gone, len(there + gone))
+    _, cut = run(there + gone, len(there + gone), scene=lambda number: int(number > last))
+    backend, end = run(there, len(there))
+    assert spans(left) == spans(cut) == spans(end) == [(0, last)]
+    assert backend.measured_in[-1] == last
+    assert min(end[0].confidence) == pytest.approx(0.95)
+
+
+def test_a_face_of_one_frame():
+    assert spans(run([[(100, 90)]], 1, TrackingConfig(min_track_frames=1))[1]) == [(0, 0)]
+
+
+def test_a_detection_that_is_not_sure_is_repeated_soon():
+    backend = Scripted([[(100, 90)]] * 30, score=0.7)
+    find_tracks(frames_of(30), backend, TrackingConfig())
+    assert backend.detected_in == list(range(0, 30, 5))
+
+
 def test_real_backend_follows_a_face(tmp_path, astronaut_video, face_backend_ready):
     path = astronaut_video(tmp_path / "one.mp4", count=20)
     backend = open_backend("blazeface")
@@ -270,6 +345,9 @@ def test_real_backend_follows_a_face(tmp_path, astronaut_video, face_backend_rea
     drift = np.stack([20 + 8 * np.sin(t / 7), 40 + 6 * np.sin(t / 5)], axis=1).round()
     steady = track.landmarks.mean(axis=1) - drift
     assert steady.std(axis=0).max() < 1.0
+    (plain,) = find_tracks(stream_frames(path), backend, EVERY)
+    side = float((plain.boxes[:, 2:] - plain.boxes[:, :2]).max())
+    assert np.abs(track.landmarks - plain.landmarks).max() < 0.02 * side
 
 
 def test_real_backend_keeps_two_faces_apart_and_notices_a_cut(

@@ -11,7 +11,7 @@ import pytest
 
 from command_line import run
 from fakestormer.errors import InputError
-from fakestormer.model.document import SHIPPED, recipe_of
+from fakestormer.model.document import SHIPPED, recipe_of, recipe_of_shipped
 from fakestormer.recipe.faces import CropConfig, TrackingConfig
 from fakestormer.recipe.named import tiny
 from fakestormer.recipe.old_files import MOVED_BEYOND, new_name
@@ -78,6 +78,17 @@ def test_the_shipped_recipe_keeps_its_values() -> None:
     assert {name: read[name] for name in written if name != "beyond"} == {
         name: value for name, value in written.items() if name != "beyond"
     }
+
+
+def test_faces_of_older_files_were_measured_in_every_frame(old: dict[str, Any]) -> None:
+    del old["tracking"]["measure_every"]
+    assert Recipe.model_validate(old).tracking == TrackingConfig(measure_every=1)
+    assert TrackingConfig().measure_every > 1
+
+
+@pytest.mark.skipif(not SHIPPED.is_file(), reason="this package comes without weights")
+def test_the_shipped_weights_follow_faces_as_new_stores_do() -> None:
+    assert recipe_of_shipped().tracking == TrackingConfig()
 
 
 def test_a_field_in_both_places_is_refused() -> None:

@@ -139,7 +139,7 @@ def test_a_file_of_other_weights_is_left_alone(
     [
         ({"sha256": "0" * 64}, r"model\.onnx: is not the file that model\.onnx\.json describes"),
         ({"check_logits": [9.0]}, r"model\.onnx: its logits in ONNX Runtime .* differ from torch"),
-        ({"evidence_sha256": "0" * 64}, r"model\.evidence\.onnx: is not the file"),
+        ({"branches_sha256": "0" * 64}, r"model\.branches\.onnx: is not the file"),
     ],
 )
 def test_a_file_that_is_damaged_or_says_something_else(
@@ -152,12 +152,25 @@ def test_a_file_that_is_damaged_or_says_something_else(
         Detector(folder)
 
 
-def test_evidence_is_in_a_file_of_its_own_where_it_is_exact(tmp_path: Path) -> None:
+def test_h_and_g_are_in_a_file_of_their_own_where_f_stands_alone(tmp_path: Path) -> None:
     """Of the weights that ship, exported once more."""
     for suffix in (".safetensors", ".json"):
         shutil.copy(SHIPPED.with_suffix(suffix), tmp_path / f"model{suffix}")
     export(tmp_path, onnx=tmp_path / "model.onnx")
     assert {path.name for path in tmp_path.glob("*.onnx*")} == {
-        "model.onnx", "model.onnx.json", "model.evidence.onnx",
+        "model.onnx", "model.onnx.json", "model.branches.onnx",
     }  # fmt: skip
-    require_alike(opened(tmp_path / "model.safetensors"), opened(SHIPPED))
+    engine = opened(tmp_path / "model.safetensors")
+    require_alike(engine, opened(SHIPPED))
+
+    frames = noise(engine, 3)
+    whole = engine.judge(frames)
+    assert whole.evidence is not None
+    engine = opened(tmp_path / "model.safetensors")
+    (tmp_path / "model.branches.onnx").unlink()
+    f_alone = engine.judge(frames, branches=False)
+    assert f_alone.derivative is None
+    assert f_alone.frame_logits is None
+    assert f_alone.logits.tolist() == whole.logits.tolist(), "to the last bit"
+    for given, expected in zip(engine.explain(frames), (whole.logits, whole.evidence), strict=True):
+        assert given.tolist() == expected.tolist()

@@ -95,8 +95,9 @@ def export(
     """Write a model's network for other programs, as ONNX, for torch.export, or both.
 
     It takes frames, uint8 (batch, T, 3, H, W), RGB, and gives logit, and derivative, frame_logits
-    and distance where the model has them; normalisation is inside, faces and crops are not. A file
-    is kept only if it is read back and agrees with torch to 1e-4.
+    and distance where the model has them; normalisation is inside, faces and crops are not. Where
+    f shares nothing with h and g, ONNX has them in a second file, .branches.onnx. A file is kept
+    only if it is read back and agrees with torch to 1e-4.
     """
     if onnx is None and torch is None:
         raise typer.BadParameter("name a file with --onnx, with --torch, or with both")

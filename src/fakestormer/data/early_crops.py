@@ -29,8 +29,11 @@ class EarlyCrops:
         self._crop = settings.crop
         self._smallest = settings.tracking.min_face_pixels
         self._reach = smoothing_reach(settings.crop.smooth_frames)
-        # A lost face is waited for, and its track ends some frames later.
-        self._count = self._reach + settings.tracking.bridge_frames + 1 + _TOGETHER
+        # A lost face is waited for, and its track ends some frames later. Frames between two sets
+        # of landmarks join the track late, too.
+        tracking = settings.tracking
+        late = tracking.bridge_frames + tracking.measure_every
+        self._count = self._reach + late + _TOGETHER
         self.restart()
 
     def restart(self) -> None:

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fakestormer.errors import InputError, first_complaint, needs
 from fakestormer.files import write_atomically
-from fakestormer.recipe.faces import CropConfig, TrackingConfig
+from fakestormer.recipe.faces import CropConfig, StoredTracking
 
 Split = Literal["train", "validation", "test"]
 Label = Literal["real", "fake"]
@@ -114,7 +114,7 @@ class StoreSettings(BaseModel):
     compression: str = ""
     backend: str
     crop: CropConfig
-    tracking: TrackingConfig
+    tracking: StoredTracking
     max_frames: MaxFrames
     min_frames: int
     stream: int | None = None

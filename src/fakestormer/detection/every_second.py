@@ -68,7 +68,8 @@ def score_every_second(
 
     def score() -> None:
         nonlocal done
-        prediction_m, _ = predict_clips(engine, [clip for *_, clip in waiting], prediction)
+        clips_m = [clip for *_, clip in waiting]
+        prediction_m, _ = predict_clips(engine, clips_m, prediction, branches=False)
         for (k, row, _), value in zip(waiting, prediction_m.clip_scores, strict=True):
             scores[k][row] = value
         done += len(waiting)

@@ -65,8 +65,10 @@ def explained(face: FaceReport, engine: Engine) -> FaceReport:
     """The face with f's evidence and its most suspicious moment."""
     assert face.crops is not None, "a face is explained by its pictures"
     assert face.landmarks is not None, "regions are named by landmarks"
-    parts = [engine.explain(batch)[1] for batch in engine.batches(face.crops)]
-    prediction = replace(face.prediction, evidence=np.concatenate(parts))
+    prediction = face.prediction
+    if prediction.evidence is None:
+        parts = [engine.explain(batch)[1] for batch in engine.batches(face.crops)]
+        prediction = replace(prediction, evidence=np.concatenate(parts))
     return replace(face, prediction=prediction, moment=moment_of(prediction, face.landmarks))
 
 

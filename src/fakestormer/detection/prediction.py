@@ -62,9 +62,9 @@ def verdict(probability: float, config: PredictionConfig) -> Verdict:
 
 
 def predict_clips(
-    engine: Engine, clips: Sequence[Clip], config: PredictionConfig
+    engine: Engine, clips: Sequence[Clip], config: PredictionConfig, *, branches: bool = True
 ) -> tuple[Prediction, Pixels]:
-    """Score the clips of one track.
+    """Score the clips of one track; branches: as of `Engine.judge`.
 
     Returns the Prediction and the crops exactly as the network saw them first, uint8 (C, T, 3, H,
     W). Frame scores and D~ are those of the first shot, which sees the whole face. Where `config`
@@ -83,7 +83,10 @@ def predict_clips(
     crops_cthw = np.stack(
         [network_input(clip.frames, margin=config.margin, size=size) for clip in clips]
     )
-    batches = [judge_in_shots(engine, batch, config) for batch in engine.batches(crops_cthw)]
+    batches = [
+        judge_in_shots(engine, batch, config, branches=branches)
+        for batch in engine.batches(crops_cthw)
+    ]
     logits_cs = np.concatenate([logits for logits, _ in batches])
     first_shot = [scores for _, scores in batches]
     counted_cs = logits_cs if config.shot_score == "mean" else logits_cs[:, -1:]
@@ -104,6 +107,7 @@ def predict_clips(
         frame_probabilities=None if of_frames is None else calibrated(of_frames, config),
         frame_raw=of_frames if is_calibrated else None,
         derivative=_joined([scores.derivative for scores in first_shot]),
+        evidence=_joined([scores.evidence for scores in first_shot]),
         indices=np.stack([clip.indices for clip in clips]),
         pts_seconds=np.stack([clip.pts_seconds for clip in clips]),
         distance=None if distance_c is None else float(distance_c.mean()),
@@ -112,7 +116,7 @@ def predict_clips(
 
 
 def judge_in_shots(
-    engine: Engine, frames_btchw: Pixels, config: PredictionConfig
+    engine: Engine, frames_btchw: Pixels, config: PredictionConfig, *, branches: bool = True
 ) -> tuple[Floats, ClipScores]:
     """The logit of every shot, float32 (B, shots), and what the first shot says.
 
@@ -120,7 +124,7 @@ def judge_in_shots(
     its t = 2), cumulatively, so that a later shot must find other traces. Raises InputError when
     there is more than one shot and the network has no h.
     """
-    first = scores = engine.judge(frames_btchw)
+    first = scores = engine.judge(frames_btchw, branches=branches or config.shots > 1)
     logits = [first.logits]
     kept_bgg: Flags | None = None
     for _ in range(config.shots - 1):
@@ -176,6 +180,8 @@ def predict_track(
     track_length: int,
     read: Callable[[np.ndarray], Sequence[Clip]],
     config: PredictionConfig,
+    *,
+    branches: bool = True,
 ) -> tuple[Prediction, Pixels]:
     """Sample clips of a track of `track_length` frames, read and score them.
 
@@ -183,7 +189,8 @@ def predict_track(
     detection, from a prepared store in evaluation. Everything after it is the same code, so the
     two give the same number for the same track. Returns what `predict_clips` returns.
     """
-    return predict_clips(engine, read(clip_positions(engine, track_length, config)), config)
+    clips = read(clip_positions(engine, track_length, config))
+    return predict_clips(engine, clips, config, branches=branches)
 
 
 def clip_positions(engine: Engine, track_length: int, config: PredictionConfig) -> Integers:

@@ -104,7 +104,11 @@ def score_video(
         if scoring.face == "largest" and lasting:
             lasting = [max(lasting, key=lambda row: (row.face_side, row.frames))]
         predictions = [
-            (row, predict_track(scoring.engine, row.frames, reader(row), config)[0])
+            (
+                row,
+                # No table has what h and g say of a clip or a frame.
+                predict_track(scoring.engine, row.frames, reader(row), config, branches=False)[0],
+            )
             for row in lasting
         ]
         if not predictions:

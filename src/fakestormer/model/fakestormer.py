@@ -115,15 +115,28 @@ class FakeSTormer(VideoNetwork):
         assert isinstance(stem, nn.Module)
         return stem.proj if isinstance(stem, EfficientNetStem) else stem
 
-    def explain(self, frames_btchw: Tensor) -> tuple[Tensor, Tensor]:
-        if not isinstance(self.f, SurroundingsHead):
-            return super().explain(frames_btchw)
-        seen_btcyx = self._seen(self.normalise(frames_btchw))
-        return self.f(seen_btcyx).detach(), self.f.evidence(seen_btcyx).detach()
-
     @property
-    def explains_exactly(self) -> bool:
+    def f_stands_alone(self) -> bool:
         return isinstance(self.f, SurroundingsHead)
+
+    def classify(self, frames_btchw: Tensor) -> Outputs:
+        if not isinstance(self.f, SurroundingsHead):
+            return super().classify(frames_btchw)
+        seen_btcyx = self._seen(self.normalise(frames_btchw))
+        return Outputs(
+            logit=self.f(seen_btcyx),
+            derivative=None,
+            frame_logits=None,
+            distance=self.f.distance(seen_btcyx),
+            evidence=self.f.evidence(seen_btcyx),
+        )
+
+    def explain(self, frames_btchw: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.f_stands_alone:
+            return super().explain(frames_btchw)
+        outputs = self.classify(frames_btchw)
+        assert outputs.evidence is not None, "f stands alone"
+        return outputs.logit.detach(), outputs.evidence.detach()
 
     def features(self, frames_btchw: Tensor, *, with_attention: bool = False) -> Features:
         """Eq. 4, before the heads; `with_attention` adds the spatial tokens' last attention.

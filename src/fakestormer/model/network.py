@@ -48,6 +48,19 @@ class VideoNetwork(nn.Module):
         """
         return self.judge(self.normalise(frames_btchw))
 
+    def classify(self, frames_btchw: Tensor) -> Outputs:
+        """What f says; what h and g say only where they come with it. Frames as for `forward`."""
+        outputs: Outputs = self(frames_btchw)
+        return outputs
+
+    @property
+    def f_stands_alone(self) -> bool:
+        """Whether f shares nothing with h and g, and gives its evidence without a gradient.
+
+        Then `classify` computes f alone, and an exported graph can do it.
+        """
+        return False
+
     def explain(self, frames_btchw: Tensor) -> tuple[Tensor, Tensor]:
         """Clips -> f's logit (b,), and what each patch adds to it: float32 (b, T, G, G).
 
@@ -79,11 +92,6 @@ class VideoNetwork(nn.Module):
         # As many parts as there were places, in their place.
         share = parts[0].numel() / evidence_b1tyx[0].numel()
         return outputs.logit.detach(), t * share * evidence_b1tyx[:, 0]
-
-    @property
-    def explains_exactly(self) -> bool:
-        """Whether `explain` needs no gradient, so that an exported graph can do it."""
-        return False
 
     @property
     def places(self) -> nn.Module:

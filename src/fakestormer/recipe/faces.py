@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from fakestormer.recipe.old_files import tracking_fields
 
 
 class TrackingConfig(BaseModel):
     """How faces are found and followed; stored with prepared data.
 
-    detect_every: frames between detections while somebody is followed.
+    measure_every: frames from one set of landmarks to the next while a face is still; straight
+    lines between. Where it moves, and with 1, every frame is measured.
+    detect_every: frames between detections while somebody is followed; twice as many after one
+    that was sure of every face, unless measure_every is 1.
     min_detection: score from which a detection may start or save a track.
     min_confidence: landmarks below it are a loss. Both in [0, 1].
     min_overlap: intersection over union of a detection and the face it belongs to; the same for
@@ -24,6 +32,7 @@ class TrackingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    measure_every: int = Field(3, ge=1)
     detect_every: int = Field(5, ge=1)
     min_detection: float = Field(0.6, ge=0.0, le=1.0)
     min_confidence: float = Field(0.5, ge=0.0, le=1.0)
@@ -34,6 +43,14 @@ class TrackingConfig(BaseModel):
     min_face_pixels: float = Field(24.0, ge=0.0)
     cut_correlation: float = Field(0.7, ge=-1.0, le=1.0)
     cut_colours: float = Field(0.85, ge=0.0, le=1.0)
+
+
+def _of_any_version(fields: Any) -> Any:
+    return tracking_fields(fields) if isinstance(fields, Mapping) else fields
+
+
+#: How faces were followed, where a file says it.
+StoredTracking = Annotated[TrackingConfig, BeforeValidator(_of_any_version)]
 
 
 class CropConfig(BaseModel):

@@ -3,6 +3,8 @@
 Version 0.1.0 had the settings beyond the method among those of the method:
 
     {"tau": 0.35, "donor_probability": 0.5}  ->  {"tau": 0.35, "beyond": {"donor_probability": 0.5}}
+
+And it measured landmarks in every frame.
 """
 
 from __future__ import annotations
@@ -36,6 +38,11 @@ def synthesis_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         first = min(flat)
         raise ValueError(f"synthesis.{first}: is given twice; keep synthesis.beyond.{first}")
     return kept | {"beyond": {**flat, **beyond}}
+
+
+def tracking_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `TrackingConfig`, from a document of any version."""
+    return {"measure_every": 1, **fields}
 
 
 def new_name(dotted: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from fakestormer.errors import InputError, first_complaint
-from fakestormer.recipe.faces import CropConfig, TrackingConfig
+from fakestormer.recipe.faces import CropConfig, StoredTracking, TrackingConfig
 from fakestormer.recipe.model import ModelConfig
 from fakestormer.recipe.old_files import new_name
 from fakestormer.recipe.prediction import PredictionConfig
@@ -30,7 +30,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    tracking: TrackingConfig = TrackingConfig()
+    tracking: StoredTracking = TrackingConfig()
     crop: CropConfig = CropConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     model: ModelConfig

@@ -149,8 +149,10 @@ def _pictures(
 def map_layers(face: FaceReport) -> list[Pixels] | None:
     """The maps of a face's clips, each uint8 RGBA (T, S, S, 4); None where it was not explained."""
     evidence_ctgg, landmarks_ctk2 = face.prediction.evidence, face.landmarks
-    if evidence_ctgg is None or landmarks_ctk2 is None:
+    if face.moment is None:
         return None
+    assert evidence_ctgg is not None, "a face with a moment was explained"
+    assert landmarks_ctk2 is not None, "by its landmarks"
     smooth_ctgg = np.stack([smoothed(maps_tgg) for maps_tgg in evidence_ctgg])
     scale = overlays.evidence_scale(smooth_ctgg)
     return [

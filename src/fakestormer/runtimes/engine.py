@@ -26,8 +26,11 @@ class Engine(ABC):
     at_once: int
 
     @abstractmethod
-    def judge(self, frames_btchw: Pixels) -> ClipScores:
+    def judge(self, frames_btchw: Pixels, *, branches: bool = True) -> ClipScores:
         """What the heads say about clips: uint8 (b, T, 3, H, W), RGB.
+
+        branches: False where nobody reads what h and g say, which may then be None. Where f shares
+        nothing with them, that saves the time that they take.
 
         Raises ValueError when T, H, W or the dtype are not what the network was built for.
         """

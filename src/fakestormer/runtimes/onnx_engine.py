@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 #: What the input is called, and its axis of clips.
 INPUT, BATCH = "frames", "batch"
-#: The outputs that a network may have; b speaks in training only.
-OUTPUTS = ("logit", "derivative", "frame_logits", "distance")
+#: What h and g give, and all outputs that a network may have; b speaks in training only.
+BRANCHES = ("derivative", "frame_logits")
+OUTPUTS = ("logit", *BRANCHES, "distance", "evidence")
 #: The largest `relative_error` that is let through.
 TOLERANCE = 1e-4
 
@@ -44,15 +45,15 @@ class OnnxEngine(Engine):
 
     at_once = 2
 
-    def __init__(self, weights: Path, config: ModelConfig, *, exact: bool) -> None:
-        """exact: whether a second file gives f's evidence."""
-        self._is_exact = exact
+    def __init__(self, weights: Path, config: ModelConfig, *, apart: bool) -> None:
+        """apart: whether h and g are in a second file, opened when first asked for."""
+        self._apart = apart
         self.config = config
         self.program = f"ONNX Runtime {import_onnxruntime().__version__}"
         self.run = run_onnx(weights.with_suffix(".onnx"))
         self._weights = weights
 
-    def judge(self, frames_btchw: Pixels) -> ClipScores:
+    def judge(self, frames_btchw: Pixels, *, branches: bool = True) -> ClipScores:
         c = self.config
         wanted = (c.frames, 3, c.image_size, c.image_size)
         if frames_btchw.shape[1:] != wanted or frames_btchw.dtype != np.uint8:
@@ -61,20 +62,18 @@ class OnnxEngine(Engine):
                 f"{frames_btchw.dtype} {frames_btchw.shape}"
             )
         numbers = self.run(frames_btchw)
-        return ClipScores(
-            logits=numbers["logit"],
-            derivative=numbers.get("derivative"),
-            frame_logits=numbers.get("frame_logits"),
-            distance=numbers.get("distance"),
-        )
+        if branches and self._apart:
+            numbers |= self._run_branches(frames_btchw)
+        return ClipScores(logits=numbers.pop("logit"), **numbers)
 
     def explain(self, frames_btchw: Pixels) -> tuple[Floats, Floats]:
-        if not self._is_exact:  # evidence that takes gradients is in no graph
-            from fakestormer.runtimes.torch_engine import TorchEngine
+        scores = self.judge(frames_btchw, branches=False)
+        if scores.evidence is not None:
+            return scores.logits, scores.evidence
+        # Evidence that takes gradients is in no graph.
+        from fakestormer.runtimes.torch_engine import TorchEngine
 
-            return TorchEngine(self.network).explain(frames_btchw)
-        numbers = self._run_evidence(frames_btchw)
-        return numbers["logit"], numbers["evidence"]
+        return TorchEngine(self.network).explain(frames_btchw)
 
     @cached_property
     def network(self) -> VideoNetwork:
@@ -83,8 +82,8 @@ class OnnxEngine(Engine):
         return load_model(self._weights)[0]
 
     @cached_property
-    def _run_evidence(self) -> Run:
-        return run_onnx(evidence_path(self._weights.with_suffix(".onnx")))
+    def _run_branches(self) -> Run:
+        return run_onnx(branches_path(self._weights.with_suffix(".onnx")))
 
 
 def run_onnx(path: Path) -> Run:
@@ -116,13 +115,13 @@ def onnx_beside(weights: Path, weights_sha256: str, config: ModelConfig) -> Onnx
     about = onnx_document(path)
     if about is None or about.get("weights_sha256") != weights_sha256:
         return None
-    for file, entry in ((path, "sha256"), (evidence_path(path), "evidence_sha256")):
+    for file, entry in ((path, "sha256"), (branches_path(path), "branches_sha256")):
         if entry in about and not (file.is_file() and sha256_of(file) == about[entry]):
             raise InputError(
                 f"{file}: is not the file that {description(path).name} describes; write both "
                 "again with `fakestormer export`, or delete them"
             )
-    engine = OnnxEngine(weights, config, exact="evidence_sha256" in about)
+    engine = OnnxEngine(weights, config, apart="branches_sha256" in about)
     logits_b = engine.run(check_frames(config))["logit"]
     error = relative_error(logits_b, np.asarray(about.get("check_logits"), np.float32))
     if error > TOLERANCE:
@@ -148,9 +147,9 @@ def description(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def evidence_path(path: Path) -> Path:
-    """`model.evidence.onnx`, beside `model.onnx`."""
-    return path.with_name(f"{path.stem}.evidence.onnx")
+def branches_path(path: Path) -> Path:
+    """`model.branches.onnx`, beside `model.onnx`."""
+    return path.with_name(f"{path.stem}.branches.onnx")
 
 
 def check_frames(config: ModelConfig) -> Pixels:

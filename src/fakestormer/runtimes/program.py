@@ -1,6 +1,6 @@
 """A network as a graph of torch.export, and that graph as ONNX: written, read back, run, compared.
 
-network -> ByName or Evidence -> program_of -> write_onnx.
+network -> ByName -> program_of -> write_onnx.
 
 Frames uint8 (B, T, 3, H, W) go in, a dictionary of the outputs that the network has comes out.
 """
@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch.export import Dim, ExportedProgram
 from fakestormer.errors import needs
 from fakestormer.model.network import VideoNetwork
 from fakestormer.recipe.model import ModelConfig
-from fakestormer.runtimes.onnx_engine import BATCH, INPUT, OUTPUTS, Numbers, Run
+from fakestormer.runtimes.onnx_engine import BATCH, BRANCHES, INPUT, OUTPUTS, Numbers, Run
 from fakestormer.types.arrays import Pixels
 
 #: A protobuf file ends at 2 GiB; weights beyond this go to a file of their own.
@@ -33,28 +33,26 @@ _EXAMPLE_CLIPS = 2  # of 0 or 1 the exporter believes that they never change
 _CHECKED_CLIPS = (1, 3)
 
 
+#: All of a network; or f, or h and g, where f shares nothing with them.
+Part = Literal["whole", "f", "branches"]
+
+
 class ByName(nn.Module):
-    """The network with its outputs in a dictionary, without those that it lacks.
+    """A part of the network with its outputs in a dictionary, without those that it lacks.
 
     Exporters know dictionaries of tensors, but not Outputs.
     """
 
-    def __init__(self, network: VideoNetwork) -> None:
+    def __init__(self, network: VideoNetwork, part: Part = "whole") -> None:
         super().__init__()
         self.network = network
+        self.part = part
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        outputs = self.network(frames)
-        named = {name: getattr(outputs, name) for name in OUTPUTS}
+        outputs = self.network.classify(frames) if self.part == "f" else self.network(frames)
+        names = BRANCHES if self.part == "branches" else OUTPUTS
+        named = {name: getattr(outputs, name) for name in names}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
-
-
-class Evidence(ByName):
-    """f and its evidence alone, of a network that explains exactly."""
-
-    def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        logit, evidence = self.network.explain(frames)
-        return {"logit": logit, "evidence": evidence}
 
 
 def program_of(named: ByName) -> ExportedProgram:

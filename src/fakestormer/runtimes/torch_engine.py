@@ -33,13 +33,15 @@ class TorchEngine(Engine):
         return self._network
 
     @torch.inference_mode()
-    def judge(self, frames_btchw: Pixels) -> ClipScores:
-        outputs = self._network.eval()(self._sent(frames_btchw))
+    def judge(self, frames_btchw: Pixels, *, branches: bool = True) -> ClipScores:
+        network = self._network.eval()
+        outputs = (network if branches else network.classify)(self._sent(frames_btchw))
         return ClipScores(
             logits=_array(outputs.logit),
             derivative=_optional(outputs.derivative),
             frame_logits=_optional(outputs.frame_logits),
             distance=_optional(outputs.distance),
+            evidence=_optional(outputs.evidence),
         )
 
     @torch.inference_mode()

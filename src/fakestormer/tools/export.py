@@ -3,14 +3,15 @@
     export("RUN", onnx="face.onnx", pt2="face.pt2")
 
 Both take frames uint8 (B, T, 3, H, W), RGB, any number B of clips; the normalisation is inside.
-Both give what the network has of "logit" (B,), "derivative" (B, T, G, G) and "frame_logits" (B, T),
-by these names. Finding faces, cropping them and the verdict are not in them; what one has to know
-to do these elsewhere travels along as metadata.
+Both give what the network has of "logit" (B,), "derivative" (B, T, G, G), "frame_logits" (B, T) and
+"distance" (B,), by these names. Finding faces, cropping them and the verdict are not in them; what
+one has to know to do these elsewhere travels along as metadata.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -27,21 +28,22 @@ from fakestormer.detection.detector import Detector
 from fakestormer.errors import InputError
 from fakestormer.files import place, sha256_of, staging, writing
 from fakestormer.model.document import code_version
+from fakestormer.model.network import VideoNetwork
 from fakestormer.runtimes.onnx_engine import (
     BATCH,
     INPUT,
     TOLERANCE,
     Numbers,
     Run,
+    branches_path,
     check_frames,
     description,
-    evidence_path,
     relative_error,
     run_onnx,
 )
 from fakestormer.runtimes.program import (
     ByName,
-    Evidence,
+    Part,
     program_of,
     random_frames,
     require_onnx,
@@ -73,12 +75,13 @@ def export(
     """Write one or both files; each is first read back and compared with torch on random frames.
 
     onnx: a `.onnx` file; its metadata are inside and, with its SHA-256, in `.onnx.json` beside it;
-    weights of more than 1.5 GiB are in `.onnx.data`, and f with its evidence, where f is linear in
-    what it sees, in `.evidence.onnx`. Named like the model's weights and beside them, these files
-    are what `detect` runs on the CPU. pt2: a `.pt2` file, all in one. Older files
-    are replaced only when every new one is complete and right. Raises InputError for a model that
-    cannot be loaded, a file that cannot be written, or numbers that differ from torch's by more
-    than TOLERANCE; SetupError where ONNX's packages are missing.
+    weights of more than 1.5 GiB are in `.onnx.data`. Where f shares nothing with h and g, the file
+    has f, with "evidence" (B, T, G, G), what each patch adds to the logit, and h and g are in
+    `.branches.onnx`. Named like the model's weights and beside them, these files are what `detect`
+    runs on the CPU. pt2: a `.pt2` file, all in one, without evidence. Older files are replaced only
+    when every new one is complete and right. Raises InputError for a model that cannot be loaded, a
+    file that cannot be written, or numbers that differ from torch's by more than TOLERANCE;
+    SetupError where ONNX's packages are missing.
     """
     wanted = [(path, suffix) for path, suffix in ((onnx, ".onnx"), (pt2, ".pt2")) if path]
     if not wanted:
@@ -88,32 +91,38 @@ def export(
         require_onnx()
     detector = Detector(model)
     metadata = describe(detector)
-    config = detector.engine.config
-    named = ByName(detector.engine.network).eval()
-    answers = [(frames, run_torch(named)(frames)) for frames in random_frames(config)]
-    _require_finite(str(model), answers)
-    shapes = {name: (BATCH, *y.shape[1:]) for name, y in answers[0][1].items()}
+    network = detector.engine.network
+    parts = {target: _parts(network, target) for target in targets}
+    named = {part: ByName(network, part).eval() for part in itertools.chain(*parts.values())}
+    answers = {
+        part: [(frames, run_torch(by_name)(frames)) for frames in random_frames(network.config)]
+        for part, by_name in named.items()
+    }
+    _require_finite(str(model), [*itertools.chain(*answers.values())])
     log.info(
         "%s: being written and compared with torch, which takes from seconds to minutes",
         ", ".join(map(str, targets)),
     )
     with ExitStack() as stack:
         folders = [stack.enter_context(staging(target)) for target in targets]
-        program = program_of(named)
-        errors = []
+        programs = {part: program_of(by_name) for part, by_name in named.items()}
+        errors: list[dict[str, float]] = []
         for target, folder in zip(targets, folders, strict=True):
-            write, open_ = _KINDS[target.suffix]
-            staged = folder / target.name
-            with writing(target):
-                write(program, staged, metadata, tuple(shapes))
-            errors.append(_compare(target, open_(staged), answers))
+            errors.append({})
+            for part in parts[target]:
+                file = branches_path(target) if part == "branches" else target
+                errors[-1] |= _write(file, folder, programs[part], metadata, answers[part])
             if target.suffix == ".onnx":
-                about = metadata | {"errors": errors[-1]} | _for_the_engine(named, staged, target)
+                staged = folder / target.name
+                about = metadata | {"errors": errors[-1]} | _for_the_engine(network, staged)
                 with writing(target):
                     description(staged).write_text(json.dumps(about, indent=2) + "\n")
         placed = [place(folder, target) for target, folder in zip(targets, folders, strict=True)]
+    examples = (numbers[0][1] for numbers in answers.values())
+    shapes = {name: (BATCH, *y.shape[1:]) for example in examples for name, y in example.items()}
     return tuple(
-        Exported(files, shapes, errors_) for files, errors_ in zip(placed, errors, strict=True)
+        Exported(files, {name: shapes[name] for name in errors_}, errors_)
+        for files, errors_ in zip(placed, errors, strict=True)
     )
 
 
@@ -146,6 +155,21 @@ def describe(detector: Detector) -> dict[str, Any]:
     }
 
 
+def _write(
+    file: Path,
+    folder: Path,
+    program: ExportedProgram,
+    metadata: Mapping[str, Any],
+    answers: Sequence[tuple[Pixels, Numbers]],
+) -> dict[str, float]:
+    """Write a file into a folder first, and read it back; returns what `_compare` does."""
+    write, open_ = _KINDS[file.suffix]
+    staged = folder / file.name
+    with writing(file):
+        write(program, staged, metadata, tuple(answers[0][1]))
+    return _compare(file, open_(staged), answers)
+
+
 def _write_pt2(
     program: ExportedProgram, path: Path, metadata: Mapping[str, Any], outputs: Sequence[str]
 ) -> None:
@@ -169,19 +193,19 @@ def _run_pt2(path: Path) -> Run:
     return run
 
 
-def _for_the_engine(named: ByName, staged: Path, target: Path) -> dict[str, Any]:
-    """Write f's evidence, where it is exact; what `runtimes.onnx_engine` checks of both files."""
-    logits_b = run_torch(named)(check_frames(named.network.config))["logit"]
+def _parts(network: VideoNetwork, target: Path) -> tuple[Part, ...]:
+    """What goes into files of its own."""
+    if target.suffix != ".onnx" or not network.f_stands_alone:
+        return ("whole",)
+    return ("f", "branches") if {"h", "g"} & {*network.config.branches} else ("f",)
+
+
+def _for_the_engine(network: VideoNetwork, staged: Path) -> dict[str, Any]:
+    """What `runtimes.onnx_engine` checks of the files."""
+    logits_b = run_torch(ByName(network).eval())(check_frames(network.config))["logit"]
     about = {"sha256": sha256_of(staged), "check_logits": logits_b.tolist()}
-    if named.network.explains_exactly:
-        explaining, path = Evidence(named.network).eval(), evidence_path(staged)
-        frames = list(random_frames(named.network.config))
-        answers = [(batch, run_torch(explaining)(batch)) for batch in frames]
-        with writing(target):
-            write_onnx(program_of(explaining), path, {}, tuple(answers[0][1]))
-        _compare(evidence_path(target), run_onnx(path), answers)
-        about["evidence_sha256"] = sha256_of(path)
-    return about
+    branches = branches_path(staged)
+    return about | ({"branches_sha256": sha256_of(branches)} if branches.is_file() else {})
 
 
 _Write = Callable[[ExportedProgram, Path, Mapping[str, Any], Sequence[str]], None]
@@ -223,7 +247,7 @@ def _target(path: Path, suffix: str) -> Path:
     """Where a file is to go. Raises InputError for a name that it cannot have."""
     if path.suffix != suffix:
         raise InputError(f"{path}: cannot be the exported file; name one that ends in {suffix}")
-    for file in (path, description(path), _weights_path(path)):
+    for file in (path, description(path), branches_path(path), _weights_path(path)):
         if file.is_dir():
             raise InputError(f"{file}: is a folder, and a file has to go there; name another")
     try:

@@ -34,7 +34,7 @@ from fakestormer.faces.open import BackendName, open_backend
 from fakestormer.faces.protocol import FaceBackend
 from fakestormer.faces.upright import find_upright_tracks
 from fakestormer.files import sha256_of, writing
-from fakestormer.recipe.faces import CropConfig, TrackingConfig
+from fakestormer.recipe.faces import CropConfig, StoredTracking
 from fakestormer.recipe.named import small
 from fakestormer.recipe.recipe import Recipe
 from fakestormer.recipe.synthesis import SynthesisConfig
@@ -73,7 +73,7 @@ class SynthesisRecord(BaseModel):
     frame_count: int = Field(ge=1)
     size: int = Field(ge=1)
     patch_size: int = Field(ge=1)
-    tracking: TrackingConfig
+    tracking: StoredTracking
     crop: CropConfig
     synthesis: SynthesisConfig
     params: ClipParams

@@ -79,7 +79,8 @@ class Outputs:
     None for a network without h. frame_logits: (B, T), g, one logit per frame; None without g.
     boundary_logits: (B, T, G, G), b, one logit per patch of the boundary itself; None without b.
     distance: (B,), how unlike the training frames the clip is, above 1 for what 99 % of them stay
-    under; None where f does not measure it. Any floating dtype, all the same.
+    under; None where f does not measure it. evidence: (B, T, G, G), what each patch adds to the
+    logit; only `VideoNetwork.classify` gives it. Any floating dtype, all the same.
     """
 
     logit: Tensor
@@ -87,6 +88,7 @@ class Outputs:
     frame_logits: Tensor | None
     boundary_logits: Tensor | None = None
     distance: Tensor | None = None
+    evidence: Tensor | None = None
 
     __repr__ = described
 
@@ -99,6 +101,7 @@ class Outputs:
             derivative=("?B T G G", dtype),
             boundary_logits=("?B T G G", dtype),
             distance=("?B", dtype),
+            evidence=("?B T G G", dtype),
         )
 
 

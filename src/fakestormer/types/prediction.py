@@ -17,13 +17,15 @@ class ClipScores:
     logits: float32 (B,), f, positive = fake. derivative: float32 (B, T, G, G), D~ of h, not
     squashed; None without h. frame_logits: float32 (B, T), g; None without g. distance: float32
     (B,), how unlike the training frames the clip is, above 1 for what 99 % of them stay under; None
-    where f does not measure it.
+    where f does not measure it. evidence: float32 (B, T, G, G), what each patch adds to the logit;
+    None where that takes more than scoring (`Engine.explain`).
     """
 
     logits: Floats
     derivative: Floats | None = None
     frame_logits: Floats | None = None
     distance: Floats | None = None
+    evidence: Floats | None = None
 
     __repr__ = described
 
@@ -34,6 +36,7 @@ class ClipScores:
             derivative=("?B T G G", np.float32),
             frame_logits=("?B T", np.float32),
             distance=("?B", np.float32),
+            evidence=("?B T G G", np.float32),
         )
 
 
@@ -47,8 +50,9 @@ class Prediction:
     probability, raw: of "fake", of the track. clip_probabilities, clip_raw: float32 (C,).
     shot_probabilities, shot_raw: float32 (S,), the track's by each of S shots alone (paper 6.6), 1
     as a rule. frame_probabilities, frame_raw: float32 (C, T), sigmoid of g, None for a network
-    without g. derivative: float32 (C, T, G, G), D~, None without h. evidence: float32 (C, T, G, G),
-    what each patch gives to f's logit (`model.evidence`); None where it was not asked for.
+    without g. derivative: float32 (C, T, G, G), D~, None without h. Both are None, too, where they
+    were not asked for. evidence: float32 (C, T, G, G), what each patch adds to f's logit; None
+    where that takes more than scoring and was not asked for.
     indices: int64 (C, T) and pts_seconds: float64 (C, T), of every frame used. distance: how unlike
     the training frames its clips are, their mean, above 1 for what 99 % of those stay under; None
     where the network does not measure it.
