@@ -8,7 +8,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ import pytest
 import command_line
 from fakestormer.cli import ExitCode
 from fakestormer.cli.inputs import named_paths
-from fakestormer.detection.batch import files_of
+from fakestormer.detection.batch import Detection, DetectorSettings, files_of
 from fakestormer.detection.collected import COLUMNS, Collected, finished_before, table
 from fakestormer.detection.detector import Detector
 from fakestormer.detection.results import failure_of
@@ -397,3 +397,32 @@ def test_results_for_programs_and_an_exit_code_for_a_verdict(
     assert f"{video}: " in out
     for wrong in (("--fail-on", "fake"), ("--json", "-", "--jsonl", "-"), ("--threshold", 2)):
         assert run(*command, *wrong)[0] == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("outputs", "branches"),
+    [
+        ([], False),
+        (["--csv", "r.csv"], False),
+        (["--json", "-"], True),
+        (["--jsonl", "l.jsonl"], True),
+        (["--report", "pages"], True),
+    ],
+)
+def test_h_and_g_are_computed_where_they_are_written(
+    outputs: list[str],
+    branches: bool,
+    tree: Path,
+    untrained_model: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def nothing(*_: object, settings: DetectorSettings, **__: object) -> Iterator[Detection]:
+        asked.append(settings.branches)
+        return iter(())
+
+    monkeypatch.setattr("fakestormer.detection.batch.detect_many", nothing)
+    run("a.mp4", "--model", untrained_model, *outputs)
+    assert asked == [branches]

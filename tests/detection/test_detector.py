@@ -91,6 +91,19 @@ def test_detecting_twice_says_the_same(
     assert np.array_equal(first.faces[0].crops, second.faces[0].crops)
 
 
+def test_without_its_branches_the_model_that_ships_says_the_same(
+    astronaut_video: MakeVideo, tmp_path: Path
+) -> None:
+    video, detector = astronaut_video(tmp_path / "face.mp4", count=8), Detector()
+    (whole,) = detector.detect(video).faces
+    (f_alone,) = detector.predicting(branches=False).detect(video).faces
+    assert whole.prediction.frame_probabilities is not None
+    assert f_alone.prediction.frame_probabilities is None
+    assert f_alone.prediction.derivative is None
+    assert f_alone.prediction.probability == whole.prediction.probability, "to the last bit"
+    assert f_alone.prediction.evidence.tolist() == whole.prediction.evidence.tolist()
+
+
 def test_two_faces_are_two_tracks_and_the_higher_score_decides(
     detector: Detector, astronaut_video: MakeVideo, tmp_path: Path
 ) -> None:

@@ -134,12 +134,14 @@ def test_the_window_shift_stays_within_the_margin() -> None:
 
 def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
     names = {"sharpen", "resolution", "moved_real", "noise", "h264_crf", "donor", "donor_bent"}
+    names |= {"blur"}
     both = SynthesisConfig(
         margin=(24, 24),
         beyond=BeyondConfig(
             sharpen_probability=1.0,
             resolution_probability=1.0,
             moved_real_probability=1.0,
+            blur_probability=1.0,
             noise_probability=1.0,
             h264_probability=1.0,
             donor_probability=1.0,
@@ -150,6 +152,9 @@ def test_what_is_off_draws_nothing_and_changes_no_other_draw() -> None:
     having = sample(np.random.default_rng(3), both, clip_length=4)
     assert (without.sharpen, without.resolution, without.noise) == (None, None, None)
     assert (without.moved_real, without.h264_crf, without.donor) == (False, None, None)
+    assert without.blur is None
+    assert having.blur is not None
+    assert 0.6 <= having.blur <= 3.5
     assert (without.donor_bent, having.donor_bent) == (False, True)
     assert isinstance(having.sharpen, Sharpen)
     assert having.resolution is not None

@@ -336,6 +336,26 @@ def test_both_twins_get_the_same_noise_and_h264(moving_clip: MakeClip) -> None:
     assert torch.equal(damaged.mask, plain.mask)
 
 
+def test_both_twins_are_blurred_alike(moving_clip: MakeClip) -> None:
+    """As OpenCV blurs, with a sigma in pixels of a 256 px crop."""
+    frames, landmarks = moving_clip(1, 2, 2)
+    (params,) = _sample(4, jpeg_probability=0.0, beyond={"blur_probability": 1.0})
+    blending = params.frames[0].model_copy(update={"ratio": 0.0, "changed_side": "copy"})
+    nothing = {"frames": (blending,), "margin": 0, "jitter": Colour(), "damage_first": True}
+    params = params.model_copy(update=nothing | {"blur": 2.0})
+    size = frames.shape[-1]
+    blurred = render(frames, landmarks, [params], size=size)
+    assert torch.equal(blurred.real, blurred.fake)
+    plain = render(frames, landmarks, [params.model_copy(update={"blur": None})], size=size)
+    sigma = 2.0 * size / 256
+    for frame_chw, plain_chw in zip(blurred.real[0], plain.real[0], strict=True):
+        wanted_hwc = cv2.GaussianBlur(
+            plain_chw.permute(1, 2, 0).numpy(), (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101
+        )
+        assert np.abs(frame_chw.permute(1, 2, 0).numpy() - wanted_hwc.astype(float)).max() <= 3
+    assert torch.equal(blurred.mask, plain.mask)
+
+
 def test_a_moved_real_clip_is_the_whole_copy(moving_clip: MakeClip) -> None:
     """The pseudo-fake stays what it was and, where M is 1 and r is 1, shows what the real one does;
     with nothing moved, the real clip is the background again."""

@@ -111,6 +111,8 @@ def detect(
         every_second=every_second,
         stream=stream,
         scene=report is not None,
+        # What h and g say of frames is in reports and JSON, and not in what is printed.
+        branches=any((report, json_file, lines_file)),
         # An absolute path is the same folder for this process and for the nodes of a cluster.
         overlay=report.absolute() if report is not None and overlay else None,
     )

@@ -41,7 +41,7 @@ class DetectorSettings:
     """How a process opens its detector, and what it does with each file.
 
     model, device: as in `Detector`. faces: the face backend's name. sampling, shots,
-    shot_score, threshold: as in `Detector.predicting`. every_second, scene, stream: as in
+    shot_score, threshold, branches: as in `Detector.predicting`. every_second, scene, stream: as in
     `Detector.detect`. overlay: the folder into which each video is written with boxes, scores and
     heat maps drawn in.
     """
@@ -53,6 +53,7 @@ class DetectorSettings:
     shots: int | None = None
     shot_score: Literal["last", "mean"] | None = None
     threshold: float | None = None
+    branches: bool = True
     every_second: bool = False
     scene: bool = True
     overlay: str | Path | None = None
@@ -70,6 +71,7 @@ class DetectorSettings:
             shots=self.shots,
             shot_score=self.shot_score,
             threshold=self.threshold,
+            branches=self.branches,
         )
 
 

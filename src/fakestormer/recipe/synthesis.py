@@ -98,14 +98,16 @@ class BeyondConfig(BaseModel):
     moved_real_probability: Probability = 0.0
 
     # 0 is the method. Above it clips are damaged, both twins alike, so that no such damage is what
-    # tells them apart. resolution: sides, as shares of the network's input. noise: standard
-    # deviations in 8-bit steps. damage_first: before the window is cut out and resized to the
-    # network's input, at the face's own size, as videos are compressed; resolution is then that
-    # size, as a share of the stored crop's.
+    # tells them apart. resolution: sides, as shares of the network's input. blur: of the whole
+    # picture, standard deviations in pixels. noise: the same in 8-bit steps. damage_first: before
+    # the window is cut out and resized to the network's input, at the face's own size, as videos
+    # are compressed; resolution is then that size, as a share of the stored crop's.
     damage_first: bool = False
     resolution_probability: Probability = 0.0
     resolution: Annotated[tuple[Share, Share], AfterValidator(_rising)] = (0.35, 1.0)
     sharpen_probability: Probability = 0.0
+    blur_probability: Probability = 0.0
+    blur: PositiveRange = (0.6, 3.5)
     noise_probability: Probability = 0.0
     noise: PositiveRange = (1.0, 12.0)
     h264_probability: Probability = 0.0

@@ -129,12 +129,13 @@ class ClipParams(BaseModel):
     frame of the copy is blended into each frame, None for its own (STG shuffles). resolution:
     side to which frames shrink, to be enlarged again, as a share of the network's input.
     donor: of the draw of whose face is blended in (`data.donors`); None: the clip's own.
-    damage_first: resolution, noise, JPEG and H.264 come before the window is cut out and resized,
+    blur: sigma of a blur of the whole picture, pixels of a 256 px crop.
+    damage_first: resolution, blur, noise, JPEG and H.264 come before the window is cut and resized,
     at the face's own size, as a video is compressed; resolution is then that size's share of S.
     donor_bent: it is bent into the shape of the clip's face (`donor.lay_on`).
     moved_real: the real clip of the pair is the clip's own copy X', whole, and not the background
     X; `sample` never draws it where X' leaves a part of the window empty. Flip, margin, shift,
-    jitter, sharpening, resolution, noise, JPEG, H.264 and cutout belong to the video:
+    jitter, sharpening, resolution, blur, noise, JPEG, H.264 and cutout belong to the video:
     they are shared by all frames and by both clips, in the frame-wise mode too.
     """
 
@@ -152,6 +153,7 @@ class ClipParams(BaseModel):
     sharpen: Sharpen | None = None
     resolution: float | None = Field(default=None, gt=0.0, le=1.0)
     moved_real: bool = False
+    blur: float | None = Field(default=None, gt=0.0)
     noise: Noise | None = None
     h264_crf: int | None = Field(default=None, ge=0, le=51)
     damage_first: bool = False
@@ -216,6 +218,11 @@ def sample(rng: np.random.Generator, config: SynthesisConfig, *, clip_length: in
         donor=(
             int(rng.integers(2**53))
             if config.beyond.donor_probability and _happens(rng, config.beyond.donor_probability)
+            else None
+        ),
+        blur=(
+            _uniform(rng, config.beyond.blur)
+            if config.beyond.blur_probability and _happens(rng, config.beyond.blur_probability)
             else None
         ),
     )

@@ -20,7 +20,7 @@ from einops import rearrange
 from torch import Tensor
 
 from fakestormer.recipe.synthesis import SynthesisConfig
-from fakestormer.synthesis.beyond.damage import add_noise, compress_h264
+from fakestormer.synthesis.beyond.damage import add_noise, compress_h264, defocus
 from fakestormer.synthesis.beyond.membrane import membrane
 from fakestormer.synthesis.blur import opencv_reads, size_scale, soften, window_of
 from fakestormer.synthesis.colour import (
@@ -226,7 +226,9 @@ def _shrink(frames_fchw: Tensor, params: ClipParams) -> Tensor:
 def _damage(
     frames: Tensor, params: ClipParams, times: Sequence[int], *, shrunk: bool = True
 ) -> Tensor:
-    """Noise and compression of single frames, and, if not `shrunk` before, lost resolution."""
+    """Blur, noise, compression of single frames; if not `shrunk` before, lost resolution."""
+    if params.blur is not None:
+        frames = defocus(frames, params.blur * size_scale(frames.shape[-1]))
     if params.noise is not None:
         frames = add_noise(frames, params.noise, times)
     if params.resolution is not None and not shrunk:

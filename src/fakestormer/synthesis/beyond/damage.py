@@ -1,7 +1,8 @@
-"""Damage that a whole clip takes on its way, the same for both twins: noise and H.264."""
+"""Damage that a whole clip takes on its way, the same for both twins: blur, noise and H.264."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -13,7 +14,19 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fakestormer.synthesis.blur import blur, gaussian_taps
 from fakestormer.synthesis.params import Noise
+from fakestormer.synthesis.resample import to_bytes
+
+
+def defocus(frames_fchw: Tensor, sigma: float) -> Tensor:
+    """A Gaussian blur, as of a lens out of focus: uint8 (F, 3, H, W) -> the same.
+
+    sigma: pixels.
+    """
+    taps = gaussian_taps(math.ceil(3 * sigma), sigma)
+    blurred_nhw = blur(rearrange(frames_fchw.float(), "f c h w -> (f c) h w"), taps)
+    return to_bytes(rearrange(blurred_nhw, "(f c) h w -> f c h w", c=3))
 
 
 def add_noise(frames_fchw: Tensor, noise: Noise, times: Sequence[int]) -> Tensor:
