@@ -2,8 +2,9 @@
 
     python benchmarks/detect.py VIDEOS... [--model MODEL] [--scene] [--quick]
 
-Stages: decoding, finding and following faces, reading and cropping the sampled clips, the network,
-and the rest; start-up is in none of them. Without --model the weights that ship are measured.
+Stages: decoding; finding faces (the detector); following them (landmarks); the rest of that pass
+(cuts, facts about the file, tracks); reading and cropping the sampled clips; the network; and the
+rest. Start-up is in none of them. Without --model the weights that ship are measured.
 Reference: decoding all frames once and nothing else, in the same run. Seconds by the clock, or of
 the processor; peak memory is that of the process.
 """
@@ -25,7 +26,15 @@ from fakestormer.errors import NoFaceError
 from fakestormer.parallel.threads import thread_count, use_threads
 from fakestormer.video.decode import probe, stream_frames
 
-STAGES = ("decoding", "faces", "clips read and cropped", "network", "the rest")
+STAGES = (
+    "decoding",
+    "finding faces",
+    "following faces",
+    "cuts and facts",
+    "clips read and cropped",
+    "network",
+    "the rest",
+)
 
 
 class Stages:
@@ -71,11 +80,15 @@ def detect_once(
     wrapped = {
         (source, "stream_frames"): stages.streamed,
         (following, "find_upright_tracks"): stages.around(
-            "faces", ("decoding",), following.find_upright_tracks
+            STAGES[3], STAGES[:3], following.find_upright_tracks
         ),
         (room, "read_clips"): stages.around(clips[0], (), room.read_clips),
         (room, "predict_track"): stages.around("network", clips, room.predict_track),
     }
+    faces = detector.backend
+    for name in ("detect", "detect_small", "detect_filling"):
+        wrapped[faces, name] = stages.around(STAGES[1], (), getattr(faces, name))
+    wrapped[faces, "landmarks"] = stages.around(STAGES[2], (), faces.landmarks)
     plain = {(module, name): getattr(module, name) for module, name in wrapped}
     began = clock()
     try:
@@ -110,7 +123,7 @@ def main() -> None:
         use_threads(asked.threads)
     detector = Detector(asked.model)
     videos = asked.videos[:2] if asked.quick else asked.videos
-    detect_once(detector, videos[0], clock, scene=asked.scene)  # the face models are opened here
+    detect_once(detector, videos[0], clock, scene=asked.scene)  # once, to be warm
     kind = "of the processor" if asked.processor else "by the clock"
     print(f"{thread_count()} threads; seconds {kind}\n")
     print(

@@ -33,7 +33,7 @@ class Activity:
         if index % self.every:
             return
         # In bands, because the magnitudes take six times what the picture takes.
-        bands = [_detail(rgb_hwc[top : top + _BAND, :, 1]) for top in range(0, len(rgb_hwc), _BAND)]
+        bands = [_detail(rgb_hwc[top : top + _BAND]) for top in range(0, len(rgb_hwc), _BAND)]
         blocks = np.concatenate(bands)
         self.maps.append((index, np.log2(1 + blocks)))
         if len(self.maps) > _MOST_MAPS:
@@ -67,9 +67,10 @@ class Activity:
         return float(np.mean(found)) if found else 1.0
 
 
-def _detail(green_hw: Pixels) -> Floats:
-    """Mean magnitude of the Laplacian of each block."""
-    detail = np.abs(cv2.Laplacian(np.ascontiguousarray(green_hw), cv2.CV_16S)).astype(np.float32)
+def _detail(rgb_hwc: Pixels) -> Floats:
+    """Mean magnitude of the Laplacian of green in each block."""
+    laplacian = np.asarray(cv2.Laplacian(cv2.extractChannel(rgb_hwc, 1), cv2.CV_16S))
+    detail = np.abs(laplacian, out=laplacian).astype(np.float32)
     height, width = (max(1, -(-side // _BLOCK)) for side in detail.shape)
     return np.asarray(cv2.resize(detail, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
