@@ -247,9 +247,8 @@ class ReferenceStem(EfficientNetFeatures):
 
     def __init__(self) -> None:
         super().__init__("efficientnet-lite0", frozen=1 + STEM_STAGES)
-        binomial = torch.tensor([1.0, 4, 6, 4, 1]) / 16
-        kernel_311yx = torch.outer(binomial, binomial).expand(3, 1, 5, 5).clone()
-        self.register_buffer("blur", kernel_311yx, persistent=False)
+        binomial_311x = (torch.tensor([1.0, 4, 6, 4, 1]) / 16).expand(3, 1, 1, 5).clone()
+        self.register_buffer("blur", binomial_311x, persistent=False)
 
     def forward(self, frames_rchw: Tensor) -> Tensor:
         """(r, 3, H, W) -> (r, c, G, G): two stages of stride 16 on frames, two on their detail."""
@@ -260,7 +259,8 @@ class ReferenceStem(EfficientNetFeatures):
     def detail(self, pixels_rchw: Tensor) -> Tensor:
         """What a blur of 5 px takes away from each frame, as strong in each; the same shape."""
         around_rchw = F.pad(pixels_rchw, (2, 2, 2, 2), mode="reflect")
-        fine_rchw = pixels_rchw - F.conv2d(around_rchw, self.blur, groups=3)
+        along_x_rchw = F.conv2d(around_rchw, self.blur, groups=3)
+        fine_rchw = pixels_rchw - F.conv2d(along_x_rchw, self.blur.mT, groups=3)
         strength_r111 = fine_rchw.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
         equal_rchw = self._STRENGTH * fine_rchw / (strength_r111 + self._LEAST)
         return equal_rchw.clamp(-_PIXEL_MEAN / _PIXEL_SCALE, 1.0)

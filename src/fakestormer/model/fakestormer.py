@@ -131,13 +131,6 @@ class FakeSTormer(VideoNetwork):
             evidence=self.f.evidence(seen_btcyx),
         )
 
-    def explain(self, frames_btchw: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.f_stands_alone:
-            return super().explain(frames_btchw)
-        outputs = self.classify(frames_btchw)
-        assert outputs.evidence is not None, "f stands alone"
-        return outputs.logit.detach(), outputs.evidence.detach()
-
     def features(self, frames_btchw: Tensor, *, with_attention: bool = False) -> Features:
         """Eq. 4, before the heads; `with_attention` adds the spatial tokens' last attention.
 

@@ -66,9 +66,13 @@ class VideoNetwork(nn.Module):
 
         Gradient times deviation: d logit / d x (x - x'), summed over channels, times T. x is what
         the layer `places` gives for each place, x' its mean over the clip: what every place would
-        be if nothing stood out. A network whose f is linear overrides this with its exact parts.
-        Above 0 speaks for a fake. Works within `torch.inference_mode`, too.
+        be if nothing stood out. Where f stands alone, it gives its exact parts. Above 0 speaks
+        for a fake. Works within `torch.inference_mode`, too.
         """
+        if self.f_stands_alone:
+            outputs = self.classify(frames_btchw)
+            assert outputs.evidence is not None, "f stands alone"
+            return outputs.logit.detach(), outputs.evidence.detach()
         kept: list[Tensor] = []
 
         def keep(_: nn.Module, __: object, given: Tensor) -> Tensor:
