@@ -278,12 +278,14 @@ def test_a_still_face_is_measured_in_every_third_frame_with_straight_lines_betwe
 
 
 def test_confidence_goes_on_a_straight_line_too():
-    track = GrowingTrack(first_index=0)
-    for seconds, confidence, between in ((0.0, 0.6, []), (0.3, 0.9, [0.1, 0.2])):
-        region = FaceRegion(cx=0, cy=0, side=9, roll=0)
-        points_k2 = np.full((81, 2), confidence, np.float32)
-        face = FaceLandmarks(points_k2=points_k2, confidence=confidence, region=region)
-        track.add(face, seconds, between)
+    region = FaceRegion(cx=0, cy=0, side=9, roll=0)
+    first, last = (
+        FaceLandmarks(points_k2=np.full((81, 2), sure, np.float32), confidence=sure, region=region)
+        for sure in (0.6, 0.9)
+    )
+    track = GrowingTrack(first_index=0, last=first)
+    track.add(first, 0.0)
+    track.add(last, 0.3, [0.1, 0.2])
     assert track.confidence.tolist() == pytest.approx([0.6, 0.7, 0.8, 0.9])
     assert track.landmarks(4)[:, 0, 0].tolist() == pytest.approx([0.6, 0.7, 0.8, 0.9])
     assert track.seconds.tolist() == [0.0, 0.1, 0.2, 0.3]

@@ -51,10 +51,10 @@ class GrowingTrack:
     """
 
     first_index: int
+    last: FaceLandmarks  # of the last frame that was measured
     seconds: array[float] = field(default_factory=lambda: array("d"))
     points: array[float] = field(default_factory=lambda: array("f"))  # K x 2 of each frame
     confidence: array[float] = field(default_factory=lambda: array("f"))
-    last: FaceLandmarks | None = None
     waiting: list[Frame] = field(default_factory=list)  # frames since then, not looked at yet
     missed: list[float] = field(default_factory=list)  # times of frames lost since `last`
     moves: bool = False  # whether every frame is to be measured
@@ -69,10 +69,9 @@ class GrowingTrack:
 
         between: times of frames that nobody looked at. Lost frames have confidence 0.
         """
-        if self.last is not None:
-            self._append_lines(between, self.last.confidence, found.confidence, found)
-            self._append_lines(self.missed, 0.0, 0.0, found)
-            self.missed.clear()
+        self._append_lines(between, self.last.confidence, found.confidence, found)
+        self._append_lines(self.missed, 0.0, 0.0, found)
+        self.missed.clear()
         self._append(found.points_k2, found.confidence, seconds)
         self.last = found
 
@@ -102,7 +101,6 @@ class GrowingTrack:
 
     def landmarks(self, length: int) -> NDArray[np.float32]:
         """float32 (length, K, 2) of the first `length` frames, without a copy."""
-        assert self.last is not None
         per_frame = self.last.points_k2.shape
         values = np.frombuffer(self.points, np.float32, count=length * int(np.prod(per_frame)))
         return values.reshape(length, *per_frame)
@@ -111,7 +109,6 @@ class GrowingTrack:
         self, times: Sequence[float], first: float, last: float, found: FaceLandmarks
     ) -> None:
         """Frames on the way from the last measured one; first, last: the confidence at its ends."""
-        assert self.last is not None
         before_k2 = self.last.points_k2
         for step, seconds in enumerate(times, start=1):
             share = step / (len(times) + 1)
@@ -218,7 +215,6 @@ def _search(
     rgb_hwc = frame[2]
     active += _join(backend.detect(rgb_hwc), active, frame, backend, config)
     for track in [one for one in active if not one.is_confirmed]:
-        assert track.last is not None
         seen = backend.detect_small(rgb_hwc, near=track.last.region)
         _join(seen, [track], frame, backend, config)
     if since_look < (_LOOK_EVERY if active else config.detect_every):
@@ -239,12 +235,11 @@ def _seen_again(
     track: GrowingTrack, frame: Frame, backend: FaceBackend, config: TrackingConfig
 ) -> FaceLandmarks | None:
     """The face where it was; None for a loss: a jump or a low confidence."""
-    assert track.last is not None
     found = backend.landmarks(frame[2], track.last.region)
     if (
         found is None
         or found.confidence < config.min_confidence
-        or overlap(found.box_xyxy, _box(track)) < config.min_overlap
+        or overlap(found.box_xyxy, track.last.box_xyxy) < config.min_overlap
     ):
         return None
     return found
@@ -264,7 +259,7 @@ def _join(
     for detection in detections:
         if detection.score < config.min_detection:
             continue
-        overlaps = [overlap(detection.box_xyxy, _box(track)) for track in free]
+        overlaps = [overlap(detection.box_xyxy, track.last.box_xyxy) for track in free]
         best = int(np.argmax(overlaps)) if overlaps else -1
         mine = free.pop(best) if best >= 0 and overlaps[best] >= config.min_overlap else None
         if mine is not None and not mine.missed:
@@ -275,9 +270,12 @@ def _join(
             continue
         if mine is None:
             taken = [track for track in active + started if not track.missed]
-            if any(overlap(found.box_xyxy, _box(track)) >= config.min_overlap for track in taken):
+            if any(
+                overlap(found.box_xyxy, track.last.box_xyxy) >= config.min_overlap
+                for track in taken
+            ):
                 continue
-            mine = GrowingTrack(first_index=index)
+            mine = GrowingTrack(first_index=index, last=found)
             started.append(mine)
         else:
             mine.missed.pop()
@@ -291,15 +289,10 @@ def _outside(detections: list[FaceDetection], active: list[GrowingTrack]) -> lis
 
     def is_within(detection: FaceDetection, track: GrowingTrack) -> bool:
         centre = (detection.box_xyxy[:2] + detection.box_xyxy[2:]) / 2
-        box_xyxy = _box(track)
+        box_xyxy = track.last.box_xyxy
         return bool((box_xyxy[:2] < centre).all() and (centre < box_xyxy[2:]).all())
 
     return [seen for seen in detections if not any(is_within(seen, track) for track in active)]
-
-
-def _box(track: GrowingTrack) -> NDArray[np.float32]:
-    assert track.last is not None
-    return track.last.box_xyxy
 
 
 def _is_over(track: GrowingTrack, config: TrackingConfig) -> bool:
@@ -311,7 +304,7 @@ def _without_doubles(tracks: list[GrowingTrack]) -> list[GrowingTrack]:
     """Of two tracks that have come to follow the same face, the older one."""
     kept: list[GrowingTrack] = []
     for track in tracks:
-        if all(overlap(_box(track), _box(other)) < 0.7 for other in kept):
+        if all(overlap(track.last.box_xyxy, other.last.box_xyxy) < 0.7 for other in kept):
             kept.append(track)
     return kept
 

@@ -13,6 +13,8 @@ only a face that jumps or is lost.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -54,12 +56,12 @@ def thumbnail(rgb_hwc: Pixels) -> Pixels:
 
 def correlation(a_hwc: Pixels, b_hwc: Pixels) -> float:
     """Normalised correlation of the grey values: 1 when both pictures are flat, 0 when one is."""
-    a, b = (cv2.cvtColor(x, cv2.COLOR_RGB2GRAY).astype(np.float32) for x in (a_hwc, b_hwc))
+    a, b = (cv2.cvtColor(x, cv2.COLOR_RGB2GRAY).ravel().astype(np.float32) for x in (a_hwc, b_hwc))
     a, b = a - a.mean(), b - b.mean()
-    contrast_a, contrast_b = float(a.std()), float(b.std())
+    contrast_a, contrast_b = (math.sqrt(x @ x / x.size) for x in (a, b))
     if contrast_a < _FLAT or contrast_b < _FLAT:
         return 1.0 if contrast_a < _FLAT and contrast_b < _FLAT else 0.0
-    return float((a * b).mean()) / (contrast_a * contrast_b)
+    return float(a @ b / a.size) / (contrast_a * contrast_b)
 
 
 def colour_overlap(a_hwc: Pixels, b_hwc: Pixels) -> float:
