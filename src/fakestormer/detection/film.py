@@ -57,7 +57,6 @@ _LOOP_SIDE, _LOOP_REACH, _LOOP_RATE = 400, 1.0, 26.0
 _CRF, _LOOP_CRF = 20, 26
 #: Seconds from a scored clip to the next, and the rate at most that is believed for them.
 _CLIP_EVERY, _HIGHEST_RATE = 0.4, 60.0
-_CLIPS_AT_ONCE = 2
 
 
 @dataclass(slots=True)
@@ -222,16 +221,15 @@ def _scored(
     config: CropConfig,
     video: str | Path,
 ) -> Iterator[list[_Kept]]:
-    """The frames of the video, as many as a few clips stand for at once, with what is drawn."""
+    """The frames of the video, as many at once as a clip stands for, with what is drawn."""
     length = engine.config.frames
     rate = min(_HIGHEST_RATE, report.video["frames_per_second"])
     period = max(length, round(_CLIP_EVERY * rate))
-    together = _CLIPS_AT_ONCE * period
     with closing(_kept_frames(report, config, video, length, period)) as frames:
-        while kept := list(itertools.islice(frames, together)):
+        while kept := list(itertools.islice(frames, period)):
             for place in sorted({place for one in kept for place in one.faces}):
-                for run in _runs(kept, place):
-                    _score(run, period, engine, prediction)
+                shown = [one.faces[place] for one in kept if place in one.faces]
+                _score(shown, engine, prediction)
             yield kept
 
 
@@ -265,7 +263,7 @@ def _kept_frames(
             since = index - report.faces[place].first_frame
             cx, cy, side = squares_n3[since].tolist()
             shown: RGB | None = None
-            if min(since, index % (_CLIPS_AT_ONCE * period)) % period < length:
+            if min(since, index % period) < length:
                 if rgb_hwc is None:
                     rgb_hwc = turn_clockwise(upright(frame), turned)
                 shown = crop(rgb_hwc, (cx, cy, side), config.stored_size)
@@ -273,33 +271,23 @@ def _kept_frames(
         yield kept
 
 
-def _runs(frames: list[_Kept], place: int) -> list[list[_Seen]]:
-    """The frames that show a face, in runs without a gap."""
-    grouped = itertools.groupby(frames, key=lambda kept: place in kept.faces)
-    return [[kept.faces[place] for kept in run] for is_visible, run in grouped if is_visible]
+def _score(shown: list[_Seen], engine: Engine, prediction: PredictionConfig) -> None:
+    """Write into a face in some frames the probability of its clip, and the evidence in each.
 
-
-def _score(run: list[_Seen], period: int, engine: Engine, prediction: PredictionConfig) -> None:
-    """Write into each face the probability of its clip, and the evidence in its frame.
-
-    Of `period` frames the first few, a clip, are scored, and the last of these stands for the
-    others: maps and numbers change as fast as an eye follows. A run that is too short for a clip
-    repeats its last frame.
+    The first few, a clip, are scored, and the last of these stands for the others: maps and numbers
+    change as fast as an eye follows. Too few for a clip repeat their last one.
     """
     length = engine.config.frames
-    starts = range(0, len(run), period)
-    places = [[min(s + t, len(run) - 1) for t in range(length)] for s in starts]
-    crops = [crop for row in places for k in row if (crop := run[k].crop) is not None]
-    stored = rearrange(crops, "(b t) h w c -> b t c h w", t=length)
+    crops = [face.crop for face in shown[:length] if face.crop is not None]
+    crops += crops[-1:] * (length - len(crops))
+    stored = rearrange(crops, "t h w c -> 1 t c h w")
     seen = network_input(stored, margin=prediction.margin, size=engine.config.image_size)
-    explained = [engine.explain(batch) for batch in engine.batches(seen)]
-    logits = np.concatenate([logits_b for logits_b, _ in explained])
-    probabilities = calibrated(sigmoid(logits), prediction).tolist()
-    maps_btgg = [smoothed(maps_tgg) for _, maps_btgg in explained for maps_tgg in maps_btgg]
-    for k, face in enumerate(run):
-        row, t = divmod(k, period)
-        face.probability = probabilities[row]
-        face.evidence_gg = maps_btgg[row][min(t, length - 1)]
+    logits, maps_btgg = engine.explain(seen)
+    (probability,) = calibrated(sigmoid(logits), prediction).tolist()
+    maps_tgg = smoothed(maps_btgg[0])
+    for t, face in enumerate(shown):
+        face.probability = probability
+        face.evidence_gg = maps_tgg[min(t, length - 1)]
 
 
 def _caption(report: Report, seconds: float) -> str:
