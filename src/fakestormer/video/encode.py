@@ -37,7 +37,7 @@ _TICKS = 720_000
 _REPEATABLE: tuple[str, ...] = ()
 if platform.machine().lower() in {"x86_64", "amd64"}:
     _REPEATABLE = ("asm=MMX2,SSE,SSE2,SSE3,SSSE3,SSE4.2",)
-#: What "superfast" leaves out: two thirds of the bytes, for a twentieth of the time.
+#: What "superfast" leaves out: three quarters of the bytes, for a twentieth of the time.
 _SMALLER = ("mbtree=1", "rc-lookahead=10")
 
 
