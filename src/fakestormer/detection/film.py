@@ -2,25 +2,38 @@
 
 The film has boxes, names and the map of f's evidence drawn in, and the numbers in a bar below the
 picture, where they cover nothing. Detection scores a few clips of a video; a film wants every
-frame. So each face is scored once more, in every second clip: each frame is decoded once, and of a
-frame only what is drawn is kept, a few at a time. The film has no sound.
+frame. So each face is scored once more, in a clip every 0.4 seconds: each frame is decoded once,
+and a few at a time are kept as the film will have them. The next ones are decoded and scored while
+those are drawn into and compressed. The film has no sound.
 """
 
 from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import av
 import numpy as np
 from einops import rearrange
 
 from fakestormer.detection.moment import MAP_SIDE, face_mask, smoothed
 from fakestormer.detection.prediction import calibrated, network_input, sigmoid
 from fakestormer.detection.printable import face_name, page_name
-from fakestormer.drawing.drawing import COLOURS, RGB, FaceLook, draw_face, made_smaller, with_bar
+from fakestormer.drawing.drawing import (
+    BAR_HEIGHT,
+    COLOURS,
+    RGB,
+    FaceLook,
+    bar,
+    draw_face,
+    drawn_area,
+    made_smaller,
+)
 from fakestormer.drawing.overlays import evidence_scale
 from fakestormer.drawing.timeline import time_code
 from fakestormer.errors import OutputError
@@ -31,36 +44,39 @@ from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig
 from fakestormer.runtimes.engine import Engine
 from fakestormer.types import FaceReport, Report, Scene
 from fakestormer.types.arrays import Floats
-from fakestormer.video.decode import Frame, FrameReader, stream_frames
+from fakestormer.video.colour import turn_clockwise
+from fakestormer.video.decode import Frame, FrameReader, stored_frames
 from fakestormer.video.encode import write_frames
+from fakestormer.video.planes import ToPlanes, put_rgb, rgb_of
 
 _LONGEST_SIDE = 1280
 #: Of the still: larger videos are made smaller.
 _SCENE_SIDE = 3840
 #: Of the loop: pixels, half of its seconds, frames per second at most.
 _LOOP_SIDE, _LOOP_REACH, _LOOP_RATE = 400, 1.0, 26.0
-#: x264's preset: a quarter of the time of "medium", and no difference that a viewer would see.
-_PRESET = "veryfast"
-_CRF = 20
-_LOOP_CRF = 26
-_CLIPS_AT_ONCE = 4
+_CRF, _LOOP_CRF = 20, 26
+#: Seconds from a scored clip to the next, and the rate at most that is believed for them.
+_CLIP_EVERY, _HIGHEST_RATE = 0.4, 60.0
+_CLIPS_AT_ONCE = 2
 
 
 @dataclass(slots=True)
 class _Seen:
-    """A face in one frame: its square, its crop, and what is drawn once it is known."""
+    """A face in one frame: its square, its crop where that is scored, and what is drawn."""
 
     square: tuple[float, float, float]
-    crop: RGB
+    crop: RGB | None
     probability: float | None = None
     evidence_gg: Floats | None = None
 
 
 @dataclass(slots=True)
 class _Kept:
-    """A frame that waits to be drawn into, made smaller by `scale`, with its faces by place."""
+    """A frame that waits to be drawn into, with its faces by place."""
 
-    frame: Frame
+    index: int
+    seconds: float
+    frame: av.VideoFrame
     scale: float
     faces: dict[int, _Seen] = field(default_factory=dict)
 
@@ -116,7 +132,7 @@ def _step(face: FaceReport) -> float:
 def _encoded(frames: Sequence[Frame]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="fakestormer-") as folder:
         path = Path(folder) / "loop.mp4"
-        write_frames(path, frames, crf=_LOOP_CRF, preset=_PRESET)
+        write_frames(path, frames, crf=_LOOP_CRF, fast=True)
         return path.read_bytes()
 
 
@@ -135,31 +151,49 @@ def write_overlay(
     written.
     """
     target = folder / film_name(report.path, report.sha256)
-    drawn = _drawn(report, engine, prediction, _kept_frames(report, config, video))
+    drawn = _drawn(report, prediction, _scored(report, engine, prediction, config, video))
     with writing(target, OutputError), replacing(target) as partial:
-        write_frames(partial, drawn, crf=_CRF, preset=_PRESET)
+        write_frames(partial, drawn, crf=_CRF, fast=True)
     return target
 
 
 def _drawn(
-    report: Report, engine: Engine, prediction: PredictionConfig, frames: Iterator[_Kept]
-) -> Iterator[Frame]:
+    report: Report, prediction: PredictionConfig, scored: Iterator[list[_Kept]]
+) -> Iterator[tuple[int, float, av.VideoFrame]]:
     margin = 1 - 2 * prediction.margin / REFERENCE_SIDE
     looks = [_look(face, report) for face in report.faces]
-    while kept := list(itertools.islice(frames, _CLIPS_AT_ONCE * 2 * engine.config.frames)):
-        for place in sorted({place for one in kept for place in one.faces}):
-            for run in _runs(kept, place):
-                _score(run, engine, prediction)
-        for one in kept:
-            index, seconds, picture = one.frame
-            numbers = []
-            for place, seen in sorted(one.faces.items()):
-                cx, cy, side = (value * one.scale for value in seen.square)
-                half = side / 2 * margin
-                box = [cx - half, cy - half, cx + half, cy + half]
-                draw_face(picture, looks[place], box, evidence_gg=seen.evidence_gg)
-                numbers.append(f"{looks[place].name} {seen.probability:.2f}")
-            yield index, seconds, with_bar(picture, _caption(report, seconds), numbers)
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, scored, None)
+        while (kept := coming.result()) is not None:
+            coming = thread.submit(next, scored, None)
+            for one in kept:
+                size = one.frame.width, one.frame.height - BAR_HEIGHT
+                numbers = []
+                for place, seen in sorted(one.faces.items()):
+                    cx, cy, side = (value * one.scale for value in seen.square)
+                    half = side / 2 * margin
+                    box = (cx - half, cy - half, cx + half, cy + half)
+                    _draw(one.frame, looks[place], box, seen.evidence_gg, size)
+                    numbers.append(f"{looks[place].name} {seen.probability:.2f}")
+                below = (0, size[1], size[0], size[1] + BAR_HEIGHT)
+                put_rgb(one.frame, below, bar(size[0], _caption(report, one.seconds), numbers))
+                yield one.index, one.seconds, one.frame
+
+
+def _draw(
+    frame: av.VideoFrame,
+    look: FaceLook,
+    box: tuple[float, float, float, float],
+    evidence_gg: Floats | None,
+    size: tuple[int, int],
+) -> None:
+    left, top, right, bottom = area = drawn_area(look, box, size)
+    if left >= right or top >= bottom:
+        return
+    picture = rgb_of(frame, area)
+    within = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+    draw_face(picture, look, within, evidence_gg=evidence_gg, size=size)
+    put_rgb(frame, area, picture)
 
 
 def _look(face: FaceReport, report: Report) -> FaceLook:
@@ -181,18 +215,39 @@ def _look(face: FaceReport, report: Report) -> FaceLook:
     )
 
 
-def _kept_frames(report: Report, config: CropConfig, video: str | Path) -> Iterator[_Kept]:
+def _scored(
+    report: Report,
+    engine: Engine,
+    prediction: PredictionConfig,
+    config: CropConfig,
+    video: str | Path,
+) -> Iterator[list[_Kept]]:
+    """The frames of the video, as many as a few clips stand for at once, with what is drawn."""
+    length = engine.config.frames
+    rate = min(_HIGHEST_RATE, report.video["frames_per_second"])
+    period = max(length, round(_CLIP_EVERY * rate))
+    together = _CLIPS_AT_ONCE * period
+    with closing(_kept_frames(report, config, video, length, period)) as frames:
+        while kept := list(itertools.islice(frames, together)):
+            for place in sorted({place for one in kept for place in one.faces}):
+                for run in _runs(kept, place):
+                    _score(run, period, engine, prediction)
+            yield kept
+
+
+def _kept_frames(
+    report: Report, config: CropConfig, video: str | Path, length: int, period: int
+) -> Generator[_Kept, None, None]:
     # Of a film with thousands of faces only those on the screen are looked at for each frame.
     ahead = [
         (face.first_frame, k) for k, face in enumerate(report.faces) if face.squares is not None
     ]
     ahead.sort(reverse=True)
     visible: list[tuple[int, Floats]] = []  # place of the face, its squares
-    for index, seconds, rgb_hwc in stream_frames(
-        video,
-        stream_number=report.settings.get("stream"),
-        turned=report.video["turned"],
-    ):
+    turned = report.video["turned"]
+    planes: ToPlanes | None = None
+    stored = stored_frames(video, stream_number=report.settings.get("stream"))
+    for index, seconds, frame, upright in stored:
         while ahead and ahead[-1][0] <= index:
             place = ahead.pop()[1]
             squares_n3 = report.faces[place].squares
@@ -203,11 +258,17 @@ def _kept_frames(report: Report, config: CropConfig, video: str | Path) -> Itera
             for place, squares_n3 in visible
             if index - report.faces[place].first_frame < len(squares_n3)
         ]
-        small, scale = made_smaller(rgb_hwc, _LONGEST_SIDE)
-        kept = _Kept((index, seconds, small), scale)
+        planes = planes or ToPlanes(upright, turned=turned, longest=_LONGEST_SIDE, below=BAR_HEIGHT)
+        kept = _Kept(index, seconds, planes(frame), planes.scale)
+        rgb_hwc: RGB | None = None
         for place, squares_n3 in visible:
-            cx, cy, side = squares_n3[index - report.faces[place].first_frame].tolist()
-            shown = crop(rgb_hwc, (cx, cy, side), config.stored_size)
+            since = index - report.faces[place].first_frame
+            cx, cy, side = squares_n3[since].tolist()
+            shown: RGB | None = None
+            if min(since, index % (_CLIPS_AT_ONCE * period)) % period < length:
+                if rgb_hwc is None:
+                    rgb_hwc = turn_clockwise(upright(frame), turned)
+                shown = crop(rgb_hwc, (cx, cy, side), config.stored_size)
             kept.faces[place] = _Seen((cx, cy, side), shown)
         yield kept
 
@@ -218,25 +279,25 @@ def _runs(frames: list[_Kept], place: int) -> list[list[_Seen]]:
     return [[kept.faces[place] for kept in run] for is_visible, run in grouped if is_visible]
 
 
-def _score(run: list[_Seen], engine: Engine, prediction: PredictionConfig) -> None:
+def _score(run: list[_Seen], period: int, engine: Engine, prediction: PredictionConfig) -> None:
     """Write into each face the probability of its clip, and the evidence in its frame.
 
-    Every second clip is scored, and its last frame stands for the next one too: maps and numbers
-    change as fast as an eye follows, for half of the time. A run that is too short for a clip
+    Of `period` frames the first few, a clip, are scored, and the last of these stands for the
+    others: maps and numbers change as fast as an eye follows. A run that is too short for a clip
     repeats its last frame.
     """
     length = engine.config.frames
-    starts = range(0, len(run), 2 * length)
+    starts = range(0, len(run), period)
     places = [[min(s + t, len(run) - 1) for t in range(length)] for s in starts]
-    crops = np.stack([np.stack([run[k].crop for k in row]) for row in places])
-    stored = rearrange(crops, "b t h w c -> b t c h w")
+    crops = [crop for row in places for k in row if (crop := run[k].crop) is not None]
+    stored = rearrange(crops, "(b t) h w c -> b t c h w", t=length)
     seen = network_input(stored, margin=prediction.margin, size=engine.config.image_size)
     explained = [engine.explain(batch) for batch in engine.batches(seen)]
     logits = np.concatenate([logits_b for logits_b, _ in explained])
     probabilities = calibrated(sigmoid(logits), prediction).tolist()
     maps_btgg = [smoothed(maps_tgg) for _, maps_btgg in explained for maps_tgg in maps_btgg]
     for k, face in enumerate(run):
-        row, t = divmod(k, 2 * length)
+        row, t = divmod(k, period)
         face.probability = probabilities[row]
         face.evidence_gg = maps_btgg[row][min(t, length - 1)]
 

@@ -1,4 +1,4 @@
-"""Drawing faces into whole frames: box, name, the map of f's evidence; numbers in a bar below."""
+"""Drawing faces into frames: box, name, the map of f's evidence; numbers in a bar below."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ COLOURS: dict[Verdict, Ink] = {
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DARK, _LIGHT = (16, 18, 20), (235, 238, 240)
 _LINE = 26
+BAR_HEIGHT = 2 * _LINE
+"""All frames of a film have one size: two lines, whatever there is to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,10 +40,40 @@ class FaceLook:
     mask_ss: Flags
 
 
+def drawn_area(
+    look: FaceLook, box: Sequence[float], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """What `draw_face` may change: left, top, right, bottom, all even, within the picture.
+
+    size: width and height of the picture, even. Nothing is left of a face outside it.
+    """
+    width, height = size
+    x0, y0, x1, y1 = (round(value) for value in box)
+    line = _thickness(size) + 4
+    wide, tall, _ = _name_size(look.name, size)
+    left, right = min(x0, width - wide) - line, max(x1, max(x0, 0) + wide) + line
+    top, bottom = y0 - tall - line, y1 + tall + line
+    return (
+        max(0, left) // 2 * 2,
+        max(0, top) // 2 * 2,
+        (min(width, right) + 1) // 2 * 2,
+        (min(height, bottom) + 1) // 2 * 2,
+    )
+
+
 def draw_face(
-    picture: RGB, look: FaceLook, box: Sequence[float], *, evidence_gg: Floats | None
+    picture: RGB,
+    look: FaceLook,
+    box: Sequence[float],
+    *,
+    evidence_gg: Floats | None,
+    size: tuple[int, int],
 ) -> None:
-    """Draw one face into a picture, in place. box: x0, y0, x1, y1 of what the network saw."""
+    """Draw one face into a picture or its `drawn_area`, in place.
+
+    box: x0, y0, x1, y1 of what the network saw, from the corner of what is drawn into. size: width
+    and height of the whole picture.
+    """
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = (round(value) for value in box)
     side = x1 - x0
@@ -53,23 +85,23 @@ def draw_face(
         under = picture[top:bottom, left:right]
         seen = layer[top - y0 : bottom - y0, left - x0 : right - x0]
         under[:] = laid_over(under, np.asarray(seen, np.uint8))
-    thick = max(1, round(max(height, width) / 500))
+    thick = _thickness(size)
     cv2.rectangle(picture, (x0, y0), (x1, y1), _DARK, thick + 2, cv2.LINE_AA)
     cv2.rectangle(picture, (x0, y0), (x1, y1), look.colour, thick, cv2.LINE_AA)
-    _write_beside(picture, look.name, (x0, y0, x1, y1), look.colour)
+    _write_beside(picture, look.name, (x0, y0, x1, y1), look.colour, size)
 
 
 def laid_over(picture: RGB, layer: RGB) -> RGB:
     """A picture with a layer, RGBA, over it; the layer is stretched to it."""
     height, width = picture.shape[:2]
     seen = cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR)
-    colours, alpha = np.ascontiguousarray(seen[..., :3]), seen[..., 3] * np.float32(1 / 255)
+    alpha = cv2.extractChannel(seen, 3) * np.float32(1 / 255)
+    colours = cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
     return np.asarray(cv2.blendLinear(picture, colours, 1 - alpha, alpha), np.uint8)
 
 
-def with_bar(picture: RGB, caption: str, numbers: Sequence[str]) -> RGB:
-    """The picture with a bar below it: the caption, and the numbers as far as there is room."""
-    width = picture.shape[1]
+def bar(width: int, caption: str, numbers: Sequence[str]) -> RGB:
+    """What stands below a picture: the caption, and the numbers as far as there is room."""
     size = max(0.4, min(0.55, width / 1000))
     lines, line = [], caption
     for text in numbers:
@@ -80,25 +112,36 @@ def with_bar(picture: RGB, caption: str, numbers: Sequence[str]) -> RGB:
         lines.append(line)
         line = text
     lines.append(line)
-    # All frames of a film have one size: two lines, whatever there is to say.
-    bar = np.full((2 * _LINE, width, 3), _DARK, np.uint8)
+    ground = np.zeros((BAR_HEIGHT, width, 3), np.uint8)
+    cv2.rectangle(ground, (0, 0), (width, BAR_HEIGHT), _DARK, -1)
     for number, text in enumerate(lines[:2]):
         at = (6, number * _LINE + 18)
-        cv2.putText(bar, text, at, _FONT, size, _LIGHT, 1, cv2.LINE_AA)
-    return np.concatenate([picture, bar])
+        cv2.putText(ground, text, at, _FONT, size, _LIGHT, 1, cv2.LINE_AA)
+    return ground
 
 
-def _write_beside(picture: RGB, text: str, box: tuple[int, int, int, int], ink: Ink) -> None:
+def _thickness(size: tuple[int, int]) -> int:
+    return max(1, round(max(size) / 500))
+
+
+def _name_size(text: str, size: tuple[int, int]) -> tuple[int, int, float]:
+    """Width and height of a name with its ground, and the scale of its letters."""
+    scale = max(0.4, max(size) / 1600)
+    (width, height), base = cv2.getTextSize(text, _FONT, scale, 1)
+    return width + 8, height + base + 4, scale
+
+
+def _write_beside(
+    picture: RGB, text: str, box: tuple[int, int, int, int], ink: Ink, size: tuple[int, int]
+) -> None:
     """On a dark ground above the box, or below it, or in its corner, where there is room."""
     x0, y0, _, y1 = box
-    size = max(0.4, max(picture.shape[:2]) / 1600)
-    (width, height), base = cv2.getTextSize(text, _FONT, size, 1)
-    tall = height + base + 4
+    wide, tall, scale = _name_size(text, size)
     top = y0 - tall if y0 >= tall else y1 if y1 + tall <= picture.shape[0] else max(0, y0)
-    left = min(max(x0, 0), max(0, picture.shape[1] - width - 8))
-    cv2.rectangle(picture, (left, top), (left + width + 8, top + tall), _DARK, -1)
-    at = (left + 4, top + height + 2)
-    cv2.putText(picture, text, at, _FONT, size, ink, 1, cv2.LINE_AA)
+    left = min(max(x0, 0), max(0, picture.shape[1] - wide))
+    cv2.rectangle(picture, (left, top), (left + wide, top + tall), _DARK, -1)
+    (_, height), _ = cv2.getTextSize(text, _FONT, scale, 1)
+    cv2.putText(picture, text, (left + 4, top + height + 2), _FONT, scale, ink, 1, cv2.LINE_AA)
 
 
 def made_smaller(rgb_hwc: RGB, longest: int) -> tuple[RGB, float]:

@@ -18,6 +18,8 @@ no predecessor, D(0) = 0 by definition: nothing is drawn there, whatever the hea
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 from einops import rearrange
@@ -66,6 +68,7 @@ def evidence_layer(evidence_tgg: Floats, masks_tss: Flags, *, scale: float) -> P
     return layer
 
 
+@functools.cache
 def colour_table() -> Pixels:
     """RGBA (256, 4) from 0 to the scale: inferno, opacity rising linearly from none."""
     ramp = np.arange(256, dtype=np.uint8)[:, None]

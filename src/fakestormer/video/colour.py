@@ -34,7 +34,9 @@ from fakestormer.types.arrays import Floats, Pixels
 RGB = Pixels
 
 _UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
-_BT709 = 1  # SWS_CS_ITU709
+BT709 = 1  # SWS_CS_ITU709, AVCOL_SPC_BT709, AVCOL_PRI_BT709, AVCOL_TRC_BT709
+VIDEO_RANGE = 1  # AVCOL_RANGE_MPEG
+_HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 _REFERENCE_WHITE = 203.0  # cd/m2
 _SHOULDER = 0.75
 # Linear BT.2020 -> linear BT.709, ITU-R BT.2087.
@@ -158,30 +160,58 @@ class ToRGB:
 
     def __call__(self, frame: av.VideoFrame) -> RGB:
         """uint8 (H, W, 3). Raises InputError for a pixel format that swscale cannot read."""
-        width, height = self._size
-        hdr = frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+        hdr = frame.color_trc in _HDR
+        # Bicubic keeps more of the detail than the default where pixels are made square.
+        interpolation = None if self.aspect == 1 else Interpolation.BICUBIC
+        converted = self._scaled(
+            self._reformatter, frame, self._size, "rgb48le" if hdr else "rgb24", interpolation
+        )
+        pixels = converted.to_ndarray()
+        rgb = tone_map(pixels, frame.color_trc) if hdr else pixels.astype(np.uint8, copy=False)
+        return self.orientation.apply(rgb)
+
+    def planes(
+        self, by: VideoReformatter, frame: av.VideoFrame, size: tuple[int, int]
+    ) -> av.VideoFrame | None:
+        """The upright picture as 4:2:0 in BT.709 and video range, without a way through RGB.
+
+        by: kept for this alone. size: width, height. None where there is no such way: for frames
+        that are turned or HDR. Raises what a call does.
+        """
+        if self.orientation != Orientation() or frame.color_trc in _HDR:
+            return None
+        smaller = size[0] * size[1] < self.width * self.height
+        kind = Interpolation.AREA if smaller else Interpolation.BICUBIC
+        return self._scaled(by, frame, size, "yuv420p", kind)
+
+    def _scaled(
+        self,
+        by: VideoReformatter,
+        frame: av.VideoFrame,
+        size: tuple[int, int],
+        pixel_format: str,
+        interpolation: Interpolation | None,
+    ) -> av.VideoFrame:
+        """By swscale. What the result says of its range and matrix counts where it is no RGB."""
         untagged_hd = frame.colorspace == _UNTAGGED and (
             self._stored_width >= 1280 or self._stored_height >= 720
         )
         try:
-            converted = self._reformatter.reformat(
+            return by.reformat(
                 frame,
-                width=width,
-                height=height,
-                format="rgb48le" if hdr else "rgb24",
-                src_colorspace=_BT709 if untagged_hd else None,
-                # Bicubic keeps more of the detail than the default where pixels are made square.
-                interpolation=None if self.aspect == 1 else Interpolation.BICUBIC,
+                *size,
+                format=pixel_format,
+                src_colorspace=BT709 if untagged_hd else None,
+                dst_colorspace=None if pixel_format.startswith("rgb") else BT709,
+                dst_color_range=None if pixel_format.startswith("rgb") else VIDEO_RANGE,
+                interpolation=interpolation,
                 threads=1,
             )
         except (av.FFmpegError, ValueError) as error:
             raise InputError(
-                f"{self._path}: its pixel format {frame.format.name} cannot be converted to RGB "
+                f"{self._path}: its pixel format {frame.format.name} cannot be converted "
                 f"({error}); convert the video to H.264 first"
             ) from error
-        pixels = converted.to_ndarray()
-        rgb = tone_map(pixels, frame.color_trc) if hdr else pixels.astype(np.uint8, copy=False)
-        return self.orientation.apply(rgb)
 
 
 def tone_map(rgb48_hwc: NDArray[np.generic], transfer: int) -> RGB:

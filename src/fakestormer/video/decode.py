@@ -29,8 +29,8 @@ from fakestormer.video.seek import UnforeseenError, sought_frames
 from fakestormer.video.streams import moving_streams
 
 Frame = tuple[int, float, RGB]
-# (index, seconds, frame as decoded, what makes it upright RGB)
-_Stored = tuple[int, float, av.VideoFrame, ToRGB]
+#: (index, seconds, frame as decoded, what makes it upright RGB)
+StoredFrame = tuple[int, float, av.VideoFrame, ToRGB]
 
 # What an MPEG-1 header says instead of a rate: 0x3FFFF units of 400 bit/s.
 _MPEG_VARIABLE_RATE = 104_857_200
@@ -87,9 +87,9 @@ class KeptFrames:
     """
 
     wanted: frozenset[int]
-    stored: dict[int, _Stored] = field(default_factory=dict)
+    stored: dict[int, StoredFrame] = field(default_factory=dict)
 
-    def see(self, stored: _Stored) -> None:
+    def see(self, stored: StoredFrame) -> None:
         """Keep a frame, if it is wanted."""
         index, _, frame, _ = stored
         if index in self.wanted and len(self.wanted) * frame.width * frame.height <= _MOST_KEPT:
@@ -170,7 +170,7 @@ def stream_frames(
     270, beyond what the file says. keep: keeps frames for a `FrameReader`. Raises InputError when
     the file cannot be opened or no frame at all decodes.
     """
-    with closing(_stored_frames(path, log, stream_number)) as frames:
+    with closing(stored_frames(path, log, stream_number)) as frames:
         for index, seconds, frame, upright in frames:
             if stop_index is not None and index >= stop_index:
                 return
@@ -211,7 +211,7 @@ class FrameReader:
         self._stream_number = stream_number
         self._turned = turned
         self._can_seek = True
-        self._frames: Generator[_Stored, None, None] | None = None
+        self._frames: Generator[StoredFrame, None, None] | None = None
         self._next = 0  # index of the frame that `_frames` gives next
 
     def __enter__(self) -> Self:
@@ -252,11 +252,11 @@ class FrameReader:
             _, seconds, frame, upright = stored
             yield index, seconds, upright(frame)
 
-    def _reach(self, index: int) -> _Stored | None:
+    def _reach(self, index: int) -> StoredFrame | None:
         """The frame with this index by decoding on, or all anew where that is passed."""
         if self._frames is None or index < self._next:
             self._stop()
-            self._frames = _stored_frames(self._path, stream_number=self._stream_number)
+            self._frames = stored_frames(self._path, stream_number=self._stream_number)
             self._next = 0
         for stored in self._frames:
             self._next = stored[0] + 1
@@ -270,9 +270,9 @@ class FrameReader:
             self._frames = None
 
 
-def _stored_frames(
+def stored_frames(
     path: str | Path, log: PacketLog | None = None, stream_number: int | None = None
-) -> Generator[_Stored, None, None]:
+) -> Generator[StoredFrame, None, None]:
     """Every frame that decodes; nothing is converted. InputError when there is none."""
     with open_video(path, stream_number) as (container, stream):
         upright: ToRGB | None = None
