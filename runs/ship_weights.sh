@@ -20,7 +20,7 @@ DATA=${1:?usage: runs/ship_weights.sh DATA OUT [SEED]}
 OUT=${2:?usage: runs/ship_weights.sh DATA OUT [SEED]}
 SEED=${3:-0}
 WORKERS=${WORKERS:-1}
-PAIRS=${PAIRS:-14400}
+PAIRS=${PAIRS:-28800}
 PYTHON=${PYTHON:-python}
 HERE=$(dirname "$0")
 
@@ -82,10 +82,12 @@ training "$OUT/clips" --weights "$OUT/frames/model.safetensors" "${clips[@]}"
 
 step "fitting f"
 if [ ! -f "$OUT/fitted/model.json" ]; then
-    # Pairs compressed harder than in training, as old videos of the web are.
+    # Pairs compressed harder than in training, as old videos of the web are, and some of them out
+    # of focus or noisy, as a whole: neither is a sign of blending.
     fakestormer fit "$OUT/clips" -o "$OUT/fitted" --data "$OUT/store" --pairs "$PAIRS" \
         --seed "$SEED" --set synthesis.jpeg_probability=0.5 --set 'synthesis.jpeg_quality=[25,95]' \
-        --set $beyond.h264_probability=0.5 --set "$beyond.h264_crf=[18,38]"
+        --set $beyond.h264_probability=0.5 --set "$beyond.h264_crf=[18,38]" \
+        --set $beyond.blur_probability=0.13 --set $beyond.noise_probability=0.08
 fi
 
 step "packing"

@@ -71,14 +71,14 @@ def test_real_frames_that_count_more_draw_their_centre_near() -> None:
     np.testing.assert_allclose(near.centres[0], expected)
 
 
-def test_people_who_look_most_like_fakes_count_three_times() -> None:
+def test_people_who_look_most_like_fakes_count_four_times() -> None:
     rng = np.random.default_rng(5)
-    groups = [f"person {n // 10}" for n in range(120)]
-    real, fake = rng.normal(size=(2, 120, 4))
+    groups = [f"person {n // 10}" for n in range(200)]
+    real, fake = rng.normal(size=(2, 200, 4))
     fake[:, 0] += 4.0
-    real[:30, 0] += 3.0  # three people of twelve
+    real[:20, 0] += 3.0  # two people of twenty
     others = _left_out(real, fake, groups, 0.1)
-    np.testing.assert_array_equal(others.weights_n, [3.0] * 30 + [1.0] * 90)
+    np.testing.assert_array_equal(others.weights_n, [4.0] * 20 + [1.0] * 180)
     assert 0.8 < others.auc < 1
 
 

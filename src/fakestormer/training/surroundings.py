@@ -47,7 +47,7 @@ _BATCH = 32
 #: Parameters of an f that was trained, or fitted before.
 _FITTED = ("f.", "reference.")
 #: The share of groups whose real frames look most like fakes, and how often each of them counts.
-_HARD, _HARD_WEIGHT = 0.25, 3.0
+_HARD, _HARD_WEIGHT = 0.1, 4.0
 #: Of each track before any is drawn again, with other blending.
 _FRAMES = 16
 
