@@ -89,11 +89,11 @@ def change(network: FakeSTormer, frames: Tensor) -> Tensor:
 
 
 def attention(network: FakeSTormer, frames: Tensor) -> Tensor:
-    return saliency(network, frames).spatial
+    return torch.from_numpy(saliency(network, frames.numpy()).spatial)
 
 
 def grad_cam_h(network: FakeSTormer, frames: Tensor) -> Tensor:
-    return saliency(network, frames).temporal
+    return torch.from_numpy(saliency(network, frames.numpy()).temporal)
 
 
 def seen(network: FakeSTormer, frames: Tensor) -> tuple[Tensor, Tensor]:
