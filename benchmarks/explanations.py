@@ -120,11 +120,9 @@ def gradient_x_input(network: FakeSTormer, frames: Tensor) -> Tensor:
 def gradient_x_deviation(network: FakeSTormer, frames: Tensor) -> Tensor:
     """From the mean of what f was fitted to: the parts of the logit, exact for a linear f."""
     x, gradient = seen(network, frames)
-    inside, around = (region > 0 for region in face_regions(network.config.grid))
-    mean_in, mean_out = network.f.mean.chunk(2)  # type: ignore[operator]
-    mean = torch.einsum("yx, c -> cyx", inside.float(), mean_in) + torch.einsum(
-        "yx, c -> cyx", around.float(), mean_out
-    )
+    assert isinstance(network.f, SurroundingsHead)
+    regions_ryx = (face_regions(network.config.grid) > 0).float()
+    mean = torch.einsum("ryx, rc -> cyx", regions_ryx, network.f.mean.view(len(regions_ryx), -1))
     return ((x - mean) * gradient).sum(dim=2)
 
 

@@ -59,7 +59,7 @@ suspicious moment, what speaks for a fake there, and the scores over time.
 What it does not show: that it detects deepfakes. This network has seen one face, for a minute or
 two, and fakes of one kind, and its scores of them are often too low: part of what it learns so soon
 is a shortcut, where the face stands in its crop (docs/experiments.md), which a file does not offer.
-The weights that ship (docs/model-card.md) call six of sixteen real face swaps likely fake, and
+The weights that ship (docs/model-card.md) call five of sixteen real face swaps likely fake, and
 leave the others open. Train on your own real videos (README), for longer, before you trust an
 answer.
 """

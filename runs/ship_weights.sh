@@ -46,7 +46,7 @@ for assignment in "training.seed=$SEED" \
     training.ema_decay=0.99 training.loss.lambda_b=2 training.checkpoint_minutes=4; do
     recipe+=(--set "$assignment")
 done
-frames=(--set model.frames=1 --set 'model.branches=["g","b"]' --set training.epochs=10
+frames=(--set model.frames=1 --set 'model.branches=["g","b"]' --set training.epochs=5
     --set training.clips_per_track=6 --set training.learning_rate=6e-4)
 clips=(--set 'model.branches=["h","g","b"]' --set training.epochs=3
     --set training.clips_per_track=2 --set training.learning_rate=4e-4

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fakestormer.errors import InputError
 from fakestormer.model.baselines import build_timesformer
 from fakestormer.model.build import build
 from fakestormer.model.fakestormer import FakeSTormer, build_fakestormer
@@ -72,6 +73,20 @@ def test_every_wrong_key_is_named_at_once_and_nothing_is_loaded(tmp_path: Path) 
     ):
         assert part in text
     assert same(target, untouched)
+
+
+def test_an_f_that_an_earlier_version_fitted_is_to_be_fitted_again(tmp_path: Path) -> None:
+    changes = {
+        "image_size": 64, "patch_size": 16, "stem": "efficientnet-lite0", "pretrained_stem": False,
+        "classifier": "surroundings",
+    }  # fmt: skip
+    path = tmp_path / "fitted.safetensors"
+    save_weights(network(**changes), path)
+    state = load_file(path)
+    state["f.mean"] = state["f.mean"].chunk(2)[0].clone()
+    save_file(state, path)
+    with pytest.raises(InputError, match=r"fitted.safetensors: its f was .* run `fakestormer fit`"):
+        load_weights(network(**changes), path)
 
 
 def test_files_that_are_no_weights_are_named(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from skimage.data import astronaut
 
 from exported_models import Case
 from fakestormer.detection.detector import Detector
@@ -29,13 +31,21 @@ def opened(weights: Path) -> Engine:
     return open_engine(weights, document, recipe_of(document, weights).model, "cpu")
 
 
-def noise(engine: Engine, clips: int) -> np.ndarray:
-    c, rng = engine.config, np.random.default_rng(clips)
-    return rng.integers(0, 256, (clips, c.frames, 3, c.image_size, c.image_size), dtype=np.uint8)
+def faces(engine: Engine, clips: int) -> np.ndarray:
+    """Crops that drift and grow over a portrait: of noise, g of the weights that ship says -1.935
+    again and again."""
+    c, portrait = engine.config, astronaut()
+    size = (c.image_size, c.image_size)
+    squares = [
+        cv2.resize(portrait[50 - n : 230, 120 + n : 300 + 2 * n], size)
+        for n in range(0, 3 * clips * c.frames, 3)
+    ]
+    frames = np.stack(squares).reshape(clips, c.frames, *size, 3)
+    return np.ascontiguousarray(frames.transpose(0, 1, 4, 2, 3))
 
 
 def require_alike(one: Engine, other: Engine) -> None:
-    frames = noise(one, 3)
+    frames = faces(one, 3)
     scores, wanted = one.judge(frames), other.judge(frames)
     for name in ("logits", "derivative", "frame_logits", "distance"):
         given, expected = getattr(scores, name), getattr(wanted, name)
@@ -117,7 +127,7 @@ def test_what_the_file_has_no_output_for_torch_computes(
 
 def test_frames_that_do_not_fit(beside: Callable[[str], tuple[Path, OnnxEngine]]) -> None:
     _, engine = beside("timesformer")
-    frames = noise(engine, 1)
+    frames = faces(engine, 1)
     for wrong in (frames[:, :-1], frames[..., :-1], frames.astype(np.float32)):
         with pytest.raises(ValueError, match="expected uint8 frames"):
             engine.judge(wrong)
@@ -163,7 +173,7 @@ def test_h_and_g_are_in_a_file_of_their_own_where_f_stands_alone(tmp_path: Path)
     engine = opened(tmp_path / "model.safetensors")
     require_alike(engine, opened(SHIPPED))
 
-    frames = noise(engine, 3)
+    frames = faces(engine, 3)
     whole = engine.judge(frames)
     assert whole.evidence is not None
     engine = opened(tmp_path / "model.safetensors")

@@ -82,31 +82,37 @@ def test_people_who_look_most_like_fakes_count_four_times() -> None:
     assert 0.8 < others.auc < 1
 
 
-def test_regions_are_apart_and_around_the_middle() -> None:
-    inside, around = face_regions(12)
-    assert inside.sum() == pytest.approx(1.0)
-    assert around.sum() == pytest.approx(1.0)
-    assert float((inside * around).sum()) == 0
-    assert inside[6, 6] > 0
-    assert around[6, 6] == 0
-    torch.testing.assert_close(inside, inside.flip(1))
-    torch.testing.assert_close(around, around.flip(0))
-    # A face is higher than wide.
-    assert (around.sum(1) > 0).sum() > (around.sum(0) > 0).sum()
+def test_regions_cover_the_crop_one_around_the_other() -> None:
+    regions = face_regions(12)
+    torch.testing.assert_close(regions.sum(dim=(1, 2)), torch.ones(4))
+    # Every patch is in one region.
+    assert bool(((regions > 0).sum(dim=0) == 1).all())
+    # From the middle of the face outwards, along each axis; a face is higher than wide.
+    along_y, along_x = regions[:, 6:, 6].argmax(0), regions[:, 6, 6:].argmax(0)
+    assert along_y.tolist() == [0, 0, 1, 2, 2, 3]
+    assert along_x.tolist() == [0, 0, 1, 2, 3, 3]
+    torch.testing.assert_close(regions, regions.flip(1))
+    torch.testing.assert_close(regions, regions.flip(2))
 
 
-def test_the_head_sees_each_channel_inside_and_around() -> None:
+def test_a_region_without_a_patch_is_zero() -> None:
+    sums = face_regions(4).sum(dim=(1, 2))
+    torch.testing.assert_close(sums, torch.tensor([1.0, 0.0, 1.0, 1.0]))
+
+
+def test_the_head_sees_each_channel_in_each_region() -> None:
     head = SurroundingsHead(2, 6)
-    inside, around = face_regions(6)
+    regions = face_regions(6)
     seen = torch.zeros(1, 1, 2, 6, 6)
-    seen[0, 0, 0][inside > 0] = 3.0
-    seen[0, 0, 1][around > 0] = 5.0
-    torch.testing.assert_close(head.means(seen)[0, 0], torch.tensor([3.0, 0.0, 0.0, 5.0]))
+    seen[0, 0, 0][regions[0] > 0] = 3.0
+    seen[0, 0, 1][regions[2] > 0] = 5.0
+    means = torch.tensor([[3.0, 0.0], [0.0, 0.0], [0.0, 5.0], [0.0, 0.0]])
+    torch.testing.assert_close(head.means(seen)[0, 0], means.flatten())
 
 
 def test_the_distance_is_mahalanobis_to_the_nearer_class() -> None:
     rng = np.random.default_rng(2)
-    real, fake = rng.normal(size=(2, 80, 4)) * [1, 2, 3, 4] + [[[0.0]], [[5.0]]]
+    real, fake = rng.normal(size=(2, 80, 8)) * range(1, 9) + [[[0.0]], [[5.0]]]
     fitted = discriminant(real, fake, 0.1, limit=np.inf)
     head = SurroundingsHead(2, 6)
     head.mean.copy_(torch.from_numpy(fitted.mean))

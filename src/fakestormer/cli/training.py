@@ -139,7 +139,7 @@ def fit(
     output: Annotated[Path, typer.Option("--output", "-o", help="the folder of the fitted model")],
     data: Annotated[Path, typer.Option(help="a prepared store of real videos to fit to")],
     pairs: Annotated[int, typer.Option(min=100, help="real frames and their pseudo-fakes")] = 14400,
-    ridge: Annotated[float, typer.Option(min=0, help="the larger, the simpler the fit")] = 0.1,
+    ridge: Annotated[float, typer.Option(min=0, help="the larger, the simpler the fit")] = 0.5,
     seed: Annotated[int, typer.Option(min=0, help="draws frames and blending")] = 0,
     set_: options.Assignments = None,
 ) -> None:

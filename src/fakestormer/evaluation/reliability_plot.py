@@ -41,8 +41,7 @@ def reliability_plot(path: Path, fitted: Fitted, *, title: str) -> bytes:
             below.set(xlabel="score" if column == 0 else "probability")
         grid[0, 0].set(ylabel="share of fakes")
         grid[1, 0].set(ylabel="videos")
-        handles, texts = grid[1, 0].get_legend_handles_labels()
-        grid[0, 1].legend(handles, texts, edgecolor="none", fontsize=6.5, loc="lower right")
+        grid[1, 0].legend(edgecolor="none", framealpha=0, fontsize=6.5, loc="upper right")
 
     return write_figure(path, draw, title)
 

@@ -30,42 +30,41 @@ class SurroundingsHead(nn.Module):
 
     A blended face differs from what surrounds it, by a sharpness that no single picture gives away:
     how sharp a video is varies more between cameras than between a face and its hair. So f is
-    linear in two means of each channel, over an ellipse within the face and over a ring around it.
-    Few weights on features that nothing was trained for carried over to swaps of tools never seen
-    better than whole networks trained on pseudo-fakes (docs/experiments.md, 2026-11-29).
+    linear in four means of each channel, over the regions from the middle of the face outwards
+    (`face_regions`). Few weights on features that nothing was trained for carried over to swaps of
+    tools never seen better than whole networks trained on pseudo-fakes (docs/experiments.md,
+    2026-11-29 and 2026-11-30).
 
     Standardised means beyond LIMIT count as LIMIT: one channel that a strange video drives far out
     does not decide alone.
 
-    All but the linear layer is fitted, not trained (`training.surroundings`): mean, scale: (2 c,),
-    standardise the means. centres: (2, 2 c), of real and pseudo-fake frames, and precision:
-    (2 c, 2 c), by which `distance` measures.
+    All but the linear layer is fitted, not trained (`training.surroundings`): mean, scale: (r c,),
+    standardise the means over r regions. centres: (2, r c), of real and pseudo-fake frames, and
+    precision: (r c, r c), by which `distance` measures.
     """
 
     mean: Tensor
     scale: Tensor
     centres: Tensor
     precision: Tensor
-    inside: Tensor
-    around: Tensor
+    regions: Tensor
 
     LIMIT = 2.0
 
     def __init__(self, channels: int, grid: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(2 * channels, 1)
-        self.register_buffer("mean", torch.zeros(2 * channels))
-        self.register_buffer("scale", torch.ones(2 * channels))
-        self.register_buffer("centres", torch.zeros(2, 2 * channels))
-        self.register_buffer("precision", torch.zeros(2 * channels, 2 * channels))
-        inside_yx, around_yx = face_regions(grid)
-        self.register_buffer("inside", inside_yx, persistent=False)
-        self.register_buffer("around", around_yx, persistent=False)
+        regions_ryx = face_regions(grid)
+        means = len(regions_ryx) * channels
+        self.linear = nn.Linear(means, 1)
+        self.register_buffer("mean", torch.zeros(means))
+        self.register_buffer("scale", torch.ones(means))
+        self.register_buffer("centres", torch.zeros(2, means))
+        self.register_buffer("precision", torch.zeros(means, means))
+        self.register_buffer("regions", regions_ryx, persistent=False)
 
     def means(self, seen_btcyx: Tensor) -> Tensor:
-        """(b, t, c, G, G) -> (b, t, 2 c): each channel's mean inside the face, then around it."""
-        regions = torch.stack([self.inside, self.around]).to(seen_btcyx.dtype)
-        means = torch.einsum("btcyx, ryx -> btrc", seen_btcyx, regions)
+        """(b, t, c, G, G) -> (b, t, r c): each channel's mean in each region, inside ones first."""
+        means = torch.einsum("btcyx, ryx -> btrc", seen_btcyx, self.regions.to(seen_btcyx.dtype))
         return rearrange(means, "b t r c -> b t (r c)")
 
     def forward(self, seen_btcyx: Tensor) -> Tensor:
@@ -81,18 +80,16 @@ class SurroundingsHead(nn.Module):
         Summed over patches and averaged over frames it is the logit less the bias.
         """
         mean_rc, scale_rc, weight_rc = (
-            rearrange(k, "(r c) -> r c", r=2)
+            rearrange(k, "(r c) -> r c", r=len(self.regions))
             for k in (self.mean, self.scale, self.linear.weight.squeeze(0))
         )
         x_btk = self._standardised(seen_btcyx)
-        kept_btrc = rearrange(
-            self.LIMIT / x_btk.abs().clamp(min=self.LIMIT), "b t (r c) -> b t r c", r=2
-        )
+        kept_btk = self.LIMIT / x_btk.abs().clamp(min=self.LIMIT)
+        kept_btrc = rearrange(kept_btk, "b t (r c) -> b t r c", r=len(self.regions))
         slope_btrc = weight_rc * scale_rc * kept_btrc
         parts_btryx = torch.einsum("btcyx, btrc -> btryx", seen_btcyx, slope_btrc)
         parts_btryx = parts_btryx - (slope_btrc * mean_rc).sum(dim=3)[..., None, None]
-        regions_ryx = torch.stack([self.inside, self.around])
-        return (parts_btryx * regions_ryx).sum(dim=2)
+        return (parts_btryx * self.regions).sum(dim=2)
 
     def distance(self, seen_btcyx: Tensor) -> Tensor:
         """(b, t, c, G, G) -> (b,), how unlike the training frames a clip is, the mean over frames.
@@ -108,19 +105,23 @@ class SurroundingsHead(nn.Module):
         return (self.means(seen_btcyx) - self.mean) * self.scale
 
 
-#: Half axes (x, y) of the ellipse in which faces lie, as shares of half the crop, and the squared
-#: radii within it where the inside ends and the ring ends.
+#: Half axes (x, y) of the ellipse in which faces lie, as shares of half the crop.
 _FACE_AXES = (0.62, 0.78)
-_INSIDE, _AROUND = 0.55, 1.1
+#: The squared radii within it where the middle of the face, what is around the middle, and the ring
+#: around the face end; the rest of the crop is the fourth region.
+_ENDS = (0.3, 0.55, 1.1)
 
 
-def face_regions(grid: int) -> tuple[Tensor, Tensor]:
-    """Weights of the patches (G, G) inside the face and around it, each with the sum 1."""
+def face_regions(grid: int) -> Tensor:
+    """Weights of the patches, (r, G, G), from the middle of the face outwards.
+
+    Each region's have the sum 1, or 0 where the grid is so coarse that no patch lies in it.
+    """
     place = (torch.arange(grid) + 0.5) * 2 / grid - 1
     radius_yx = (place / _FACE_AXES[0]).square() + (place / _FACE_AXES[1]).square()[:, None]
-    inside_yx = (radius_yx < _INSIDE).float()
-    around_yx = ((radius_yx >= _INSIDE) & (radius_yx < _AROUND)).float()
-    return inside_yx / inside_yx.sum(), around_yx / around_yx.sum()
+    region_yx = torch.bucketize(radius_yx, torch.tensor(_ENDS), right=True)
+    patches_ryx = F.one_hot(region_yx, len(_ENDS) + 1).movedim(2, 0).float()
+    return patches_ryx / patches_ryx.sum(dim=(1, 2), keepdim=True).clamp(min=1)
 
 
 class TemporalHead(nn.Module):

@@ -70,6 +70,11 @@ def load_weights(network: VideoNetwork, path: str | Path) -> None:
         for name in current
         if name in state and state[name].shape != current[name].shape
     ]
+    if any(problem.startswith("misshapen f.mean:") for problem in problems):
+        raise InputError(
+            f"{path}: its f was fitted by another version of the program; run `fakestormer fit` of "
+            "this one on the model that it was fitted from"
+        )
     if problems:
         raise InputError(
             f"{path}: these weights are not of this network ({'; '.join(problems)}); build the "

@@ -257,7 +257,7 @@ def fit(
     out: str | Path,
     *,
     pairs: int = 14400,
-    ridge: float = 0.1,
+    ridge: float = 0.5,
     seed: int = 0,
     assignments: Sequence[str] = (),
     progress: Callable[[int], None] | None = None,

@@ -214,7 +214,7 @@ def discriminant(
 
 
 class _Means:
-    """Frames uint8 (N, 1, 3, H, W) -> what f sees of them, float64 (N, 2 c)."""
+    """Frames uint8 (N, 1, 3, H, W) -> what f sees of them, float64 (N, K)."""
 
     def __init__(self, network: FakeSTormer) -> None:
         assert isinstance(network.f, SurroundingsHead)
