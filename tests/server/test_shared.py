@@ -108,7 +108,8 @@ def test_the_queue_is_one_and_either_server_stops_a_job(pair: Pair) -> None:
     assert pair.second.post(jobs[0]["links"]["job"] + "/cancel").json()["state"] == "cancelled"
     assert pair.second.delete(jobs[1]["links"]["job"]).status_code == 204
     assert {ended(pair.first, job)["state"] for job in waiting} == {"done"}
-    assert not (pair.store / "jobs" / jobs[1]["id"]).exists()
+    # The server that works on it lets go at its next look; the other may do all that waits by then.
+    assert eventually(lambda: not (pair.store / "jobs" / jobs[1]["id"]).exists())
     assert pair.job(jobs[0])["state"] == "cancelled"
 
 
