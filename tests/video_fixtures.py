@@ -8,12 +8,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from fractions import Fraction
-from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import ParamSpec
 
 import av
 import numpy as np
@@ -24,25 +21,22 @@ import drawn_faces
 from fakestormer.faces import face_models
 
 RGB = NDArray[np.uint8]
-P = ParamSpec("P")
 _BITS = 8
 
 
-def x265_again(write: Callable[P, Path]) -> Callable[P, Path]:
-    """FFmpeg refuses to put x265's films into mov or mp4, at random, from 1 in 10 to 9 in 10 of the
-    same frames; Matroska takes them all."""
+def decode_times(packets: Sequence[av.Packet]) -> None:
+    """Give packets, in decoding order, the decode times that their presentation times ask for.
 
-    @wraps(write)
-    def written(*args: P.args, **kwargs: P.kwargs) -> Path:
-        for _ in range(40):
-            with suppress(av.error.PatchWelcomeError):
-                return write(*args, **kwargs)
-        return write(*args, **kwargs)
+    x265 in FFmpeg 8 leaves them uninitialised for short films: now and then mov and mp4 refuse
+    them (PatchWelcomeError), and Matroska those that lie after the presentation time (EINVAL).
+    """
+    shown = [packet.pts for packet in packets]
+    ordered = sorted(shown)
+    delay = max(due - pts for due, pts in zip(ordered, shown, strict=True))
+    for packet, due in zip(packets, ordered, strict=True):
+        packet.dts = due - delay
 
-    return written
 
-
-@x265_again
 def write_video(
     frames: Sequence[RGB],
     path: Path,
@@ -81,6 +75,7 @@ def write_video(
             context.color_primaries, context.color_trc = colour_tags[:2]
             context.colorspace, context.color_range = colour_tags[2:]
         sound = container.add_stream("aac", rate=16000, layout="mono") if audio else None
+        packets: list[av.Packet] = []
         for number, rgb_hwc in enumerate(frames):
             layout = "rgb24" if rgb_hwc.dtype == np.uint8 else "rgb48le"
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb_hwc), format=layout)
@@ -93,8 +88,11 @@ def write_video(
                 frame.color_primaries, frame.color_trc = colour_tags[:2]
             frame.pts = number if times_ms is None else times_ms[number]
             frame.time_base = Fraction(1, fps) if times_ms is None else Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        if codec == "libx265":
+            decode_times(packets)
+        container.mux(packets)
         if sound is not None:
             silence = np.zeros((1, 16000), np.float32)
             tone = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")

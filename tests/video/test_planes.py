@@ -55,7 +55,7 @@ def test_a_films_frame_shows_what_detection_sees(
     hdr = tags is not None and tags[1] == 16
     path = make_video(
         [soft_picture(*size, np.uint16 if hdr else np.uint8)] * 2,
-        tmp_path / ("v.mkv" if codec == "libx265" else "v.mov"),
+        tmp_path / "v.mov",
         codec=codec,
         pixel_format=pixel_format,
         colour_tags=tags,
