@@ -322,6 +322,22 @@ def test_maps_cover_the_face_alone_on_one_scale(
     assert alpha[0:4].max() < 0.5 * alpha[4:8].max()
 
 
+def test_the_most_suspicious_clip_sets_the_scale(
+    fake_face: FakeFace, fake_report: FakeReport
+) -> None:
+    # As gradients are: tiny in the clip of which f is sure, large in the others.
+    face = fake_face(explained=True)
+    assert face.prediction.evidence is not None
+    times_c111 = np.array([1000, 1, 1000], np.float32)[:, None, None, None]
+    evidence_ctgg = face.prediction.evidence * times_c111
+    face = replace(face, prediction=replace(face.prediction, evidence=evidence_ctgg))
+    assert face.moment is not None
+    assert face.moment.clip == 1
+    maps = layers(page_of(fake_report((face,))))
+    alpha = np.stack([decode(image["src"])[..., 3] for image in maps[4:8]])
+    assert alpha.max() > 180, "its map can be seen"
+
+
 def test_the_moment_is_named_and_outlined(fake_face: FakeFace, fake_report: FakeReport) -> None:
     face = fake_face(explained=True)
     picture = np.full((3, 720, 1280), 90, dtype=np.uint8)

@@ -21,7 +21,7 @@ import av
 import numpy as np
 from einops import rearrange
 
-from fakestormer.detection.moment import MAP_SIDE, face_mask, smoothed
+from fakestormer.detection.moment import MAP_SIDE, face_mask, map_scale, smoothed
 from fakestormer.detection.prediction import calibrated, network_input, sigmoid
 from fakestormer.detection.printable import face_name, page_name
 from fakestormer.drawing.drawing import (
@@ -34,7 +34,6 @@ from fakestormer.drawing.drawing import (
     drawn_area,
     made_smaller,
 )
-from fakestormer.drawing.overlays import evidence_scale
 from fakestormer.drawing.timeline import time_code
 from fakestormer.errors import OutputError
 from fakestormer.faces.crop import crop
@@ -197,19 +196,15 @@ def _draw(
 
 def _look(face: FaceReport, report: Report) -> FaceLook:
     """How a face is drawn in every frame: all faces by the scale of the one that decides."""
-    of = report.decisive or face
-    evidence = (
-        face.prediction.evidence if of.prediction.evidence is None else of.prediction.evidence
-    )
+    decisive = (report.decisive or face).prediction
+    of = face.prediction if decisive.evidence is None else decisive
     mask_ss = np.ones((MAP_SIDE, MAP_SIDE), bool)
     if face.landmarks is not None:
         mask_ss = face_mask(face.landmarks.mean(axis=(0, 1)), MAP_SIDE)
     return FaceLook(
         name=face_name(face.number),
         colour=COLOURS[face.verdict],
-        scale=1.0
-        if evidence is None
-        else evidence_scale(np.stack([smoothed(maps_tgg) for maps_tgg in evidence])),
+        scale=1.0 if of.evidence is None else map_scale(of),
         mask_ss=mask_ss,
     )
 

@@ -15,7 +15,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from fakestormer.drawing.overlays import enlarged
+from fakestormer.drawing.overlays import enlarged, evidence_scale
 from fakestormer.recipe.prediction import REFERENCE_SIDE, PredictionConfig
 from fakestormer.runtimes.engine import Engine
 from fakestormer.types import Clip, FaceReport, Moment, Prediction
@@ -94,6 +94,17 @@ def moment_of(prediction: Prediction, landmarks_ctk2: Floats) -> Moment:
         region=_region(fine_tss[t], outline_n2, landmarks_ctk2[c, t]),
         outline=outline_n2,
     )
+
+
+def map_scale(prediction: Prediction) -> float:
+    """The evidence drawn brightest in all clips of a face: that of the clip with the highest score.
+
+    Gradients are tiny in a clip of which f is sure. By the scale of its less sure clips its map
+    could not be seen.
+    """
+    assert prediction.evidence is not None, "it was explained"
+    c = int(prediction.clip_probabilities.argmax())
+    return evidence_scale(smoothed(prediction.evidence[c]))
 
 
 def smoothed(evidence_tgg: Floats) -> Floats:

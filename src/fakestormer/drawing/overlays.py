@@ -1,9 +1,9 @@
 """Heat maps over the frames: what f goes by, and where h sees change between frames.
 
 The evidence of f (`VideoNetwork.explain`) is in units of its logit: above 0 it speaks for a fake,
-and only that is drawn, within the face and its border. `evidence_scale` gives the one scale of a
-face: as bright as the strongest patch, for or against, so that a face that hardly anything speaks
-against and much speaks for is bright, and the face of a calm video stays faint.
+and only that is drawn, within the face and its border. One scale serves all clips of a face, that
+of its most suspicious one (`detection.moment.map_scale`): as bright as its strongest patch, for or
+against, so that a face that much speaks for is bright, and the face of a calm video stays faint.
 
 h regresses D^, the *standardised* change of the patch vulnerability over time (eqs. 5, 12): 0 is
 the average change of a blended clip, 1 is one standard deviation above it, and "no change" lies
@@ -33,7 +33,7 @@ SCALE_FLOOR = 1.0
 """Smallest scale, in standard deviations: the noise of a calm clip stays faint."""
 
 EVIDENCE_PERCENTILE = 99.5
-"""Of the size of f's evidence over all patches of a face, whatever its sign."""
+"""Of the size of f's evidence over all patches of a clip, whatever its sign."""
 
 STRONGEST_OPACITY = 0.8
 """The frame stays visible even under the strongest change."""
@@ -52,9 +52,9 @@ def display_scale(derivative_ctgg: Floats) -> float:
     return max(SCALE_FLOOR, float(np.percentile(changes, SCALE_PERCENTILE)))
 
 
-def evidence_scale(evidence_ctgg: Floats) -> float:
-    """The evidence drawn brightest, one for all clips (C, T, G, G) of a face; above 0."""
-    sizes = np.abs(evidence_ctgg).astype(np.float64)
+def evidence_scale(evidence_tgg: Floats) -> float:
+    """The evidence (T, G, G) drawn brightest; above 0."""
+    sizes = np.abs(evidence_tgg).astype(np.float64)
     return max(1e-6, float(np.percentile(sizes, EVIDENCE_PERCENTILE))) if sizes.size else 1.0
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from einops import rearrange
 
-from fakestormer.detection.moment import MAP_SIDE, face_mask, smoothed
+from fakestormer.detection.moment import MAP_SIDE, face_mask, map_scale, smoothed
 from fakestormer.drawing import overlays
 from fakestormer.drawing.drawing import made_smaller
 from fakestormer.types import FaceReport
@@ -154,7 +154,7 @@ def map_layers(face: FaceReport) -> list[Pixels] | None:
     assert evidence_ctgg is not None, "a face with a moment was explained"
     assert landmarks_ctk2 is not None, "by its landmarks"
     smooth_ctgg = np.stack([smoothed(maps_tgg) for maps_tgg in evidence_ctgg])
-    scale = overlays.evidence_scale(smooth_ctgg)
+    scale = map_scale(face.prediction)
     return [
         overlays.evidence_layer(
             maps_tgg,
