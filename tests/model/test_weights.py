@@ -75,7 +75,10 @@ def test_every_wrong_key_is_named_at_once_and_nothing_is_loaded(tmp_path: Path) 
     assert same(target, untouched)
 
 
-def test_an_f_that_an_earlier_version_fitted_is_to_be_fitted_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["other regions", "the whole precision matrix"])
+def test_an_f_that_an_earlier_version_fitted_is_to_be_fitted_again(
+    tmp_path: Path, before: str
+) -> None:
     changes = {
         "image_size": 64, "patch_size": 16, "stem": "efficientnet-lite0", "pretrained_stem": False,
         "classifier": "surroundings",
@@ -83,7 +86,11 @@ def test_an_f_that_an_earlier_version_fitted_is_to_be_fitted_again(tmp_path: Pat
     path = tmp_path / "fitted.safetensors"
     save_weights(network(**changes), path)
     state = load_file(path)
-    state["f.mean"] = state["f.mean"].chunk(2)[0].clone()
+    if before == "other regions":
+        state["f.mean"] = state["f.mean"].chunk(2)[0].clone()
+    else:
+        axes = state.pop("f.axes")
+        state["f.precision"] = axes.T @ axes
     save_file(state, path)
     with pytest.raises(InputError, match=r"fitted.safetensors: its f was .* run `fakestormer fit`"):
         load_weights(network(**changes), path)

@@ -110,21 +110,38 @@ def test_the_head_sees_each_channel_in_each_region() -> None:
     torch.testing.assert_close(head.means(seen)[0, 0], means.flatten())
 
 
+def test_axes_that_are_not_kept_count_as_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    real, fake = rng.normal(size=(2, 300, 6)) @ rng.normal(size=(6, 6))
+    whole = discriminant(real, fake, 0.1)
+    assert whole.elsewhere == 0
+    monkeypatch.setattr(SurroundingsHead, "AXES", 2)
+    short = discriminant(real, fake, 0.1)
+    np.testing.assert_allclose(short.weights, whole.weights)
+    np.testing.assert_allclose(short.axes, whole.axes[:2])
+    np.testing.assert_allclose(short.along + short.elsewhere, whole.along[:2])
+    assert short.elsewhere == pytest.approx(whole.along[2:].mean())
+    assert whole.along[0] == whole.along.min(), "the largest variance has the least precision"
+
+
 def test_the_distance_is_mahalanobis_to_the_nearer_class() -> None:
     rng = np.random.default_rng(2)
     real, fake = rng.normal(size=(2, 80, 8)) * range(1, 9) + [[[0.0]], [[5.0]]]
     fitted = discriminant(real, fake, 0.1, limit=np.inf)
+    covariances = [np.cov(((x - fitted.mean) * fitted.scale).T, bias=True) for x in (real, fake)]
+    precision = np.linalg.inv(sum(covariances) / 2 + 0.1 * np.eye(8))
     head = SurroundingsHead(2, 6)
     head.mean.copy_(torch.from_numpy(fitted.mean))
     head.scale.copy_(torch.from_numpy(fitted.scale))
     head.centres.copy_(torch.from_numpy(fitted.centres))
-    head.precision.copy_(torch.from_numpy(fitted.precision))
+    head.axes.copy_(torch.from_numpy(fitted.axes))
+    head.along.copy_(torch.from_numpy(fitted.along))
     seen = torch.from_numpy(rng.normal(size=(3, 2, 2, 6, 6)) * 4 + 2).float()
     means = head.means(seen).double().numpy()
     for clip in range(3):
         expected = np.mean(
             [
-                min(mahalanobis(x, centre, fitted.precision) ** 2 for centre in fitted.centres)
+                min(mahalanobis(x, centre, precision) ** 2 for centre in fitted.centres)
                 for x in (means[clip] - fitted.mean) * fitted.scale
             ]
         )
@@ -167,7 +184,8 @@ def test_fitting_sets_f_alone_and_repeats(
         after = network.state_dict()
         changed = {name for name, tensor in after.items() if (tensor != before[name]).any()}
         assert changed == {
-            "f.mean", "f.scale", "f.centres", "f.precision", "f.linear.weight", "f.linear.bias",
+            "f.mean", "f.scale", "f.centres", "f.axes", "f.along", "f.elsewhere",
+            "f.linear.weight", "f.linear.bias",
         }  # fmt: skip
         states.append({name: after[name].clone() for name in changed})
         assert done[-1] == fitted.pairs == 100

@@ -39,17 +39,22 @@ class SurroundingsHead(nn.Module):
     does not decide alone.
 
     All but the linear layer is fitted, not trained (`training.surroundings`): mean, scale: (r c,),
-    standardise the means over r regions. centres: (2, r c), of real and pseudo-fake frames, and
-    precision: (r c, r c), by which `distance` measures.
+    standardise the means over r regions. `distance` measures from centres: (2, r c), of real and
+    pseudo-fake frames, by the precision matrix elsewhere I + axes' diag(along) axes. axes:
+    (a, r c), orthonormal, those along which the means vary most. along: (a,). elsewhere: ().
     """
 
     mean: Tensor
     scale: Tensor
     centres: Tensor
-    precision: Tensor
+    axes: Tensor
+    along: Tensor
+    elsewhere: Tensor
     regions: Tensor
 
     LIMIT = 2.0
+    #: Axes at most. The whole matrix would take more memory than the network.
+    AXES = 256
 
     def __init__(self, channels: int, grid: int) -> None:
         super().__init__()
@@ -59,7 +64,9 @@ class SurroundingsHead(nn.Module):
         self.register_buffer("mean", torch.zeros(means))
         self.register_buffer("scale", torch.ones(means))
         self.register_buffer("centres", torch.zeros(2, means))
-        self.register_buffer("precision", torch.zeros(means, means))
+        self.register_buffer("axes", torch.zeros(min(self.AXES, means), means))
+        self.register_buffer("along", torch.zeros(len(self.axes)))
+        self.register_buffer("elsewhere", torch.zeros(()))
         self.register_buffer("regions", regions_ryx, persistent=False)
 
     def means(self, seen_btcyx: Tensor) -> Tensor:
@@ -98,7 +105,8 @@ class SurroundingsHead(nn.Module):
         out of a fit stay under; 0 where nothing was fitted.
         """
         from_btrk = self._standardised(seen_btcyx)[:, :, None] - self.centres
-        squared_btr = torch.einsum("btrk, kl, btrl -> btr", from_btrk, self.precision, from_btrk)
+        along_btra = torch.einsum("btrk, ak -> btra", from_btrk, self.axes).square() * self.along
+        squared_btr = along_btra.sum(dim=3) + self.elsewhere * from_btrk.square().sum(dim=3)
         return squared_btr.amin(dim=2).mean(dim=1)
 
     def _standardised(self, seen_btcyx: Tensor) -> Tensor:

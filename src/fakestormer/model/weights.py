@@ -70,7 +70,7 @@ def load_weights(network: VideoNetwork, path: str | Path) -> None:
         for name in current
         if name in state and state[name].shape != current[name].shape
     ]
-    if any(problem.startswith("misshapen f.mean:") for problem in problems):
+    if any(problem.startswith(("misshapen f.mean:", "missing f.axes")) for problem in problems):
         raise InputError(
             f"{path}: its f was fitted by another version of the program; run `fakestormer fit` of "
             "this one on the model that it was fitted from"

@@ -44,6 +44,8 @@ _FOLDS = 6
 #: The share of groups left out whose distance from the training frames counts as usual.
 _FAMILIAR = 0.99
 _BATCH = 32
+#: Frames that go through ImageNet's layers at once: what they give of 32 fits in no CPU's cache.
+_AT_ONCE = 8
 #: Parameters of an f that was trained, or fitted before.
 _FITTED = ("f.", "reference.")
 #: The share of groups whose real frames look most like fakes, and how often each of them counts.
@@ -141,7 +143,9 @@ def _set(head: SurroundingsHead, fitted: Discriminant, limit: float) -> None:
     head.mean.copy_(torch.from_numpy(fitted.mean))
     head.scale.copy_(torch.from_numpy(fitted.scale))
     head.centres.copy_(torch.from_numpy(fitted.centres))
-    head.precision.copy_(torch.from_numpy(fitted.precision / limit))
+    head.axes.copy_(torch.from_numpy(fitted.axes))
+    head.along.copy_(torch.from_numpy(fitted.along / limit))
+    head.elsewhere.fill_(fitted.elsewhere / limit)
     head.linear.weight.copy_(torch.from_numpy(fitted.weights)[None])
     head.linear.bias.fill_(fitted.bias)
 
@@ -150,13 +154,17 @@ def _set(head: SurroundingsHead, fitted: Discriminant, limit: float) -> None:
 class Discriminant:
     """logit = weights z + bias, z = (x - mean) * scale, within +-limit; float64.
 
-    mean, scale, weights: (K,). centres: (2, K), m0 and m1. precision: (K, K), (S + ridge I)^-1.
+    mean, scale, weights: (K,). centres: (2, K), m0 and m1. (S + ridge I)^-1 is about
+    elsewhere I + axes' diag(along) axes. axes: (A, K), those of the largest variance; exact where A
+    is K. along: (A,).
     """
 
     mean: Array
     scale: Array
     centres: Array
-    precision: Array
+    axes: Array
+    along: Array
+    elsewhere: float
     weights: Array
     bias: float
     limit: float
@@ -170,7 +178,8 @@ class Discriminant:
     def distances(self, x_nk: Array) -> Array:
         """(N, K) -> (N,), squared Mahalanobis distance to the nearer class."""
         from_n2k = ((x_nk - self.mean) * self.scale)[:, None] - self.centres
-        squared_n2: Array = np.sum(from_n2k @ self.precision * from_n2k, axis=2)
+        along_n2 = (from_n2k @ self.axes.T) ** 2 @ self.along
+        squared_n2: Array = along_n2 + self.elsewhere * np.sum(from_n2k**2, axis=2)
         nearest_n: Array = squared_n2.min(axis=1)
         return nearest_n
 
@@ -200,13 +209,19 @@ def discriminant(
     covariance_real = (counts_n * (real - m0).T) @ (real - m0) / counts_n.sum()
     covariance_fake = (fake - m1).T @ (fake - m1) / len(fake)
     covariance = (covariance_real + covariance_fake) / 2
-    precision = np.linalg.inv(covariance + ridge * np.eye(len(mean)))
-    weights = precision @ (m1 - m0)
+    variances, axes = np.linalg.eigh(covariance)
+    largest_first = np.argsort(-variances)
+    precisions, axes = 1 / (variances[largest_first] + ridge), axes.T[largest_first]
+    weights = axes.T @ (precisions * (axes @ (m1 - m0)))
+    kept, rest = np.split(precisions, [SurroundingsHead.AXES])
+    elsewhere = float(rest.mean()) if len(rest) else 0.0
     return Discriminant(
         mean=mean,
         scale=scale,
         centres=np.stack([m0, m1]),
-        precision=precision,
+        axes=axes[: SurroundingsHead.AXES],
+        along=kept - elsewhere,
+        elsewhere=elsewhere,
         weights=weights,
         bias=-float(weights @ (m0 + m1)) / 2,
         limit=limit,
@@ -224,9 +239,12 @@ class _Means:
     @torch.inference_mode()
     def __call__(self, frames_n1chw: Tensor) -> Array:
         frames = frames_n1chw[:, 0].to(next(self.network.parameters()).device)
-        seen_ncyx = self.reference(self.network.normalised(frames))
-        means_n1k = self.head.means(rearrange(seen_ncyx, "n c y x -> n 1 c y x"))
-        return means_n1k[:, 0].double().cpu().numpy()
+        few_nk = []
+        for start in range(0, len(frames), _AT_ONCE):
+            few_nchw = self.network.normalised(frames[start : start + _AT_ONCE])
+            seen_ncyx = self.reference(few_nchw)
+            few_nk.append(self.head.means(rearrange(seen_ncyx, "n c y x -> n 1 c y x"))[:, 0])
+        return torch.cat(few_nk).double().cpu().numpy()
 
 
 def _chosen(
