@@ -124,18 +124,26 @@ def test_axes_that_are_not_kept_count_as_their_mean(monkeypatch: pytest.MonkeyPa
     assert whole.along[0] == whole.along.min(), "the largest variance has the least precision"
 
 
-def test_the_distance_is_mahalanobis_to_the_nearer_class() -> None:
+@pytest.mark.parametrize("axes", [8, 3])
+def test_the_distance_is_mahalanobis_to_the_nearer_class(
+    axes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SurroundingsHead, "AXES", axes)
     rng = np.random.default_rng(2)
     real, fake = rng.normal(size=(2, 80, 8)) * range(1, 9) + [[[0.0]], [[5.0]]]
     fitted = discriminant(real, fake, 0.1, limit=np.inf)
     covariances = [np.cov(((x - fitted.mean) * fitted.scale).T, bias=True) for x in (real, fake)]
-    precision = np.linalg.inv(sum(covariances) / 2 + 0.1 * np.eye(8))
+    variances, directions = np.linalg.eigh(sum(covariances) / 2)
+    inverse = 1 / (variances + 0.1)
+    inverse[:-axes] = inverse[:-axes].mean() if axes < 8 else 0
+    precision = directions * inverse @ directions.T
     head = SurroundingsHead(2, 6)
     head.mean.copy_(torch.from_numpy(fitted.mean))
     head.scale.copy_(torch.from_numpy(fitted.scale))
     head.centres.copy_(torch.from_numpy(fitted.centres))
     head.axes.copy_(torch.from_numpy(fitted.axes))
     head.along.copy_(torch.from_numpy(fitted.along))
+    head.elsewhere.fill_(fitted.elsewhere)
     seen = torch.from_numpy(rng.normal(size=(3, 2, 2, 6, 6)) * 4 + 2).float()
     means = head.means(seen).double().numpy()
     for clip in range(3):
